@@ -1,0 +1,124 @@
+"""How a job is answered: 202 and poll, or wait for its end, or go straight to the result."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Header, Query, Response
+from starlette.responses import RedirectResponse
+
+from app.api import problems
+from app.api.schemas import JobView, content_path, job_path, job_view
+from app.errors import Conflict
+from app.model import Item, Job
+from app.runtime import Runtime
+
+INLINE_ITEMS = 20
+"""Jobs of up to so many items show them in the job itself."""
+POLL_AFTER_S = 1
+"""The Retry-After of a job that is not done."""
+
+WaitQuery = Annotated[
+    float | None,
+    Query(
+        ge=0, description="Hold the request until the job is done, up to so many seconds.", le=3600
+    ),
+]
+RedirectQuery = Annotated[
+    bool,
+    Query(
+        description="Once the job is done, answer 303 to its single result, or with the single "
+        "item's own error."
+    ),
+]
+PreferHeader = Annotated[
+    str | None, Header(description="`wait=10` is the same as `?wait=10` (RFC 7240).")
+]
+KeyHeader = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=255,
+        description="The same key with the same request gives the same job for 24 hours.",
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """How the caller wants to be answered."""
+
+    wait_s: float
+    redirect: bool
+    preferred: bool
+    """Whether the wait came by `Prefer`, so that `Preference-Applied` is due."""
+
+
+def wishes(runtime: Runtime, wait: float | None, prefer: str | None, *, redirect: bool) -> Wishes:
+    """Read `?wait=`, `?redirect=` and `Prefer: wait=`; the wait is cut to the published cap."""
+    preferred = re.search(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})", prefer or "", re.IGNORECASE)
+    asked_s = wait if wait is not None else float(preferred[1]) if preferred else 0.0
+    wait_s = min(asked_s, runtime.settings.jobs.wait_max_s)
+    return Wishes(wait_s, redirect, wait is None and preferred is not None)
+
+
+async def until_done(runtime: Runtime, job: Job, wait_s: float) -> Job:
+    """Wait for a job's end, for `wait_s` at most; gives the job as it then is."""
+    give_up_at = time.monotonic() + wait_s
+    while not job.status.done and (left_s := give_up_at - time.monotonic()) > 0:
+        later = await runtime.jobs.changed(job.id, job.seq, left_s)
+        if later is None:  # deleted under our eyes
+            return job
+        job = later
+    return job
+
+
+async def view(runtime: Runtime, job: Job) -> JobView:
+    """Show a job, with its items if they are few."""
+    if job.counts.total > INLINE_ITEMS:
+        return job_view(job)
+    items, _ = await runtime.jobs.list_items(job.id, limit=INLINE_ITEMS)
+    return job_view(job, items)
+
+
+async def submitted(runtime: Runtime, job: Job, wishes: Wishes) -> Response:
+    """Answer the request that made a job: 202, or after a wait 200, 303 or the item's error."""
+    job = await until_done(runtime, job, wishes.wait_s)
+    headers = {"Location": job_path(job)}
+    if wishes.preferred and job.status.done:
+        headers["Preference-Applied"] = f"wait={wishes.wait_s:g}"
+    if not job.status.done:
+        headers["Retry-After"] = str(POLL_AFTER_S)
+    elif wishes.redirect:
+        return await result_of(runtime, job)
+    document = (await view(runtime, job)).model_dump_json()
+    status = 200 if job.status.done else 202
+    return Response(document, status, headers, "application/json")
+
+
+async def result_of(runtime: Runtime, job: Job) -> Response:
+    """Answer with the way to a done job's single result, or with its single item's error.
+
+    Raises `Conflict` if there is not exactly one.
+    """
+    items, _ = await runtime.jobs.list_items(job.id, limit=2)
+    if len(items) == 1:
+        [item] = items
+        if item.problem is not None:
+            return problems.respond(item.problem, {"Link": f'<{job_path(job)}>; rel="up"'})
+        if len(item.results) == 1:
+            return RedirectResponse(content_path(item.results[0]), 303)
+    raise Conflict(
+        f"`redirect` needs a job with one result; this one is {job.status} and has "
+        f"{_count(items)}. It is at {job_path(job)}.",
+        job=job_path(job),
+    )
+
+
+def _count(items: list[Item]) -> str:
+    results = sum(len(item.results) for item in items)
+    return "several items" if len(items) > 1 else f"{results} results"

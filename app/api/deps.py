@@ -1,0 +1,79 @@
+"""What handlers ask for: the runtime, and who is asking."""
+
+from __future__ import annotations
+
+import hmac
+from typing import Annotated, cast
+
+from fastapi import Depends, Path, Request, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from app.errors import NotFound, Unauthorized
+from app.model import File, Job
+from app.runtime import Runtime
+
+ANONYMOUS = "anonymous"
+
+bearer = HTTPBearer(
+    auto_error=False,
+    description="One of the keys in OFFLOAD_API_KEYS. Not needed where none is configured.",
+)
+
+
+def get_runtime(request: Request) -> Runtime:
+    """Give the parts that the lifespan opened."""
+    return cast("Runtime", request.state.runtime)
+
+
+RuntimeDep = Annotated[Runtime, Depends(get_runtime)]
+
+
+def get_client(
+    runtime: RuntimeDep,
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)],
+) -> str:
+    """Name the client by its key. Raises `Unauthorized` where keys are configured and none fits."""
+    keys = runtime.settings.api_keys
+    if not keys:
+        return ANONYMOUS
+    given = credentials.credentials.encode() if credentials else b""
+    found = None
+    for client, key in keys.items():  # all of them: the time taken tells nothing
+        if hmac.compare_digest(given, key.get_secret_value().encode()):
+            found = client
+    if found is None:
+        raise Unauthorized("Send `Authorization: Bearer <key>` with one of this service's keys.")
+    return found
+
+
+ClientDep = Annotated[str, Depends(get_client)]
+
+
+async def get_own_job(
+    runtime: RuntimeDep,
+    client: ClientDep,
+    job_id: Annotated[str, Path(examples=["job_0f0e0d0c0b0a09080706050403020100"])],
+) -> Job:
+    """Give the job in the path, if it is this client's. Raises `NotFound`."""
+    job = await runtime.jobs.get_job(job_id)
+    if job is None or job.client != client:
+        raise NotFound(f"There is no job {job_id!r}.")
+    return job
+
+
+OwnJobDep = Annotated[Job, Depends(get_own_job)]
+
+
+async def get_own_file(
+    runtime: RuntimeDep,
+    client: ClientDep,
+    file_id: Annotated[str, Path(examples=["file_0f0e0d0c0b0a09080706050403020100"])],
+) -> File:
+    """Give the file in the path, if it is this client's. Raises `NotFound`."""
+    file = await runtime.jobs.get_file(file_id)
+    if file is None or file.client != client:
+        raise NotFound(f"There is no file {file_id!r}. Results are removed some time after a job.")
+    return file
+
+
+OwnFileDep = Annotated[File, Depends(get_own_file)]

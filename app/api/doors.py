@@ -1,0 +1,111 @@
+"""The one-shot doors: one path for each operation, each making a job of one step.
+
+Nothing here knows an operation by name: paths, documentation and validation come from the
+registry.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Request, Response
+
+from app.api import openapi
+from app.api.answer import KeyHeader, PreferHeader, RedirectQuery, WaitQuery, submitted, wishes
+from app.api.deps import ClientDep, RuntimeDep
+from app.api.ingest import JSON, MULTIPART, body_kind, receive
+from app.api.inputs import DoorInput, Labels, make_step, new_job, parse, upload_items
+from app.errors import InvalidParameter
+from app.model import NewItem
+from app.ops.base import Operation
+from app.runtime import Runtime
+
+CONTROLS = {"wait", "redirect", "tag", "filename"}
+"""Query parameters that are not the operation's own."""
+
+
+def door_path(operation: Operation) -> str:
+    """Give the path of an operation's door."""
+    return f"/v1/{operation.door or operation.name}"
+
+
+def door(operation: Operation) -> APIRouter:
+    """Make the routes of an operation's door."""
+    router = APIRouter(tags=["operations"])
+
+    async def submit(
+        request: Request,
+        runtime: RuntimeDep,
+        client: ClientDep,
+        wait: WaitQuery = None,
+        redirect: RedirectQuery = False,
+        prefer: PreferHeader = None,
+        key: KeyHeader = None,
+        filename: str | None = None,
+    ) -> Response:
+        how = wishes(runtime, wait, prefer, redirect=redirect)
+        runtime.jobs.check_backlog()
+        items, options, labels = await _read(request, runtime, operation, filename)
+        step = make_step(runtime.operations, operation.name, options)
+        steps = [step]
+        new = new_job(runtime, client, steps, items, labels, key)
+        made = await runtime.jobs.submit(new)
+        return await submitted(runtime, made.job, how)
+
+    async def submit_named(
+        request: Request,
+        runtime: RuntimeDep,
+        client: ClientDep,
+        filename: Annotated[str, Path(description="Names the body, as `curl -T` does.")],
+        wait: WaitQuery = None,
+        redirect: RedirectQuery = False,
+        prefer: PreferHeader = None,
+        key: KeyHeader = None,
+    ) -> Response:
+        return await submit(
+            request, runtime, client, wait, redirect, prefer, key, filename=filename
+        )
+
+    described = openapi.door(operation)
+    path, name = door_path(operation), operation.name
+    router.post(path, operation_id=name, **described)(submit)
+    if operation.runs != "async":
+        router.put(path, operation_id=f"{name}_raw", **described)(submit)
+        router.put(path + "/{filename}", operation_id=f"{name}_named", **described)(submit_named)
+    return router
+
+
+async def _read(
+    request: Request, runtime: Runtime, operation: Operation, filename: str | None
+) -> tuple[list[NewItem], dict[str, Any], Labels]:
+    """Read the inputs, the operation's parameters and the labels, wherever they stand."""
+    options: dict[str, Any] = {}
+    for name, value in request.query_params.multi_items():
+        if name not in CONTROLS:
+            _add(options, name, value)
+    tag = request.query_params.get("tag")
+    if body_kind(request) not in (JSON, MULTIPART):
+        # A raw body brings no parameters: what is wrong with them shows before it is taken in.
+        make_step(runtime.operations, operation.name, options)
+    received = await receive(request, runtime, raw_name=filename)
+    if received.document is not None:
+        said = parse(DoorInput, received.document)
+        for name, value in (said.model_extra or {}).items():
+            _add(options, name, value)
+        return said.items(), options, said
+    fields = dict(received.fields)
+    tag = fields.pop("tag", tag)
+    for name, value in fields.items():
+        _add(options, name, value)
+    return upload_items(received.uploads), options, parse_labels(tag)
+
+
+def parse_labels(tag: str | None) -> Labels:
+    """Check a tag that came outside a document."""
+    return parse(Labels, Labels.model_construct(tag=tag, metadata={}).model_dump_json())
+
+
+def _add(options: dict[str, Any], name: str, value: Any) -> None:
+    if name in options:
+        raise InvalidParameter(f"`{name}` is given twice.")
+    options[name] = value

@@ -1,0 +1,92 @@
+"""The events of a job as they happen (server-sent events, WHATWG HTML section 9.2).
+
+`item` events come in completion order and carry ids, so that `Last-Event-ID` resumes exactly
+behind the last one seen; `job` events tell the counts as they are, and the last one the end.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Response
+from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
+from pydantic import BaseModel
+from starlette.responses import StreamingResponse
+
+from app.api.deps import OwnJobDep, RuntimeDep
+from app.api.problems import documented
+from app.api.schemas import item_view, job_view
+from app.errors import InvalidParameter
+from app.model import Job
+from app.runtime import Runtime
+
+PING_EVERY_S = 15.0
+CONNECTION_S = 600.0
+"""A stream ends after so long, and the client resumes: no connection outlives a deployment."""
+PAGE = 500
+
+router = APIRouter(tags=["jobs"])
+
+
+@router.get(
+    "/v1/jobs/{job_id}/events",
+    summary="Stream a job's events (SSE)",
+    operation_id="job_events",
+    response_class=StreamingResponse,
+    responses={
+        200: {
+            "description": "Events `item` (an item that is over) and `job` (the counts; the last "
+            "one has `done: true`).",
+            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        },
+        204: {"description": "The job is over and all was told: do not reconnect."},
+        **documented(401, 404, 422),
+    },
+)
+async def job_events(
+    job: OwnJobDep,
+    runtime: RuntimeDep,
+    last_event_id: Annotated[str | None, Header()] = None,
+) -> Response:
+    """Tell what happened and what happens, until the job is over."""
+    after = (-1, -1)
+    if last_event_id:
+        told = re.fullmatch(r"(\d{1,18})-(\d{1,18})", last_event_id)
+        if told is None:
+            raise InvalidParameter("`Last-Event-ID` is not one that this service gave out.")
+        after = (int(told[1]), int(told[2]))
+        if job.status.done and not await runtime.jobs.items_since(job.id, after, limit=1):
+            return Response(status_code=204)
+    return StreamingResponse(
+        _events(runtime, job, after),
+        media_type="text/event-stream",
+        headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
+    )
+
+
+async def _events(runtime: Runtime, job: Job, after: tuple[int, int]) -> AsyncIterator[bytes]:
+    end_at = time.monotonic() + CONNECTION_S
+    while True:
+        # The items are read after the job: what it counts as over is told before it.
+        while items := await runtime.jobs.items_since(job.id, after, limit=PAGE):
+            for item in items:
+                after = (item.seq, item.index)
+                yield _event("item", item_view(item), f"{item.seq}-{item.index}")
+        yield _event("job", job_view(job))
+        if job.status.done or time.monotonic() > end_at:
+            return
+        while True:
+            later = await runtime.jobs.changed(job.id, job.seq, PING_EVERY_S)
+            if later is None:
+                return
+            if later.seq > job.seq:
+                job = later
+                break
+            yield KEEPALIVE_COMMENT
+
+
+def _event(name: str, document: BaseModel, event_id: str | None = None) -> bytes:
+    return format_sse_event(data_str=document.model_dump_json(), event=name, id=event_id)

@@ -1,0 +1,74 @@
+"""Is it alive, and can it take work."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Literal
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel
+from starlette.responses import Response
+
+from app.api import problems
+from app.api.deps import RuntimeDep
+from app.api.problems import documented
+from app.errors import OffloadError, Problem
+
+router = APIRouter(tags=["service"])
+
+
+class Alive(BaseModel):
+    """The process answers."""
+
+    status: Literal["alive"] = "alive"
+
+
+class Ready(BaseModel):
+    """Every part that a job needs is well."""
+
+    status: Literal["ready"] = "ready"
+    checks: dict[str, str]
+
+
+@router.get("/livez", summary="Is the process alive", operation_id="livez")
+async def livez() -> Alive:
+    """Answer, which is all the proof there is."""
+    return Alive()
+
+
+@router.get(
+    "/readyz",
+    summary="Can it take work",
+    operation_id="readyz",
+    response_model=Ready,
+    responses=documented(503),
+)
+async def readyz(request: Request, runtime: RuntimeDep) -> Ready | Response:
+    """Check the worker pool, the runner, the records and the disk; 503 if one is not well."""
+    checks = {
+        "pool": "ok" if runtime.cpu.ready else "the worker pool is broken and being rebuilt",
+        "runner": "ok" if request.state.runner.alive else "no items are being taken",
+        "records": await _check(runtime.jobs.check_writable),
+        "blobs": await _check(runtime.blobs.check_writable),
+    }
+    if all(state == "ok" for state in checks.values()):
+        return Ready(checks=checks)
+    bad = ", ".join(name for name, state in checks.items() if state != "ok")
+    return problems.respond(
+        Problem(
+            "internal.not_ready",
+            "The service cannot take work now",
+            503,
+            f"Not well: {bad}.",
+            retryable=True,
+            extra={"checks": checks},
+        )
+    )
+
+
+async def _check(probe: Callable[[], Awaitable[None]]) -> str:
+    try:
+        await probe()
+    except OffloadError as error:
+        return error.detail
+    return "ok"

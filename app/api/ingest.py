@@ -1,0 +1,185 @@
+"""Request bodies on their way into the store: streamed, counted, never whole in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath, PureWindowsPath
+from urllib.parse import unquote
+
+from fastapi import Request
+from python_multipart.multipart import parse_options_header
+from starlette.requests import ClientDisconnect
+
+from app.api.multipart import MultipartReader
+from app.errors import (
+    BodyTooLarge,
+    EmptyBody,
+    IncompleteBody,
+    InvalidParameter,
+    TooManyItems,
+    UnsupportedBody,
+)
+from app.model import NamedBlob
+from app.runtime import Runtime
+
+MULTIPART_OVERHEAD_BYTES = 1 << 20
+"""Boundaries, part headers and fields, on top of what the files may weigh."""
+MAX_DOCUMENT_BYTES = 16 << 20
+"""A JSON document is read whole: 10,000 URLs of 1.6 kB fit."""
+MAX_FIELDS = 1_000
+MAX_FIELD_BYTES = 1 << 20
+MAX_NAME_CHARACTERS = 255
+
+JSON = "application/json"
+MULTIPART = "multipart/form-data"
+
+
+@dataclass(slots=True)
+class Received:
+    """What a body held."""
+
+    uploads: list[NamedBlob] = field(default_factory=list)
+    fields: dict[str, str] = field(default_factory=dict)
+    document: bytes | None = None
+    """The text of a JSON body; None for any other."""
+
+
+def body_kind(request: Request) -> str:
+    """Give the request's media type without its parameters; empty if it has none."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def receive(request: Request, runtime: Runtime, *, raw_name: str | None = None) -> Received:
+    """Read a body of any of the three kinds: multipart, a JSON document, or one raw file.
+
+    Raises:
+        OffloadError: too large, empty, malformed, stalled, or nowhere to keep it.
+    """
+    started = time.monotonic()
+    kind = body_kind(request)
+    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise UnsupportedBody("Send the body without Content-Encoding.")
+    limit = runtime.settings.upload.max_bytes
+    received = Received()
+    if kind == JSON:
+        received.document = await read_document(request, runtime)
+    elif kind == MULTIPART:
+        chunks = body_chunks(request, runtime, limit + MULTIPART_OVERHEAD_BYTES)
+        reader = MultipartReader(request.headers["content-type"], chunks)
+        await _receive_parts(reader, runtime, received)
+    else:
+        chunks = body_chunks(request, runtime, limit)
+        received.uploads.append(await _receive_raw(request, chunks, runtime, raw_name))
+    if time.monotonic() - started > runtime.settings.blobs.grace_s / 2:
+        # So slow an upload that its first file is about to count as forgotten.
+        for upload in received.uploads:
+            await runtime.blobs.touch(upload.blob.key)
+    return received
+
+
+async def read_document(request: Request, runtime: Runtime) -> bytes:
+    """Read a JSON body whole, up to its own limit."""
+    chunks = body_chunks(request, runtime, MAX_DOCUMENT_BYTES)
+    document = b"".join([chunk async for chunk in chunks])
+    if not document.strip():
+        raise EmptyBody("The body is empty; a JSON document was announced.")
+    return document
+
+
+async def body_chunks(request: Request, runtime: Runtime, max_bytes: int) -> AsyncIterator[bytes]:
+    """Give the body as it arrives, refused by Content-Length at once, else at the byte too many.
+
+    Raises:
+        BodyTooLarge: more than `max_bytes`.
+        IncompleteBody: no byte for `upload.stall_timeout_s`, or the client went away.
+    """
+    too_large = BodyTooLarge(
+        f"The body is larger than the {max_bytes} bytes that this service takes.",
+        max_bytes=max_bytes,
+    )
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > max_bytes:
+        raise too_large
+    stall_s = runtime.settings.upload.stall_timeout_s
+    received_bytes = 0
+    stream = request.stream()
+    while True:
+        try:
+            async with asyncio.timeout(stall_s):
+                chunk = await anext(stream, None)
+        except TimeoutError:
+            raise IncompleteBody(f"No byte of the body arrived for {stall_s:g} s.") from None
+        except ClientDisconnect:
+            raise IncompleteBody("The client went away before the whole body was here.") from None
+        if chunk is None:
+            return
+        received_bytes += len(chunk)
+        if received_bytes > max_bytes:
+            raise too_large
+        if chunk:
+            yield chunk
+
+
+async def _receive_raw(
+    request: Request, chunks: AsyncIterator[bytes], runtime: Runtime, raw_name: str | None
+) -> NamedBlob:
+    first = await anext(chunks, None)
+    if first is None:
+        raise EmptyBody("The body is empty. Send a file: multipart, or as the body itself.")
+
+    async def all_of_it() -> AsyncIterator[bytes]:
+        yield first
+        async for chunk in chunks:
+            yield chunk
+
+    name = raw_name or name_in(request.headers.get("content-disposition")) or "upload"
+    blob = await runtime.blobs.put(all_of_it(), runtime.settings.upload.max_bytes)
+    return NamedBlob(blob, plain_name(name))
+
+
+async def _receive_parts(reader: MultipartReader, runtime: Runtime, received: Received) -> None:
+    upload = runtime.settings.upload
+    async for part in reader.parts():
+        if part.filename:
+            if len(received.uploads) >= upload.max_files:
+                raise TooManyItems(f"More than {upload.max_files} files in one request.")
+            blob = await runtime.blobs.put(reader.content(), upload.max_bytes)
+            received.uploads.append(NamedBlob(blob, plain_name(part.filename)))
+        elif part.filename is None:
+            if len(received.fields) >= MAX_FIELDS:
+                raise TooManyItems(f"More than {MAX_FIELDS} form fields.")
+            if part.name in received.fields:
+                raise InvalidParameter(f"`{part.name}` is given twice.")
+            received.fields[part.name] = await _read_field(reader, part.name)
+
+
+async def _read_field(reader: MultipartReader, name: str) -> str:
+    value = bytearray()
+    async for chunk in reader.content():
+        value += chunk
+        if len(value) > MAX_FIELD_BYTES:
+            raise BodyTooLarge(f"The field `{name}` is larger than {MAX_FIELD_BYTES} bytes.")
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        raise InvalidParameter(f"The field `{name}` is not UTF-8 text.") from None
+
+
+def name_in(content_disposition: str | None) -> str | None:
+    """Give the file name in a Content-Disposition header (RFC 6266), or None."""
+    if not content_disposition:
+        return None
+    _, options = parse_options_header(content_disposition.encode("latin-1", "replace"))
+    name = options.get(b"filename", b"").decode("utf-8", "replace")
+    return unquote(name) or None
+
+
+def plain_name(name: str) -> str:
+    """Keep a client's file name as data: its last part, printable, not too long, never empty."""
+    last = PurePosixPath(PureWindowsPath(name).name).name
+    printable = "".join(c for c in last if c.isprintable())
+    kept = printable[-MAX_NAME_CHARACTERS:].strip()
+    return kept if kept.strip(".") else "upload"

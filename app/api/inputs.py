@@ -1,0 +1,216 @@
+"""What requests say: the documents that clients send, and how they become items and steps."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from app.api.problems import invalid
+from app.errors import InvalidParameter, MalformedBody, MissingInput, TooManyItems
+from app.model import NamedBlob, NewItem, NewJob, Step
+from app.ops.base import Operation
+from app.runtime import Runtime
+
+MAX_STEPS = 10
+MAX_URL_CHARACTERS = 8 << 10
+MAX_TAG_CHARACTERS = 100
+MAX_METADATA_BYTES = 16 << 10
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class UrlInput(BaseModel):
+    """One URL to fetch."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    url: str = Field(
+        min_length=1, max_length=MAX_URL_CHARACTERS, examples=["https://example.com/a.jpg"]
+    )
+    headers: dict[str, str] | None = Field(
+        default=None, max_length=50, description="Sent to the URL's own origin only."
+    )
+    filename: str | None = Field(
+        default=None, min_length=1, max_length=255, description="The name that its content gets."
+    )
+
+    def item(self) -> NewItem:
+        """Give it as an item."""
+        return NewItem(url=self.url, headers=self.headers, name=self.filename)
+
+
+class FileInput(BaseModel):
+    """One file that is stored already."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    file_id: str = Field(examples=["file_0f0e0d0c0b0a09080706050403020100"])
+
+    def item(self) -> NewItem:
+        """Give it as an item."""
+        return NewItem(file_id=self.file_id)
+
+
+class Labels(BaseModel):
+    """What a client may hang on a job, for itself."""
+
+    tag: str | None = Field(
+        default=None, max_length=MAX_TAG_CHARACTERS, description="For finding it in the list."
+    )
+    metadata: dict[str, Any] = Field(default={}, description="Given back as it came; 16 KiB.")
+
+
+class DoorInput(Labels):
+    """A one-shot door's JSON request: inputs, labels, and the operation's parameters beside."""
+
+    model_config = ConfigDict(extra="allow")
+
+    urls: list[str | UrlInput] = Field(
+        default=[], description="Strings, or objects with `url`, `headers`, `filename`."
+    )
+    file_ids: list[str] = Field(default=[], description="Files that are stored already.")
+
+    def items(self) -> list[NewItem]:
+        """Give the inputs as items, URLs first."""
+        urls = [NewItem(url=u) if isinstance(u, str) else u.item() for u in self.urls]
+        return urls + [NewItem(file_id=file_id) for file_id in self.file_ids]
+
+
+class StepInput(BaseModel):
+    """One step: the operation's name, and its parameters beside it."""
+
+    model_config = ConfigDict(extra="allow")
+
+    op: str = Field(examples=["image"])
+
+
+class JobInput(Labels):
+    """A job as `POST /v1/jobs` takes it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    items: list[UrlInput | FileInput] = Field(
+        default=[], description="URLs and stored files; uploaded parts come after them."
+    )
+    steps: list[StepInput] = Field(
+        default=[],
+        max_length=MAX_STEPS,
+        description="What every item passes through. URLs are fetched first, with or without a "
+        "`fetch` step.",
+    )
+
+
+def parse(model: type[M], document: bytes | str) -> M:
+    """Read a JSON document.
+
+    Raises:
+        MalformedBody: it is not JSON.
+        InvalidParameter: it is, and does not fit `model`.
+    """
+    try:
+        return model.model_validate_json(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        if first["type"] == "json_invalid":
+            raise MalformedBody(f"The document is not valid JSON: {first['msg']}.") from None
+        raise invalid(error) from None
+
+
+def make_step(
+    operations: Mapping[str, Operation],
+    name: str,
+    params: Mapping[str, Any],
+    where: tuple[str | int, ...] = (),
+) -> Step:
+    """Validate a step's parameters with the operation's own model; defaults become explicit.
+
+    Raises `InvalidParameter`, with locations behind `where`.
+    """
+    operation = operations.get(name)
+    if operation is None:
+        known = ", ".join(sorted(operations))
+        raise InvalidParameter(f"There is no operation {name!r}; there are: {known}.")
+    try:
+        checked = operation.params.model_validate(params)
+    except ValidationError as error:
+        raise invalid(error, where) from None
+    return Step(name, checked.model_dump(mode="json"))
+
+
+def make_steps(operations: Mapping[str, Operation], given: Sequence[StepInput]) -> list[Step]:
+    """Validate the steps of a general job."""
+    return [
+        make_step(operations, step.op, step.model_extra or {}, ("steps", index))
+        for index, step in enumerate(given)
+    ]
+
+
+def new_job(
+    runtime: Runtime,
+    client: str,
+    steps: Sequence[Step],
+    items: Sequence[NewItem],
+    labels: Labels,
+    idempotency_key: str | None,
+) -> NewJob:
+    """Put a job together.
+
+    Raises:
+        MissingInput: there is nothing to work on, or nothing to do with it.
+        TooManyItems: more items than a job may have.
+        InvalidParameter: `fetch` is not the first step, or the labels are too large.
+    """
+    limit = runtime.settings.jobs.max_items
+    if not items:
+        raise MissingInput("Give at least one input: a file, a stored file's id, or a URL.")
+    if len(items) > limit:
+        raise TooManyItems(
+            f"{len(items)} items; one job may have {limit}.", max_items=limit, items=len(items)
+        )
+    if any(step.op == "fetch" for step in steps[1:]):
+        raise InvalidParameter("`fetch` can only be the first step.")
+    planned = list(steps)
+    if any(item.url for item in items) and not (planned and planned[0].op == "fetch"):
+        planned.insert(0, make_step(runtime.operations, "fetch", {}))
+    if any(item.url is None for item in items) and not [s for s in planned if s.op != "fetch"]:
+        raise MissingInput("Give at least one step: there is nothing to do with the files.")
+    if len(json.dumps(labels.metadata)) > MAX_METADATA_BYTES:
+        raise InvalidParameter(f"`metadata` is larger than {MAX_METADATA_BYTES} bytes of JSON.")
+    return NewJob(
+        client=client,
+        steps=tuple(planned),
+        items=tuple(items),
+        retention_s=runtime.settings.jobs.retention_s,
+        tag=labels.tag,
+        metadata=labels.metadata,
+        idempotency_key=idempotency_key,
+        fingerprint=fingerprint(planned, items, labels) if idempotency_key else "",
+    )
+
+
+def fingerprint(steps: Sequence[Step], items: Sequence[NewItem], labels: Labels) -> str:
+    """Digest what makes a request what it is, contents of uploads included."""
+    said = [
+        [[step.op, step.params] for step in steps],
+        [
+            [
+                [item.upload.blob.key, item.upload.name] if item.upload else None,
+                item.file_id,
+                item.url,
+                dict(item.headers or {}),
+                item.name,
+            ]
+            for item in items
+        ],
+        [labels.tag, labels.metadata],
+    ]
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def upload_items(uploads: Sequence[NamedBlob]) -> list[NewItem]:
+    """Give uploaded files as items, in the order of their parts."""
+    return [NewItem(upload=upload) for upload in uploads]

@@ -1,0 +1,200 @@
+"""Jobs: submit, poll, list, cancel, delete."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query, Request, Response
+
+from app.api import openapi
+from app.api.answer import (
+    POLL_AFTER_S,
+    KeyHeader,
+    PreferHeader,
+    RedirectQuery,
+    WaitQuery,
+    result_of,
+    submitted,
+    until_done,
+    view,
+    wishes,
+)
+from app.api.conditional import etag_matches
+from app.api.deps import ClientDep, OwnJobDep, RuntimeDep
+from app.api.ingest import JSON, MULTIPART, body_kind, receive
+from app.api.inputs import JobInput, make_steps, new_job, parse, upload_items
+from app.api.problems import documented
+from app.api.schemas import ItemPage, JobPage, JobView, item_view, job_view
+from app.errors import InvalidParameter, MissingInput, UnsupportedBody
+from app.model import ItemStatus, Job, JobStatus
+from app.ops.base import Operation
+
+CursorQuery = Annotated[str | None, Query(description="`next_cursor` of the page before.")]
+
+
+def router(operations: list[Operation]) -> APIRouter:
+    """Make the routes; the request body's documentation derives from the operations."""
+    routes = APIRouter(tags=["jobs"])
+
+    @routes.post(
+        "/v1/jobs",
+        summary="Submit a job of any inputs and steps",
+        operation_id="submit_job",
+        status_code=202,
+        response_model=None,
+        responses={
+            202: {"model": JobView},
+            200: {"model": JobView, "description": "The job is done (after a wait)."},
+            303: {"description": "The way to the single result (`redirect`)."},
+            **documented(*openapi.DOOR_ERRORS),
+        },
+        openapi_extra=openapi.general_door(operations),
+    )
+    async def submit(
+        request: Request,
+        runtime: RuntimeDep,
+        client: ClientDep,
+        wait: WaitQuery = None,
+        redirect: RedirectQuery = False,
+        prefer: PreferHeader = None,
+        key: KeyHeader = None,
+    ) -> Response:
+        how = wishes(runtime, wait, prefer, redirect=redirect)
+        runtime.jobs.check_backlog()
+        if body_kind(request) not in (JSON, MULTIPART):
+            raise UnsupportedBody(
+                "Send application/json, or multipart/form-data with a `job` field and files."
+            )
+        received = await receive(request, runtime)
+        document = received.document
+        if document is None:
+            if unknown := received.fields.keys() - {"job"}:
+                raise InvalidParameter(f"`{min(unknown)}` is not a field of this form.")
+            if "job" not in received.fields:
+                raise MissingInput("A multipart job needs a `job` field with its document.")
+            document = received.fields["job"].encode()
+        said = parse(JobInput, document)
+        steps = make_steps(runtime.operations, said.steps)
+        items = [given.item() for given in said.items] + upload_items(received.uploads)
+        new = new_job(runtime, client, steps, items, said, key)
+        made = await runtime.jobs.submit(new)
+        return await submitted(runtime, made.job, how)
+
+    routes.include_router(_records)
+    return routes
+
+
+_records = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+
+@_records.get(
+    "",
+    summary="List jobs, newest first",
+    operation_id="list_jobs",
+    responses=documented(401, 422),
+)
+async def list_jobs(
+    runtime: RuntimeDep,
+    client: ClientDep,
+    status: JobStatus | None = None,
+    tag: str | None = None,
+    cursor: CursorQuery = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> JobPage:
+    """Give a page of this client's jobs, without their items."""
+    jobs, next_cursor = await runtime.jobs.list_jobs(
+        client, status=status, tag=tag, cursor=cursor, limit=limit
+    )
+    return JobPage(jobs=[job_view(job) for job in jobs], next_cursor=next_cursor)
+
+
+@_records.get(
+    "/{job_id}",
+    summary="Poll a job",
+    operation_id="get_job",
+    response_model=JobView,
+    responses={
+        303: {"description": "The way to the single result (`redirect`)."},
+        304: {"description": "Not changed since the version in If-None-Match."},
+        **documented(401, 404, 409, 422),
+    },
+)
+async def get_job(
+    job: OwnJobDep,
+    runtime: RuntimeDep,
+    response: Response,
+    wait: WaitQuery = None,
+    redirect: RedirectQuery = False,
+    prefer: PreferHeader = None,
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> JobView | Response:
+    """Give the job as it is; with `wait`, as soon as it is done.
+
+    With `If-None-Match` a wait ends at the first change instead, and 304 says there was none.
+    """
+    how = wishes(runtime, wait, prefer, redirect=redirect)
+    if etag_matches(if_none_match, etag(job)):
+        if not job.status.done and how.wait_s:
+            job = await runtime.jobs.changed(job.id, job.seq, how.wait_s) or job
+    else:
+        job = await until_done(runtime, job, how.wait_s)
+    headers = {"ETag": etag(job), "Cache-Control": "private, no-cache"}
+    if not job.status.done:
+        headers["Retry-After"] = str(POLL_AFTER_S)
+    if how.preferred and job.status.done:
+        headers["Preference-Applied"] = f"wait={how.wait_s:g}"
+    if etag_matches(if_none_match, etag(job)):
+        return Response(status_code=304, headers=headers)
+    if redirect and job.status.done:
+        return await result_of(runtime, job)
+    response.headers.update(headers)
+    return await view(runtime, job)
+
+
+def etag(job: Job) -> str:
+    """Name the version of a job that a client sees."""
+    return f'"{job.seq}"'
+
+
+@_records.get(
+    "/{job_id}/items",
+    summary="List a job's items in input order",
+    operation_id="list_items",
+    responses=documented(401, 404, 422),
+)
+async def list_items(
+    job: OwnJobDep,
+    runtime: RuntimeDep,
+    status: ItemStatus | None = None,
+    cursor: CursorQuery = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> ItemPage:
+    """Give a page of items, each with its results, facts and error."""
+    items, next_cursor = await runtime.jobs.list_items(
+        job.id, status=status, cursor=cursor, limit=limit
+    )
+    return ItemPage(items=[item_view(item) for item in items], next_cursor=next_cursor)
+
+
+@_records.post(
+    "/{job_id}/cancel",
+    summary="Cancel what is unfinished of a job",
+    operation_id="cancel_job",
+    responses=documented(401, 404),
+)
+async def cancel_job(job: OwnJobDep, runtime: RuntimeDep) -> JobView:
+    """Cancel; results that exist stay. A job that is done is left as it is."""
+    await runtime.cancel_job(job.id)
+    return await view(runtime, await runtime.jobs.get_job(job.id) or job)
+
+
+@_records.delete(
+    "/{job_id}",
+    summary="Delete a job, its inputs and its results",
+    operation_id="delete_job",
+    status_code=204,
+    responses=documented(401, 404),
+)
+async def delete_job(job: OwnJobDep, runtime: RuntimeDep) -> None:
+    """Delete; what is unfinished is canceled first."""
+    await runtime.delete_job(job.id)

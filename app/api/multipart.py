@@ -1,0 +1,138 @@
+"""multipart/form-data (RFC 7578) as a stream of parts, each a stream of chunks.
+
+The parser is python-multipart's; what it hands out piecemeal is turned here into something that
+can be awaited, so that a file goes straight from the socket into the store.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from python_multipart.exceptions import MultipartParseError
+from python_multipart.multipart import MultipartParser, parse_options_header
+
+from app.errors import MalformedBody
+
+MAX_HEADERS_PER_PART = 16
+MAX_HEADER_BYTES = 16 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The head of one part. Its content is read from the reader before the next part is."""
+
+    name: str
+    filename: str | None
+    """None for a form field; empty where a browser's file input was left empty."""
+
+
+_End = object()
+
+
+class MultipartReader:
+    """Reads one body, part after part."""
+
+    def __init__(self, content_type: str, chunks: AsyncIterator[bytes]) -> None:
+        """Begin a body. Raises `MalformedBody` without a usable boundary."""
+        _, options = parse_options_header(content_type.encode("latin-1", "replace"))
+        boundary = options.get(b"boundary", b"")
+        if not boundary:
+            raise MalformedBody("The Content-Type of a multipart body needs a `boundary`.")
+        self._chunks = chunks
+        self._events: deque[Part | bytes | object] = deque()
+        self._finished = False
+        self._headers: dict[bytes, bytes] = {}
+        self._field = self._value = b""
+        try:
+            self._parser = MultipartParser(
+                boundary,
+                {
+                    "on_part_begin": self._on_part_begin,
+                    "on_header_field": self._on_header_field,
+                    "on_header_value": self._on_header_value,
+                    "on_header_end": self._on_header_end,
+                    "on_headers_finished": self._on_headers_finished,
+                    "on_part_data": self._on_part_data,
+                    "on_part_end": self._on_part_end,
+                    "on_end": self._on_end,
+                },
+                max_header_count=MAX_HEADERS_PER_PART,
+                max_header_size=MAX_HEADER_BYTES,
+            )
+        except MultipartParseError as error:
+            raise MalformedBody("The multipart boundary is not usable.") from error
+
+    async def parts(self) -> AsyncIterator[Part]:
+        """Give the parts in order.
+
+        Raises:
+            MalformedBody: the body is not multipart, or ends before its closing boundary.
+        """
+        while (event := await self._next()) is not None:
+            if isinstance(event, Part):
+                yield event
+
+    async def content(self) -> AsyncIterator[bytes]:
+        """Give the content of the part that `parts` gave last."""
+        while (event := await self._next()) is not None:
+            if event is _End:
+                return
+            if isinstance(event, bytes):
+                yield event
+
+    async def _next(self) -> Part | bytes | object | None:
+        while not self._events:
+            if self._finished:
+                return None
+            try:
+                chunk = await anext(self._chunks, b"")
+                if not chunk:
+                    raise MalformedBody(
+                        "The multipart body ends before its closing boundary."
+                        if self._parser.state
+                        else "The body is not multipart."
+                    )
+                self._parser.write(chunk)
+            except MultipartParseError as error:
+                raise MalformedBody("The multipart body is not well-formed.") from error
+        return self._events.popleft()
+
+    # -- what the parser calls ---------------------------------------------------------------
+
+    def _on_part_begin(self) -> None:
+        self._headers = {}
+        self._field = self._value = b""
+
+    def _on_header_field(self, data: bytes, start: int, end: int) -> None:
+        self._field += data[start:end]
+
+    def _on_header_value(self, data: bytes, start: int, end: int) -> None:
+        self._value += data[start:end]
+
+    def _on_header_end(self) -> None:
+        self._headers[self._field.lower()] = self._value
+        self._field = self._value = b""
+
+    def _on_headers_finished(self) -> None:
+        kind, options = parse_options_header(self._headers.get(b"content-disposition", b""))
+        if kind != b"form-data" or b"name" not in options:
+            raise MalformedBody("Each part needs `Content-Disposition: form-data; name=…`.")
+        filename = options.get(b"filename")
+        self._events.append(
+            Part(
+                name=options[b"name"].decode("utf-8", "replace"),
+                filename=None if filename is None else filename.decode("utf-8", "replace"),
+            )
+        )
+
+    def _on_part_data(self, data: bytes, start: int, end: int) -> None:
+        whole = start == 0 and end == len(data)
+        self._events.append(data if whole else data[start:end])
+
+    def _on_part_end(self) -> None:
+        self._events.append(_End)
+
+    def _on_end(self) -> None:
+        self._finished = True

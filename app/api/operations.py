@@ -1,0 +1,91 @@
+"""What can be asked of this service, and how much of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+from pydantic import BaseModel, Field
+
+from app.api.deps import RuntimeDep
+from app.api.doors import door_path
+from app.api.openapi import params_schema
+from app.ops.base import Runs
+
+router = APIRouter(prefix="/v1", tags=["service"])
+
+
+class OperationView(BaseModel):
+    """One operation: usable as a step of a job, and at its own door."""
+
+    name: str = Field(examples=["compress"])
+    summary: str
+    door: str = Field(description="Path of its one-shot door.", examples=["/v1/compress"])
+    accepts: list[str] = Field(description="Media types that it takes, by content.")
+    runs: Runs = Field(description="Where its work runs: process, thread or event loop.")
+    params: dict[str, Any] = Field(description="JSON Schema of its parameters.")
+    example: dict[str, Any]
+
+
+class OperationList(BaseModel):
+    """Every operation that this service has."""
+
+    operations: list[OperationView]
+
+
+class LimitsView(BaseModel):
+    """What this service was set up to take."""
+
+    upload_max_bytes: int
+    upload_max_files: int
+    upload_stall_timeout_s: float
+    job_max_items: int
+    job_retention_s: float
+    wait_max_s: float
+    item_timeout_s: float
+    item_max_pixels: int
+    item_max_output_bytes: int
+    fetch_timeout_s: float
+    fetch_max_bytes: int
+    fetch_max_redirects: int
+    fetch_retries: int
+
+
+@router.get("/operations", summary="List the operations", operation_id="list_operations")
+async def list_operations(runtime: RuntimeDep) -> OperationList:
+    """Give every operation with the JSON Schema of its parameters."""
+    return OperationList(
+        operations=[
+            OperationView(
+                name=operation.name,
+                summary=operation.summary,
+                door=door_path(operation),
+                accepts=list(operation.accepts),
+                runs=operation.runs,
+                params=params_schema(operation),
+                example=operation.example,
+            )
+            for operation in runtime.operations.values()
+        ]
+    )
+
+
+@router.get("/limits", summary="Read the limits", operation_id="get_limits")
+async def get_limits(runtime: RuntimeDep) -> LimitsView:
+    """Give the limits as they are configured."""
+    settings = runtime.settings
+    return LimitsView(
+        upload_max_bytes=settings.upload.max_bytes,
+        upload_max_files=settings.upload.max_files,
+        upload_stall_timeout_s=settings.upload.stall_timeout_s,
+        job_max_items=settings.jobs.max_items,
+        job_retention_s=settings.jobs.retention_s,
+        wait_max_s=settings.jobs.wait_max_s,
+        item_timeout_s=settings.item.timeout_s,
+        item_max_pixels=settings.item.max_pixels,
+        item_max_output_bytes=settings.item.max_output_bytes,
+        fetch_timeout_s=settings.fetch.timeout_s,
+        fetch_max_bytes=settings.fetch.max_bytes,
+        fetch_max_redirects=settings.fetch.max_redirects,
+        fetch_retries=settings.fetch.retries,
+    )

@@ -1,0 +1,153 @@
+"""Every failure as an RFC 9457 problem document: one table for the whole API."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse, Response
+
+from app.errors import (
+    IncompleteBody,
+    InternalError,
+    InvalidParameter,
+    MalformedBody,
+    MethodNotAllowed,
+    OffloadError,
+    Problem,
+    UnknownRoute,
+)
+
+log = structlog.get_logger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+URN = "urn:offload:error:"
+
+
+class ProblemView(BaseModel):
+    """RFC 9457 problem details. `code` is stable; `detail` is for people and may change."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str = Field(examples=["urn:offload:error:input.invalid"])
+    title: str = Field(examples=["The request is not valid"])
+    status: int = Field(examples=[422])
+    detail: str = Field(examples=["`level` must be from 1 to 9 for gzip."])
+    code: str = Field(examples=["input.invalid"])
+    retryable: bool = Field(
+        default=False, description="Whether the same request may succeed later, unchanged."
+    )
+
+
+def body_of(problem: Problem) -> dict[str, Any]:
+    """Give a problem's JSON members."""
+    return {
+        "type": URN + problem.code,
+        "title": problem.title,
+        "status": problem.status,
+        "detail": problem.detail,
+        "code": problem.code,
+        "retryable": problem.retryable,
+        **problem.extra,
+    }
+
+
+def view_of(problem: Problem) -> ProblemView:
+    """Give a problem as part of another document."""
+    return ProblemView(**body_of(problem))
+
+
+def respond(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
+    """Answer a request with a problem."""
+    more = dict(headers or {})
+    if (retry_after_s := problem.extra.get("retry_after_s")) is not None:
+        more.setdefault("Retry-After", str(retry_after_s))
+    if problem.status == HTTPStatus.UNAUTHORIZED:
+        more.setdefault("WWW-Authenticate", "Bearer")
+    return JSONResponse(body_of(problem), problem.status, more, MEDIA_TYPE)
+
+
+def invalid(
+    error: ValidationError | RequestValidationError, where: tuple[str | int, ...] = ()
+) -> OffloadError:
+    """Say what pydantic found, all of it, in one error.
+
+    `where` goes before each location. Values are left out: they may be secrets, or megabytes.
+    """
+    found = [{"loc": [*where, *e["loc"]], "msg": _sentence(e)} for e in error.errors()]
+    if isinstance(error, RequestValidationError) and any(
+        e["type"] == "json_invalid" for e in error.errors()
+    ):
+        return MalformedBody("The body is not valid JSON.", errors=found)
+    first = found[0]
+    name = ".".join(str(part) for part in first["loc"] if part not in ("query", "body", "path"))
+    detail = f"`{name}`: {first['msg']}" if name else str(first["msg"])
+    if len(found) > 1:
+        detail += f" (and {len(found) - 1} more, see `errors`)"
+    return InvalidParameter(detail + ("" if detail.endswith(".") else "."), errors=found)
+
+
+def _sentence(error: Any) -> str:
+    if error["type"] == "extra_forbidden":
+        return "there is no such parameter here"
+    message: str = error["msg"]
+    return message.removeprefix("Value error, ")
+
+
+def install(app: FastAPI) -> None:
+    """Make `app` answer every failure, its own and the framework's, with a problem."""
+
+    @app.exception_handler(OffloadError)
+    async def ours(request: Request, error: Exception) -> Response:
+        assert isinstance(error, OffloadError)  # noqa: S101 - what the handler is registered for
+        if error.log_detail or error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            log.warning("refused", path=request.url.path, code=error.code, detail=error.log_detail)
+        return respond(error.problem(), getattr(error, "headers", None))
+
+    @app.exception_handler(RequestValidationError)
+    async def validation(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)  # noqa: S101
+        return respond(invalid(error).problem())
+
+    @app.exception_handler(HTTPException)
+    async def http(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)  # noqa: S101
+        ours_instead = {
+            HTTPStatus.NOT_FOUND: UnknownRoute(f"There is no {request.url.path}."),
+            HTTPStatus.METHOD_NOT_ALLOWED: MethodNotAllowed(
+                f"{request.method} is not possible on {request.url.path}."
+            ),
+        }.get(HTTPStatus(error.status_code))
+        problem = (
+            ours_instead.problem()
+            if ours_instead
+            else Problem("input.invalid", error.detail, error.status_code, error.detail)
+        )
+        return respond(problem, error.headers)
+
+    @app.exception_handler(ClientDisconnect)
+    async def gone(request: Request, error: Exception) -> Response:
+        return respond(IncompleteBody("The body ended early.").problem())
+
+    @app.exception_handler(Exception)
+    async def bug(request: Request, error: Exception) -> Response:
+        log.error("unhandled", path=request.url.path, exc_info=error)
+        return respond(InternalError("The service failed on this request.").problem())
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Give the OpenAPI `responses` for the problems that a route answers with."""
+    return {
+        status: {
+            "description": HTTPStatus(status).phrase,
+            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemView"}}},
+        }
+        for status in statuses
+    }

@@ -1,0 +1,184 @@
+"""The documents that clients read: one view of each record."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from app.api.problems import ProblemView, view_of
+from app.model import File, Item, ItemStatus, Job, JobStatus
+
+
+class FileView(BaseModel):
+    """A stored file: an input, a result, or one that was stored by itself."""
+
+    id: str
+    name: str = Field(examples=["access.log.gz"])
+    media_type: str = Field(description="By content.", examples=["application/gzip"])
+    size_bytes: int
+    sha256: str = Field(description="Of the content, lower-case hex.")
+    created_at: datetime
+    expires_at: datetime | None = Field(
+        description="When it is removed; null while its job is at work. Reading it renews this."
+    )
+    href: str = Field(description="Where the content is.")
+
+
+class CountsView(BaseModel):
+    """How many items stand where."""
+
+    total: int
+    queued: int
+    running: int
+    succeeded: int
+    failed: int
+    canceled: int
+
+
+class StepView(BaseModel):
+    """One step, with every parameter as it is applied."""
+
+    op: str
+    params: dict[str, Any]
+
+
+class ItemView(BaseModel):
+    """One input of a job and what became of it."""
+
+    index: int = Field(description="Position in the request, from 0.")
+    status: ItemStatus
+    name: str
+    url: str | None
+    file_id: str | None = Field(description="The input file; null for a URL, and once expired.")
+    size_bytes: int | None = Field(description="Of the input file.")
+    results: list[FileView]
+    facts: dict[str, dict[str, Any]] = Field(
+        description="What each step found out: HTTP status and hops, dimensions, ratio, method."
+    )
+    error: ProblemView | None
+    attempt: int
+    started_at: datetime | None
+    finished_at: datetime | None
+    elapsed_ms: int | None = Field(description="From start to end of the last attempt.")
+
+
+class JobView(BaseModel):
+    """What was submitted, and where it stands."""
+
+    id: str
+    status: JobStatus
+    done: bool = Field(description="Whether it is over; the one field to watch.")
+    progress: float = Field(ge=0, le=1, description="Share of items that are over.")
+    counts: CountsView
+    steps: list[StepView]
+    tag: str | None
+    metadata: dict[str, Any]
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    expires_at: datetime | None = Field(
+        description="When its files are removed, and, once expired, this record."
+    )
+    items: list[ItemView] | None = Field(
+        description="All items in input order, where there are few; else null: see `links.items`."
+    )
+    links: dict[str, str]
+
+
+class Page(BaseModel):
+    """One page of a list."""
+
+    next_cursor: str | None = Field(description="Give it as `cursor` for the next page.")
+
+
+class JobPage(Page):
+    """Jobs, newest first."""
+
+    jobs: list[JobView]
+
+
+class ItemPage(Page):
+    """Items in input order."""
+
+    items: list[ItemView]
+
+
+def content_path(file: File) -> str:
+    """Give the path of a file's content."""
+    return f"/v1/files/{file.id}/content"
+
+
+def job_path(job: Job) -> str:
+    """Give the path of a job."""
+    return f"/v1/jobs/{job.id}"
+
+
+def file_view(file: File) -> FileView:
+    """Show a file."""
+    return FileView(
+        id=file.id,
+        name=file.name,
+        media_type=file.blob.media_type,
+        size_bytes=file.blob.size_bytes,
+        sha256=file.blob.key,
+        created_at=file.created_at,
+        expires_at=file.expires_at,
+        href=content_path(file),
+    )
+
+
+def item_view(item: Item) -> ItemView:
+    """Show an item."""
+    elapsed_ms = None
+    if item.started_at and item.finished_at:
+        elapsed_ms = round((item.finished_at - item.started_at).total_seconds() * 1000)
+    return ItemView(
+        index=item.index,
+        status=item.status,
+        name=item.name,
+        url=item.url,
+        file_id=item.file_id,
+        size_bytes=item.blob.size_bytes if item.blob else None,
+        results=[file_view(file) for file in item.results],
+        facts=item.facts,
+        error=view_of(item.problem) if item.problem else None,
+        attempt=item.attempt,
+        started_at=item.started_at,
+        finished_at=item.finished_at,
+        elapsed_ms=elapsed_ms,
+    )
+
+
+def job_view(job: Job, items: list[Item] | None = None) -> JobView:
+    """Show a job, with its items if they are given."""
+    counts, path = job.counts, job_path(job)
+    return JobView(
+        id=job.id,
+        status=job.status,
+        done=job.status.done,
+        progress=round(counts.finished / counts.total, 4) if counts.total else 1.0,
+        counts=CountsView(
+            total=counts.total,
+            queued=counts.queued,
+            running=counts.running,
+            succeeded=counts.succeeded,
+            failed=counts.failed,
+            canceled=counts.canceled,
+        ),
+        steps=[StepView(op=step.op, params=step.params) for step in job.steps],
+        tag=job.tag,
+        metadata=job.metadata,
+        created_at=job.created_at,
+        started_at=job.started_at,
+        finished_at=job.finished_at,
+        expires_at=job.expires_at,
+        items=None if items is None else [item_view(item) for item in items],
+        links={
+            "self": path,
+            "items": f"{path}/items",
+            "events": f"{path}/events",
+            "cancel": f"{path}/cancel",
+        },
+    )

@@ -1,0 +1,71 @@
+"""What a blob store promises, whichever disk or service is behind it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Protocol
+
+from pydantic import BaseModel, Field
+
+from app.model import Blob
+
+
+class BlobSettings(BaseModel):
+    """OFFLOAD_BLOBS_*: when bytes are refused, and when unused ones go."""
+
+    min_free_bytes: int = Field(
+        1 << 30, ge=0, description="Free disk space below which uploads are refused with 507."
+    )
+    grace_s: float = Field(
+        3600, ge=60, description="Seconds that bytes without a record stay before they are removed."
+    )
+
+
+class BlobStore(Protocol):
+    """Immutable bytes under the name of their sha256.
+
+    Storing the same bytes again is harmless and renews their grace time. Whoever stores bytes
+    must record a reference, or `touch` them, within that time.
+    """
+
+    async def put(self, chunks: AsyncIterator[bytes], max_bytes: int) -> Blob:
+        """Store a stream: counted, hashed and typed in one pass, never whole in memory.
+
+        When it returns, the bytes are on disk under their final name, or nowhere: what `chunks`
+        raises, and cancellation, leave no trace.
+
+        Raises:
+            BodyTooLarge: more than `max_bytes`; raised at the first byte too many.
+            StorageFull: the free-space floor is reached.
+            StorageError: the disk failed.
+        """
+
+    async def adopt(self, path: Path, blob: Blob) -> None:
+        """Take over a finished file of the store's own scratch folder, without a copy.
+
+        `blob` says what it holds; the file is gone from `path` afterwards.
+        """
+
+    def local(self, key: str) -> AbstractAsyncContextManager[Path]:
+        """Give a path that holds the bytes, to be read only, while the context is open.
+
+        Raises:
+            BlobMissing: no such bytes.
+        """
+
+    def scratch(self) -> AbstractAsyncContextManager[Path]:
+        """Give an empty folder from which `adopt` is a rename; removed with all its content."""
+
+    async def touch(self, key: str) -> None:
+        """Renew the grace time. Raises `BlobMissing`."""
+
+    def unused_since(self, age_s: float) -> AsyncIterator[list[str]]:
+        """Give, a batch at a time, the keys that were last stored or touched `age_s` ago."""
+
+    async def delete(self, key: str, age_s: float) -> bool:
+        """Remove bytes unless they were stored or touched within `age_s`; True if removed."""
+
+    async def check_writable(self) -> None:
+        """Raise `StorageError` unless an upload would be taken now."""

@@ -1,0 +1,151 @@
+"""The commands: `serve` and `demo`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import structlog
+import typer
+import uvicorn
+from pydantic import ValidationError
+
+from app import __version__
+from app.errors import OffloadError
+from app.main import create_app
+from app.settings import Settings
+
+GRACEFUL_S = 3
+"""How long open responses (streams, long polls) may hold a shutdown."""
+
+cli = typer.Typer(
+    help="Offload: file, image and URL work taken off other back ends.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@cli.command()
+def serve() -> None:
+    """Start the service; every setting is an OFFLOAD_* variable (see README)."""
+    settings = read_settings()
+    configure_logging(settings)
+    config = uvicorn.Config(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        http="httptools",
+        loop="uvloop",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACEFUL_S,
+    )
+    server = _AnnouncedServer(config, settings)
+    server.run()
+    if not server.started:
+        raise typer.Exit(3)
+
+
+@cli.command()
+def demo(
+    keep: Annotated[
+        Path | None, typer.Option(help="Keep inputs and results in this folder.")
+    ] = None,
+) -> None:
+    """Run one job of each kind against a service of its own, and print what came of them."""
+    from app.demo import run
+
+    raise typer.Exit(asyncio.run(run(keep)))
+
+
+@cli.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(__version__)
+
+
+def read_settings() -> Settings:
+    """Read the environment; end with a sentence per bad variable, not with a traceback."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        for problem in error.errors():
+            variable = "OFFLOAD_" + "_".join(str(part).upper() for part in problem["loc"])
+            what = problem["msg"].removeprefix("Value error, ")
+            typer.echo(f"{variable}: {what}" if problem["loc"] else what, err=True)
+        typer.echo("README.md, «Configuration», lists every variable.", err=True)
+        raise typer.Exit(2) from None
+
+
+def configure_logging(settings: Settings) -> None:
+    """Send this service's and its libraries' lines to standard error, in one look."""
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    renderer: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer()
+        if settings.log_format == "json"
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
+    # The console renderer draws tracebacks itself; JSON needs them as text.
+    traces = [structlog.processors.format_exc_info] if settings.log_format == "json" else []
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler()
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                *traces,
+                renderer,
+            ],
+        )
+    )
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+
+
+class _AnnouncedServer(uvicorn.Server):
+    """A server that says where it is, and what to type, once it really listens."""
+
+    def __init__(self, config: uvicorn.Config, settings: Settings) -> None:
+        super().__init__(config)
+        self._settings = settings
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        try:
+            await super().startup(sockets=sockets)
+        except OffloadError as error:
+            typer.echo(error.detail, err=True)
+            self.should_exit = True
+        if self.started:
+            address, port = self.servers[0].sockets[0].getsockname()[:2]
+            host = f"[{address}]" if ":" in address else address
+            typer.echo(announcement(f"http://{host}:{port}", self._settings.data_dir))
+
+
+def announcement(url: str, data_dir: Path) -> str:
+    """Say where the service listens, where its data lies, and how to try it."""
+    end = "wait=10&redirect=true"
+    return f"""
+Offload {__version__} listens on {url} (documentation: {url}/docs)
+Data lies in {data_dir.resolve()}
+
+Try it:
+  curl -sL -F file=@README.md '{url}/v1/compress?{end}' -o README.md.gz
+  curl -sL -F file=@photo.jpg '{url}/v1/images?width=800&height=600&{end}' -o small.jpg
+  curl -s --json '{{"urls": ["https://example.com/"]}}' '{url}/v1/fetch?wait=20'
+"""

@@ -1,0 +1,6 @@
+"""The demonstration."""
+
+
+async def run(keep: object) -> int:
+    """Run it."""
+    return 0

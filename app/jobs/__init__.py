@@ -1,0 +1,1 @@
+"""Where records live: jobs, items, files, and what is queued."""

@@ -1,0 +1,149 @@
+"""What a job store promises, whichever database is behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Protocol
+
+from pydantic import BaseModel, Field
+
+from app.model import (
+    Claim,
+    File,
+    Item,
+    ItemStatus,
+    Job,
+    JobStatus,
+    Lane,
+    NamedBlob,
+    NewJob,
+    Outcome,
+)
+
+IDEMPOTENCY_KEY_AGE = timedelta(hours=24)
+"""How long an Idempotency-Key brings back its job."""
+
+
+class JobSettings(BaseModel):
+    """OFFLOAD_JOBS_*: how much work is accepted and how long its results stay."""
+
+    max_items: int = Field(10_000, ge=1, description="Most items one job may have.")
+    max_unfinished_items: int = Field(
+        100_000, ge=1, description="Unfinished items in the whole service; more is answered 429."
+    )
+    retention_s: float = Field(
+        86_400, gt=0, description="Seconds that a finished job's files stay; reading renews it."
+    )
+    wait_max_s: float = Field(
+        60, ge=0, description="Longest `wait` that a request may ask for, in seconds."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """A job that is on disk."""
+
+    job: Job
+    created: bool
+    """False if the idempotency key brought back a job made earlier."""
+
+
+class JobStore(Protocol):
+    """Records of jobs, items and files, and the queue: the rows are the queue.
+
+    All methods may raise `StorageFull` or `StorageError`. A method that changes something has
+    changed it durably when it returns.
+    """
+
+    async def submit(self, new: NewJob) -> Submitted:
+        """Write a job and all its items in one transaction.
+
+        Raises:
+            NotFound: a `file_id` is not a file of this client.
+            IdempotencyMismatch: the key belongs to a request with another fingerprint.
+            QueueFull: more unfinished items than the service takes.
+        """
+
+    def check_backlog(self, items: int = 1) -> None:
+        """Refuse early, before a body is read: raises `QueueFull` if `items` more do not fit."""
+
+    async def get_job(self, job_id: str) -> Job | None:
+        """Give a job, or None."""
+
+    async def list_jobs(
+        self,
+        client: str,
+        *,
+        status: JobStatus | None = None,
+        tag: str | None = None,
+        cursor: str | None = None,
+        limit: int = 50,
+    ) -> tuple[list[Job], str | None]:
+        """Give a page of a client's jobs, newest first, and the cursor of the next page."""
+
+    async def list_items(
+        self,
+        job_id: str,
+        *,
+        status: ItemStatus | None = None,
+        cursor: str | None = None,
+        limit: int = 100,
+    ) -> tuple[list[Item], str | None]:
+        """Give a page of a job's items in input order, and the cursor of the next page."""
+
+    async def items_since(
+        self, job_id: str, after: tuple[int, int], limit: int = 500
+    ) -> list[Item]:
+        """Give the items that became final after the one with this (seq, index), in that order."""
+
+    async def changed(self, job_id: str, since: int, timeout_s: float) -> Job | None:
+        """Give the job as soon as its `seq` is above `since`, or as it is after `timeout_s`."""
+
+    async def claim(self, lane: Lane, limit: int) -> list[Claim]:
+        """Take up to `limit` queued items of a lane, by priority; they are running from now."""
+
+    async def finish(self, claim: Claim, outcome: Outcome) -> bool:
+        """Record an item's outcome and its results.
+
+        Returns False, and changes nothing, if the claim is void: the item was claimed again,
+        canceled or deleted meanwhile.
+        """
+
+    async def release(self, claims: Iterable[Claim]) -> None:
+        """Give claimed items back to the queue; void claims are ignored."""
+
+    async def recover(self) -> int:
+        """Give back what a dead service was running; call once, before the first claim.
+
+        Items over `MAX_INTERRUPTIONS` fail as `internal.interrupted`. Returns how many items
+        went back to the queue.
+        """
+
+    async def cancel(self, job_id: str) -> list[int]:
+        """Make every unfinished item canceled; returns the keys of those that were running."""
+
+    async def delete_job(self, job_id: str) -> list[int]:
+        """Remove a job, its items and files; returns the keys of items that were running."""
+
+    async def add_file(self, client: str, blob: NamedBlob, retention_s: float) -> File:
+        """Record a stored file that belongs to no job."""
+
+    async def get_file(self, file_id: str) -> File | None:
+        """Give a file, or None."""
+
+    async def delete_file(self, file_id: str) -> None:
+        """Remove a file's record; one that is gone already is fine."""
+
+    async def extend(self, file: File, retention_s: float) -> None:
+        """Renew the retention of a file, or of the job it belongs to, from now."""
+
+    async def purge(self) -> bool:
+        """Expire what is due, a bounded number at a time; True if there may be more."""
+
+    async def unreferenced(self, keys: Sequence[str]) -> list[str]:
+        """Give those blob keys that no record points at."""
+
+    async def check_writable(self) -> None:
+        """Raise `StorageError` unless a write would succeed now."""

@@ -1,0 +1,164 @@
+"""Rows to records and back: the only place that knows how a record is spelled in SQL."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from app.errors import InvalidParameter, Problem
+from app.model import Blob, Claim, Counts, File, Item, ItemStatus, Job, JobStatus, Step
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def to_ms(moment: datetime) -> int:
+    """Give an aware time as milliseconds since the epoch."""
+    return (moment - EPOCH) // timedelta(milliseconds=1)
+
+
+def from_ms(milliseconds: int | None) -> datetime | None:
+    """Give milliseconds since the epoch as an aware UTC time."""
+    return None if milliseconds is None else EPOCH + timedelta(milliseconds=milliseconds)
+
+
+def dump(value: Any) -> str:
+    """Give a JSON text without white space."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def load(text: str | None) -> Any:
+    """Read a JSON column; NULL is an empty object."""
+    return json.loads(text) if text else {}
+
+
+def dump_problem(problem: Problem) -> str:
+    """Give a problem as a JSON text."""
+    return dump(asdict(problem))
+
+
+def counts(row: sqlite3.Row) -> Counts:
+    """Read the item counts of a jobs row."""
+    return Counts(
+        queued=row["queued"],
+        running=row["running"],
+        succeeded=row["succeeded"],
+        failed=row["failed"],
+        canceled=row["canceled"],
+    )
+
+
+def job(row: sqlite3.Row) -> Job:
+    """Read a jobs row."""
+    created_at = from_ms(row["created_ms"])
+    assert created_at is not None  # noqa: S101 - NOT NULL
+    return Job(
+        id=row["id"],
+        client=row["client"],
+        status=JobStatus(row["status"]),
+        seq=row["seq"],
+        steps=steps(row["steps"]),
+        counts=counts(row),
+        tag=row["tag"],
+        metadata=load(row["metadata"]),
+        created_at=created_at,
+        started_at=from_ms(row["started_ms"]),
+        finished_at=from_ms(row["finished_ms"]),
+        expires_at=from_ms(row["expires_ms"]),
+    )
+
+
+def steps(text: str) -> tuple[Step, ...]:
+    """Read a steps column."""
+    return tuple(Step(step["op"], step["params"]) for step in json.loads(text))
+
+
+def blob(row: sqlite3.Row) -> Blob | None:
+    """Read the blob columns that items and files share."""
+    if row["blob"] is None:
+        return None
+    return Blob(row["blob"], row["size_bytes"], row["media_type"])
+
+
+def file(row: sqlite3.Row) -> File:
+    """Read a files row joined with its job's `job_id` and `job_expires_ms`."""
+    stored, created_at = blob(row), from_ms(row["created_ms"])
+    assert stored is not None  # noqa: S101 - NOT NULL
+    assert created_at is not None  # noqa: S101 - NOT NULL
+    own = row["expires_ms"]
+    return File(
+        id=row["id"],
+        client=row["client"],
+        blob=stored,
+        name=row["name"],
+        job_id=row["job_id"],
+        created_at=created_at,
+        expires_at=from_ms(own if own is not None else row["job_expires_ms"]),
+    )
+
+
+def item(row: sqlite3.Row, results: tuple[File, ...]) -> Item:
+    """Read an items row joined with its job's `job_id`."""
+    return Item(
+        job_id=row["job_id"],
+        index=row["idx"],
+        status=ItemStatus(row["status"]),
+        seq=row["seq"],
+        attempt=row["attempt"],
+        name=row["name"],
+        url=row["url"],
+        file_id=row["file_id"],
+        blob=blob(row),
+        facts=load(row["facts"]),
+        problem=Problem(**json.loads(row["problem"])) if row["problem"] else None,
+        results=results,
+        started_at=from_ms(row["started_ms"]),
+        finished_at=from_ms(row["finished_ms"]),
+    )
+
+
+def claim(row: sqlite3.Row, job_row: sqlite3.Row) -> Claim:
+    """Read an items row that was just claimed, and what its job says to do."""
+    return Claim(
+        item_key=row["pk"],
+        attempt=row["attempt"],
+        job_id=job_row["id"],
+        index=row["idx"],
+        steps=steps(job_row["steps"]),
+        name=row["name"],
+        blob=blob(row),
+        url=row["url"],
+        headers=load(row["headers"]),
+    )
+
+
+def bare_claim(row: sqlite3.Row) -> Claim:
+    """Name the attempt that a dead service held: enough to end it, not to run it."""
+    return Claim(
+        item_key=row["pk"],
+        attempt=row["attempt"],
+        job_id="",
+        index=row["idx"],
+        steps=(),
+        name="",
+        blob=None,
+        url=None,
+        headers={},
+    )
+
+
+def read_cursor(cursor: str | None, default: int) -> int:
+    """Read a page cursor. Raises `InvalidParameter` if it is not one of ours."""
+    if cursor is None:
+        return default
+    if not cursor.isascii() or not cursor.isdigit() or len(cursor) > 18:
+        raise InvalidParameter("`cursor` is not one that this service gave out.")
+    return int(cursor)
+
+
+def next_cursor(found: Sequence[sqlite3.Row], column: str, limit: int) -> str | None:
+    """Give the cursor of the page after `found`, or None after the last one."""
+    return str(found[-1][column]) if len(found) == limit else None

@@ -1,0 +1,172 @@
+-- Every statement that the SQLite store runs. A name, its purpose, the statement.
+
+-- name: insert_job
+-- A new job; all its items are queued.
+INSERT INTO jobs (id, client, status, seq, steps, tag, metadata, queued, retention_ms, created_ms)
+VALUES (:id, :client, 'queued', 1, :steps, :tag, :metadata, :queued, :retention_ms, :now_ms)
+RETURNING pk;
+
+-- name: insert_item
+-- One input of a new job.
+INSERT INTO items (job_pk, idx, status, seq, lane, priority, name, file_id, blob, media_type,
+                   size_bytes, url, headers)
+VALUES (:job_pk, :idx, 'queued', 1, :lane, :priority, :name, :file_id, :blob, :media_type,
+        :size_bytes, :url, :headers);
+
+-- name: insert_file
+-- A stored file, a job's input, or (with item_pk and position) one result of an item.
+INSERT INTO files (id, client, blob, name, media_type, size_bytes, job_pk, item_pk, position,
+                   created_ms, expires_ms)
+VALUES (:id, :client, :blob, :name, :media_type, :size_bytes, :job_pk, :item_pk, :position,
+        :now_ms, :expires_ms);
+
+-- name: get_job
+SELECT * FROM jobs WHERE id = :id;
+
+-- name: get_job_by_pk
+SELECT * FROM jobs WHERE pk = :job_pk;
+
+-- name: list_jobs
+-- A client's jobs, newest first, before the cursor.
+SELECT * FROM jobs
+WHERE client = :client AND pk < :before
+  AND (:status IS NULL OR status = :status) AND (:tag IS NULL OR tag = :tag)
+ORDER BY pk DESC LIMIT :limit;
+
+-- name: list_items
+-- A job's items in input order, after the cursor.
+SELECT items.*, jobs.id AS job_id FROM items JOIN jobs ON jobs.pk = items.job_pk
+WHERE jobs.id = :job_id AND idx > :after AND (:status IS NULL OR items.status = :status)
+ORDER BY idx LIMIT :limit;
+
+-- name: items_since
+-- A job's final items in the order in which they became final, after a place in that order.
+SELECT items.*, jobs.id AS job_id FROM items JOIN jobs ON jobs.pk = items.job_pk
+WHERE jobs.id = :job_id AND items.seq >= :seq AND (items.seq, items.idx) > (:seq, :idx)
+  AND items.status IN ('succeeded', 'failed', 'canceled')
+ORDER BY items.seq, items.idx LIMIT :limit;
+
+-- name: results_of
+-- The results of some items, given as a JSON array of keys.
+SELECT files.*, jobs.id AS job_id, jobs.expires_ms AS job_expires_ms
+FROM files JOIN jobs ON jobs.pk = files.job_pk
+WHERE files.item_pk IN (SELECT value FROM json_each(:item_pks))
+ORDER BY files.item_pk, files.position;
+
+-- name: claim
+-- The next items of a lane, now running, one attempt more.
+UPDATE items SET status = 'running', attempt = attempt + 1, started_ms = :now_ms
+WHERE pk IN (SELECT pk FROM items WHERE status = 'queued' AND lane = :lane
+             ORDER BY priority DESC, pk LIMIT :limit)
+RETURNING pk, job_pk, idx, attempt, name, blob, media_type, size_bytes, url, headers, priority;
+
+-- name: job_began
+-- `n` items of the job have started.
+UPDATE jobs SET seq = seq + 1, queued = queued - :n, running = running + :n, status = 'running',
+                started_ms = coalesce(started_ms, :now_ms)
+WHERE pk = :job_pk RETURNING id, seq, steps;
+
+-- name: finish_item
+-- The outcome of the attempt that still holds the item; changes nothing for a late ghost.
+UPDATE items SET status = :status, facts = :facts, problem = :problem, finished_ms = :now_ms
+WHERE pk = :pk AND attempt = :attempt AND status = 'running'
+RETURNING job_pk;
+
+-- name: count_finished
+-- One item of the job has ended; the counts decide what the job is now.
+UPDATE jobs SET seq = seq + 1, running = running - 1, succeeded = succeeded + :succeeded,
+                failed = failed + 1 - :succeeded
+WHERE pk = :job_pk RETURNING *;
+
+-- name: set_item_seq
+UPDATE items SET seq = :seq WHERE pk = :pk;
+
+-- name: set_job_status
+UPDATE jobs SET status = :status, finished_ms = :finished_ms, expires_ms = :expires_ms
+WHERE pk = :job_pk;
+
+-- name: release_item
+-- Give an item back to the queue, unless it has a newer claim or an outcome.
+UPDATE items SET status = 'queued', started_ms = NULL
+WHERE pk = :pk AND attempt = :attempt AND status = 'running' RETURNING job_pk;
+
+-- name: job_released
+UPDATE jobs SET seq = seq + 1, queued = queued + :n, running = running - :n
+WHERE pk = :job_pk RETURNING *;
+
+-- name: running_items
+-- What a service that died was at work on.
+SELECT pk, job_pk, idx, attempt FROM items WHERE status = 'running' ORDER BY pk;
+
+-- name: unfinished_by_client
+SELECT client, sum(queued + running) AS n FROM jobs WHERE finished_ms IS NULL GROUP BY client;
+
+-- name: unfinished_item_keys
+SELECT pk, status FROM items WHERE job_pk = :job_pk AND status IN ('queued', 'running');
+
+-- name: cancel_items
+UPDATE items SET status = 'canceled', seq = :seq, finished_ms = :now_ms
+WHERE job_pk = :job_pk AND status IN ('queued', 'running');
+
+-- name: count_canceled
+UPDATE jobs SET seq = seq + 1, canceled = canceled + queued + running, queued = 0, running = 0
+WHERE pk = :job_pk RETURNING *;
+
+-- name: delete_job
+DELETE FROM jobs WHERE id = :id RETURNING pk;
+
+-- name: get_file
+SELECT files.*, jobs.id AS job_id, jobs.expires_ms AS job_expires_ms
+FROM files LEFT JOIN jobs ON jobs.pk = files.job_pk WHERE files.id = :id;
+
+-- name: delete_file
+DELETE FROM files WHERE id = :id;
+
+-- name: extend_job
+-- A result was read: keep the job's data for a full retention from now.
+UPDATE jobs SET expires_ms = :now_ms + retention_ms
+WHERE id = :job_id AND expires_ms IS NOT NULL AND status <> 'expired';
+
+-- name: extend_file
+UPDATE files SET expires_ms = :expires_ms WHERE id = :id AND expires_ms IS NOT NULL;
+
+-- name: due_jobs
+-- Jobs whose data, or (once expired) whose record, is due to go.
+SELECT pk, id, status, retention_ms FROM jobs WHERE expires_ms <= :now_ms LIMIT :limit;
+
+-- name: expire_job
+UPDATE jobs SET status = 'expired', seq = seq + 1, expires_ms = :now_ms + retention_ms
+WHERE pk = :job_pk RETURNING id, seq;
+
+-- name: drop_job_files
+DELETE FROM files WHERE job_pk = :job_pk;
+
+-- name: drop_job_inputs
+UPDATE items SET blob = NULL, file_id = NULL WHERE job_pk = :job_pk;
+
+-- name: drop_job
+DELETE FROM jobs WHERE pk = :job_pk;
+
+-- name: drop_due_files
+DELETE FROM files WHERE expires_ms <= :now_ms;
+
+-- name: drop_old_keys
+DELETE FROM idempotency_keys WHERE created_ms <= :before_ms;
+
+-- name: get_key
+SELECT fingerprint, job_id FROM idempotency_keys WHERE client = :client AND key = :key;
+
+-- name: insert_key
+INSERT INTO idempotency_keys (client, key, fingerprint, job_id, created_ms)
+VALUES (:client, :key, :fingerprint, :job_id, :now_ms);
+
+-- name: drop_key
+DELETE FROM idempotency_keys WHERE client = :client AND key = :key;
+
+-- name: is_referenced
+SELECT EXISTS (SELECT 1 FROM files WHERE blob = :blob)
+    OR EXISTS (SELECT 1 FROM items WHERE blob = :blob) AS referenced;
+
+-- name: write_probe
+-- Changes nothing, and fails where a real write would.
+UPDATE jobs SET seq = seq WHERE pk = -1;

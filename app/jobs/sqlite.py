@@ -1,0 +1,580 @@
+"""The embedded job store: SQLite in WAL mode, one writer thread, a few reading threads."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sqlite3
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+
+from app.errors import IdempotencyMismatch, Interrupted, NotFound, QueueFull, StorageFull
+from app.jobs import rows
+from app.jobs.base import IDEMPOTENCY_KEY_AGE, JobSettings, Submitted
+from app.jobs.writer import Tx, Writer, translated
+from app.model import (
+    MAX_INTERRUPTIONS,
+    Claim,
+    Done,
+    Failed,
+    File,
+    Item,
+    ItemStatus,
+    Job,
+    JobStatus,
+    Lane,
+    NamedBlob,
+    NewItem,
+    NewJob,
+    Outcome,
+    job_status,
+    new_id,
+)
+
+T = TypeVar("T")
+
+READERS = 4
+PURGE_BATCH = 50
+FOREVER = (1 << 63) - 1
+
+
+def load_statements() -> dict[str, str]:
+    """Give the named statements of `sql/queries.sql`."""
+    text = resources.files("app.jobs.sql").joinpath("queries.sql").read_text("utf-8")
+    parts = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def migrate(db: sqlite3.Connection) -> None:
+    """Bring the schema up to date: numbered files, forward only, each in one transaction."""
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    folder = resources.files("app.jobs.sql")
+    for name in sorted(f.name for f in folder.iterdir() if re.match(r"\d{4}_", f.name)):
+        number = int(name[:4])
+        if number > version:
+            script = folder.joinpath(name).read_text("utf-8")
+            db.executescript(f"BEGIN;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")
+
+
+def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
+    """Open the database as this service needs it: WAL, and every commit on disk."""
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
+    db.row_factory = sqlite3.Row
+    db.execute("PRAGMA journal_mode = WAL")
+    # NORMAL would survive a killed process, FULL also survives the power cut.
+    db.execute("PRAGMA synchronous = FULL")
+    db.execute("PRAGMA foreign_keys = ON")
+    if read_only:
+        db.execute("PRAGMA query_only = ON")
+    return db
+
+
+class SqliteJobStore:
+    """`JobStore` for one process on one disk. Make it with `open`, on a running event loop."""
+
+    def __init__(
+        self,
+        path: Path,
+        settings: JobSettings,
+        *,
+        clock: Callable[[], datetime],
+        lane_of: Callable[[NewItem, NewJob], Lane],
+        on_queued: Callable[[], None],
+    ) -> None:
+        """Name the database file; `on_queued` is called whenever an item may be claimed."""
+        self._path = path
+        self._settings = settings
+        self._clock = clock
+        self._lane_of = lane_of
+        self._on_queued = on_queued
+        self._sql = load_statements()
+        self._unfinished: Counter[str] = Counter()
+        """Unfinished items by client; touched on the event loop only, after commits."""
+        self._waiters: dict[str, set[asyncio.Future[None]]] = {}
+        self._local = threading.local()
+
+    async def open(self) -> None:
+        """Create or migrate the database and start the threads."""
+        db = await asyncio.to_thread(self._open_writer)
+        self._writer = Writer(db)
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="records-reader")
+        for row in await self._read(lambda db: self._all(db, "unfinished_by_client")):
+            self._unfinished[row["client"]] = row["n"]
+
+    async def close(self) -> None:
+        """Finish the writes that were asked for, then stop."""
+        await self._writer.close()
+        await asyncio.to_thread(self._readers.shutdown)
+
+    # -- submitting --------------------------------------------------------------------------
+
+    def check_backlog(self, items: int = 1) -> None:
+        """See `JobStore.check_backlog`."""
+        if self._unfinished.total() + items > self._settings.max_unfinished_items:
+            raise QueueFull(
+                f"{self._unfinished.total()} items are unfinished; this service takes "
+                f"{self._settings.max_unfinished_items}. Try again later.",
+                retry_after_s=5,
+            )
+
+    async def submit(self, new: NewJob) -> Submitted:
+        """See `JobStore.submit`."""
+        self.check_backlog(len(new.items))
+        ahead = self._unfinished[new.client]
+
+        def work(tx: Tx) -> Submitted:
+            if earlier := self._earlier(tx, new):
+                return earlier
+            job_id = new_id("job")
+            [row] = self._run(
+                tx.db,
+                "insert_job",
+                id=job_id,
+                client=new.client,
+                steps=rows.dump([{"op": s.op, "params": s.params} for s in new.steps]),
+                tag=new.tag,
+                metadata=rows.dump(new.metadata),
+                queued=len(new.items),
+                retention_ms=int(new.retention_s * 1000),
+                now_ms=self._now_ms(),
+            )
+            for index, item in enumerate(new.items):
+                # Round robin between clients for the price of one integer: an item waits behind
+                # as many of its own client's as are unfinished, and behind no others.
+                self._insert_item(tx, new, row["pk"], index, item, priority=-(ahead + index))
+            if new.idempotency_key is not None:
+                self._run(
+                    tx.db,
+                    "insert_key",
+                    client=new.client,
+                    key=new.idempotency_key,
+                    fingerprint=new.fingerprint,
+                    job_id=job_id,
+                    now_ms=self._now_ms(),
+                )
+            tx.after_commit(lambda: self._queued(new.client, len(new.items)))
+            [stored] = self._run(tx.db, "get_job", id=job_id)
+            return Submitted(rows.job(stored), created=True)
+
+        return await self._writer.call(work)
+
+    def _earlier(self, tx: Tx, new: NewJob) -> Submitted | None:
+        if new.idempotency_key is None:
+            return None
+        key = {"client": new.client, "key": new.idempotency_key}
+        for known in self._run(tx.db, "get_key", **key):
+            job = self._run(tx.db, "get_job", id=known["job_id"])
+            if not job:  # deleted since: the key is free again
+                self._run(tx.db, "drop_key", **key)
+            elif known["fingerprint"] != new.fingerprint:
+                raise IdempotencyMismatch(
+                    "This Idempotency-Key was used with another request in the last 24 hours."
+                )
+            else:
+                return Submitted(rows.job(job[0]), created=False)
+        return None
+
+    def _insert_item(
+        self, tx: Tx, new: NewJob, job_pk: int, index: int, item: NewItem, *, priority: int
+    ) -> None:
+        file_id, source = item.file_id, item.upload
+        if file_id is not None:
+            stored = self._run(tx.db, "get_file", id=file_id)
+            if not stored or stored[0]["client"] != new.client:
+                raise NotFound(f"There is no file {file_id!r}.")
+            file = rows.file(stored[0])
+            source = NamedBlob(file.blob, file.name)
+        elif source is not None:
+            file_id = self._insert_file(tx, new.client, source, job_pk=job_pk)
+        self._run(
+            tx.db,
+            "insert_item",
+            job_pk=job_pk,
+            idx=index,
+            lane=self._lane_of(item, new),
+            priority=priority,
+            name=(source.name if source else item.name) or "",
+            file_id=file_id,
+            blob=source.blob.key if source else None,
+            media_type=source.blob.media_type if source else None,
+            size_bytes=source.blob.size_bytes if source else None,
+            url=item.url,
+            headers=rows.dump(dict(item.headers)) if item.headers else None,
+        )
+
+    def _insert_file(
+        self,
+        tx: Tx,
+        client: str,
+        source: NamedBlob,
+        *,
+        job_pk: int | None = None,
+        item_pk: int | None = None,
+        position: int | None = None,
+        expires_ms: int | None = None,
+    ) -> str:
+        file_id = new_id("file")
+        self._run(
+            tx.db,
+            "insert_file",
+            id=file_id,
+            client=client,
+            blob=source.blob.key,
+            name=source.name,
+            media_type=source.blob.media_type,
+            size_bytes=source.blob.size_bytes,
+            job_pk=job_pk,
+            item_pk=item_pk,
+            position=position,
+            now_ms=self._now_ms(),
+            expires_ms=expires_ms,
+        )
+        return file_id
+
+    # -- reading -----------------------------------------------------------------------------
+
+    async def get_job(self, job_id: str) -> Job | None:
+        """See `JobStore.get_job`."""
+        found = await self._read(lambda db: self._all(db, "get_job", id=job_id))
+        return rows.job(found[0]) if found else None
+
+    async def list_jobs(
+        self,
+        client: str,
+        *,
+        status: JobStatus | None = None,
+        tag: str | None = None,
+        cursor: str | None = None,
+        limit: int = 50,
+    ) -> tuple[list[Job], str | None]:
+        """See `JobStore.list_jobs`."""
+        found = await self._read(
+            lambda db: self._all(
+                db,
+                "list_jobs",
+                client=client,
+                status=status,
+                tag=tag,
+                before=rows.read_cursor(cursor, FOREVER),
+                limit=limit,
+            )
+        )
+        return [rows.job(row) for row in found], rows.next_cursor(found, "pk", limit)
+
+    async def list_items(
+        self,
+        job_id: str,
+        *,
+        status: ItemStatus | None = None,
+        cursor: str | None = None,
+        limit: int = 100,
+    ) -> tuple[list[Item], str | None]:
+        """See `JobStore.list_items`."""
+
+        def read(db: sqlite3.Connection) -> tuple[list[Item], str | None]:
+            found = self._all(
+                db,
+                "list_items",
+                job_id=job_id,
+                status=status,
+                after=rows.read_cursor(cursor, -1),
+                limit=limit,
+            )
+            return self._with_results(db, found), rows.next_cursor(found, "idx", limit)
+
+        return await self._read(read)
+
+    async def items_since(
+        self, job_id: str, after: tuple[int, int], limit: int = 500
+    ) -> list[Item]:
+        """See `JobStore.items_since`."""
+        seq, idx = after
+
+        def read(db: sqlite3.Connection) -> list[Item]:
+            found = self._all(db, "items_since", job_id=job_id, seq=seq, idx=idx, limit=limit)
+            return self._with_results(db, found)
+
+        return await self._read(read)
+
+    def _with_results(self, db: sqlite3.Connection, found: list[sqlite3.Row]) -> list[Item]:
+        results: dict[int, list[File]] = {}
+        keys = [row["pk"] for row in found if row["status"] == ItemStatus.SUCCEEDED]
+        for row in self._all(db, "results_of", item_pks=rows.dump(keys)):
+            results.setdefault(row["item_pk"], []).append(rows.file(row))
+        return [rows.item(row, tuple(results.get(row["pk"], ()))) for row in found]
+
+    async def changed(self, job_id: str, since: int, timeout_s: float) -> Job | None:
+        """See `JobStore.changed`."""
+        waiter = asyncio.get_running_loop().create_future()
+        # Registered before the read: a commit between the two still wakes us.
+        self._waiters.setdefault(job_id, set()).add(waiter)
+        try:
+            job = await self.get_job(job_id)
+            if job is None or job.seq > since:
+                return job
+            try:
+                async with asyncio.timeout(timeout_s):
+                    await waiter
+            except TimeoutError:
+                return job
+            return await self.get_job(job_id)
+        finally:
+            waiting = self._waiters.get(job_id, set())
+            waiting.discard(waiter)
+            if not waiting:
+                self._waiters.pop(job_id, None)
+
+    # -- running -----------------------------------------------------------------------------
+
+    async def claim(self, lane: Lane, limit: int) -> list[Claim]:
+        """See `JobStore.claim`."""
+
+        def work(tx: Tx) -> list[Claim]:
+            now_ms = self._now_ms()
+            taken = self._run(tx.db, "claim", lane=lane, limit=limit, now_ms=now_ms)
+            jobs: dict[int, sqlite3.Row] = {}
+            for job_pk, n in Counter(row["job_pk"] for row in taken).items():
+                [jobs[job_pk]] = self._run(tx.db, "job_began", job_pk=job_pk, n=n, now_ms=now_ms)
+                self._announce(tx, jobs[job_pk]["id"])
+            # RETURNING gives rows in no promised order.
+            taken.sort(key=lambda row: (-row["priority"], row["pk"]))
+            return [rows.claim(row, jobs[row["job_pk"]]) for row in taken]
+
+        return await self._writer.call(work)
+
+    async def finish(self, claim: Claim, outcome: Outcome) -> bool:
+        """See `JobStore.finish`."""
+        return await self._writer.call(lambda tx: self._finish(tx, claim, outcome))
+
+    def _finish(self, tx: Tx, claim: Claim, outcome: Outcome) -> bool:
+        succeeded = isinstance(outcome, Done)
+        now_ms = self._now_ms()
+        ended = self._run(
+            tx.db,
+            "finish_item",
+            pk=claim.item_key,
+            attempt=claim.attempt,
+            status=ItemStatus.SUCCEEDED if succeeded else ItemStatus.FAILED,
+            facts=rows.dump(outcome.facts),
+            problem=rows.dump_problem(outcome.problem) if isinstance(outcome, Failed) else None,
+            now_ms=now_ms,
+        )
+        if not ended:
+            return False
+        job_pk = ended[0]["job_pk"]
+        [job] = self._run(tx.db, "count_finished", job_pk=job_pk, succeeded=int(succeeded))
+        self._run(tx.db, "set_item_seq", pk=claim.item_key, seq=job["seq"])
+        if isinstance(outcome, Done):
+            for position, result in enumerate(outcome.results):
+                self._insert_file(
+                    tx,
+                    job["client"],
+                    result,
+                    job_pk=job_pk,
+                    item_pk=claim.item_key,
+                    position=position,
+                )
+        self._settle(tx, job, now_ms)
+        tx.after_commit(lambda: self._unfinished.subtract({job["client"]: 1}))
+        return True
+
+    def _settle(self, tx: Tx, job: sqlite3.Row, now_ms: int) -> None:
+        """Write what the job is now that its counts have changed, and tell its watchers."""
+        status = job_status(rows.counts(job))
+        self._run(
+            tx.db,
+            "set_job_status",
+            job_pk=job["pk"],
+            status=status,
+            finished_ms=now_ms if status.done else None,
+            expires_ms=now_ms + job["retention_ms"] if status.done else None,
+        )
+        self._announce(tx, job["id"])
+
+    async def release(self, claims: Iterable[Claim]) -> None:
+        """See `JobStore.release`."""
+        given_back = [(claim.item_key, claim.attempt) for claim in claims]
+
+        def work(tx: Tx) -> None:
+            for item_key, attempt in given_back:
+                for row in self._run(tx.db, "release_item", pk=item_key, attempt=attempt):
+                    self._requeued(tx, row["job_pk"], 1)
+
+        await self._writer.call(work)
+
+    def _requeued(self, tx: Tx, job_pk: int, n: int) -> None:
+        [job] = self._run(tx.db, "job_released", job_pk=job_pk, n=n)
+        self._settle(tx, job, self._now_ms())
+        tx.after_commit(self._on_queued)
+
+    async def recover(self) -> int:
+        """See `JobStore.recover`."""
+
+        def work(tx: Tx) -> int:
+            requeued: Counter[int] = Counter()
+            for row in self._run(tx.db, "running_items"):
+                if row["attempt"] >= MAX_INTERRUPTIONS:
+                    given_up = Interrupted(
+                        f"The service went down {row['attempt']} times while it worked on this."
+                    )
+                    self._finish(tx, rows.bare_claim(row), Failed(given_up.problem()))
+                    continue
+                self._run(tx.db, "release_item", pk=row["pk"], attempt=row["attempt"])
+                requeued[row["job_pk"]] += 1
+            for job_pk, n in requeued.items():
+                self._requeued(tx, job_pk, n)
+            return requeued.total()
+
+        return await self._writer.call(work)
+
+    # -- ending ------------------------------------------------------------------------------
+
+    async def cancel(self, job_id: str) -> list[int]:
+        """See `JobStore.cancel`."""
+        return await self._writer.call(lambda tx: self._cancel(tx, job_id))
+
+    def _cancel(self, tx: Tx, job_id: str) -> list[int]:
+        found = self._run(tx.db, "get_job", id=job_id)
+        if not found:
+            return []
+        now_ms, job_pk = self._now_ms(), found[0]["pk"]
+        unfinished = self._run(tx.db, "unfinished_item_keys", job_pk=job_pk)
+        if not unfinished:
+            return []
+        [job] = self._run(tx.db, "count_canceled", job_pk=job_pk)
+        self._run(tx.db, "cancel_items", job_pk=job_pk, seq=job["seq"], now_ms=now_ms)
+        self._settle(tx, job, now_ms)
+        tx.after_commit(lambda: self._unfinished.subtract({job["client"]: len(unfinished)}))
+        return [row["pk"] for row in unfinished if row["status"] == ItemStatus.RUNNING]
+
+    async def delete_job(self, job_id: str) -> list[int]:
+        """See `JobStore.delete_job`."""
+
+        def work(tx: Tx) -> list[int]:
+            running = self._cancel(tx, job_id)
+            self._run(tx.db, "delete_job", id=job_id)
+            self._announce(tx, job_id)
+            return running
+
+        return await self._writer.call(work)
+
+    # -- files -------------------------------------------------------------------------------
+
+    async def add_file(self, client: str, blob: NamedBlob, retention_s: float) -> File:
+        """See `JobStore.add_file`."""
+
+        def work(tx: Tx) -> File:
+            expires_ms = self._now_ms() + int(retention_s * 1000)
+            file_id = self._insert_file(tx, client, blob, expires_ms=expires_ms)
+            return rows.file(self._run(tx.db, "get_file", id=file_id)[0])
+
+        return await self._writer.call(work)
+
+    async def get_file(self, file_id: str) -> File | None:
+        """See `JobStore.get_file`."""
+        found = await self._read(lambda db: self._all(db, "get_file", id=file_id))
+        return rows.file(found[0]) if found else None
+
+    async def delete_file(self, file_id: str) -> None:
+        """See `JobStore.delete_file`."""
+        await self._writer.call(lambda tx: self._run(tx.db, "delete_file", id=file_id))
+
+    async def extend(self, file: File, retention_s: float) -> None:
+        """See `JobStore.extend`."""
+
+        def work(tx: Tx) -> None:
+            now_ms = self._now_ms()
+            if file.job_id is not None:
+                self._run(tx.db, "extend_job", job_id=file.job_id, now_ms=now_ms)
+            else:
+                expires_ms = now_ms + int(retention_s * 1000)
+                self._run(tx.db, "extend_file", id=file.id, expires_ms=expires_ms)
+
+        await self._writer.call(work)
+
+    # -- keeping house -----------------------------------------------------------------------
+
+    async def purge(self) -> bool:
+        """See `JobStore.purge`."""
+
+        def work(tx: Tx) -> bool:
+            now_ms = self._now_ms()
+            due = self._run(tx.db, "due_jobs", now_ms=now_ms, limit=PURGE_BATCH)
+            for row in due:
+                if row["status"] == JobStatus.EXPIRED:
+                    self._run(tx.db, "drop_job", job_pk=row["pk"])
+                    continue
+                self._run(tx.db, "drop_job_files", job_pk=row["pk"])
+                self._run(tx.db, "drop_job_inputs", job_pk=row["pk"])
+                self._run(tx.db, "expire_job", job_pk=row["pk"], now_ms=now_ms)
+                self._announce(tx, row["id"])
+            self._run(tx.db, "drop_due_files", now_ms=now_ms)
+            key_age_ms = IDEMPOTENCY_KEY_AGE // timedelta(milliseconds=1)
+            self._run(tx.db, "drop_old_keys", before_ms=now_ms - key_age_ms)
+            return len(due) == PURGE_BATCH
+
+        return await self._writer.call(work)
+
+    async def unreferenced(self, keys: Sequence[str]) -> list[str]:
+        """See `JobStore.unreferenced`."""
+
+        def read(db: sqlite3.Connection) -> list[str]:
+            return [k for k in keys if not self._all(db, "is_referenced", blob=k)[0][0]]
+
+        return await self._read(read)
+
+    async def check_writable(self) -> None:
+        """See `JobStore.check_writable`."""
+        await self._writer.call(lambda tx: self._run(tx.db, "write_probe"))
+
+    # -- the plumbing ------------------------------------------------------------------------
+
+    def _open_writer(self) -> sqlite3.Connection:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            db = connect(self._path)
+            migrate(db)
+        except sqlite3.Error as error:
+            raise translated(error) from error
+        except OSError as error:
+            raise StorageFull("The data folder cannot be made.", log_detail=str(error)) from error
+        return db
+
+    def _now_ms(self) -> int:
+        return rows.to_ms(self._clock())
+
+    async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        def run() -> T:
+            db: sqlite3.Connection | None = getattr(self._local, "db", None)
+            if db is None:
+                db = self._local.db = connect(self._path, read_only=True)
+            try:
+                return work(db)
+            except sqlite3.Error as error:
+                raise translated(error) from error
+
+        return await asyncio.get_running_loop().run_in_executor(self._readers, run)
+
+    def _all(self, db: sqlite3.Connection, statement: str, **values: Any) -> list[sqlite3.Row]:
+        return db.execute(self._sql[statement], values).fetchall()
+
+    _run = _all
+    """Alike for SQLite; the name tells a reader whether the statement changes something."""
+
+    def _queued(self, client: str, n: int) -> None:
+        self._unfinished[client] += n
+        self._on_queued()
+
+    def _announce(self, tx: Tx, job_id: str) -> None:
+        tx.after_commit(lambda: self._wake(job_id))
+
+    def _wake(self, job_id: str) -> None:
+        for waiter in self._waiters.pop(job_id, ()):
+            if not waiter.done():
+                waiter.set_result(None)

@@ -1,0 +1,59 @@
+"""Assembles the application: lifespan, routes, error table."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TypedDict
+
+from fastapi import FastAPI
+
+from app import __version__
+from app.api import doors, events, files, health, jobs, operations, problems
+from app.api.linger import LingeringClose
+from app.ops.registry import load_operations
+from app.runner import Runner
+from app.runtime import Runtime, open_runtime
+from app.settings import Settings
+
+DESCRIPTION = """\
+Offload takes file, image and URL work off other back ends. Every request for work becomes a
+durable **job** (202) of one or more **items**; poll it, wait for it, or stream its events, then
+download the results.
+
+Every error is an RFC 9457 problem document with a stable `code`; a failed item carries the same.
+"""
+
+
+class State(TypedDict):
+    """What the lifespan hands to every request."""
+
+    runtime: Runtime
+    runner: Runner
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Make the service; its parts open with the lifespan and close with it."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[State]:
+        async with open_runtime(settings) as runtime, Runner(runtime) as runner:
+            yield {"runtime": runtime, "runner": runner}
+
+    app = FastAPI(
+        title="Offload",
+        version=__version__,
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        redirect_slashes=False,
+    )
+    problems.install(app)
+    app.add_middleware(LingeringClose)
+    known = list(load_operations().values())
+    app.include_router(events.router)
+    app.include_router(jobs.router(known))
+    for operation in known:
+        app.include_router(doors.door(operation))
+    for part in (files, operations, health):
+        app.include_router(part.router)
+    return app

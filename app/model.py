@@ -1,0 +1,249 @@
+"""The nouns, their states and the moves between them; pure, frozen, and the same in every store.
+
+A *job* is what a client submits and watches. It has one or more *items*, each passing through the
+job's *steps*. A *file* is a stored blob with a name: inputs and results are both files.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Literal
+
+from app.errors import Problem
+
+MAX_INTERRUPTIONS = 10
+"""How often the service may go down under an item before the item is given up. Work runs in
+children with limits of their own, so an item is the last suspect when the service dies; a
+restart loop must still end."""
+
+
+class JobStatus(StrEnum):
+    """Where a job stands. Clients read `done`; they need not know which of these are final."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    PARTIAL = "partial"
+    """Some items succeeded, the others did not."""
+    FAILED = "failed"
+    CANCELED = "canceled"
+    EXPIRED = "expired"
+    """It ended, and retention has since removed its inputs and results."""
+
+    @property
+    def done(self) -> bool:
+        """Whether no item of it will ever run again."""
+        return self not in (JobStatus.QUEUED, JobStatus.RUNNING)
+
+
+class ItemStatus(StrEnum):
+    """Where an item stands."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELED = "canceled"
+
+    @property
+    def done(self) -> bool:
+        """Whether it is final."""
+        return self not in (ItemStatus.QUEUED, ItemStatus.RUNNING)
+
+
+Lane = Literal["io", "cpu"]
+"""Which slots an item waits for, by its first step: many that wait, few that compute."""
+
+
+def new_id(prefix: str) -> str:
+    """Make an identifier nobody can guess: 128 random bits in hex behind `prefix` and `_`."""
+    return f"{prefix}_{secrets.token_hex(16)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """Stored bytes, addressed by what they are."""
+
+    key: str
+    """sha256 of the bytes, lower-case hex."""
+    size_bytes: int
+    media_type: str
+    """By content."""
+
+
+@dataclass(frozen=True, slots=True)
+class NamedBlob:
+    """A blob and the name under which a client knows it; a file before it has a record."""
+
+    blob: Blob
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A stored blob with a name, for as long as its record lives."""
+
+    id: str
+    client: str
+    blob: Blob
+    name: str
+    job_id: str | None
+    """The job that it is an input or result of; None for a file stored by itself."""
+    created_at: datetime
+    expires_at: datetime | None
+    """None while its job is still at work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One operation and its parameters, validated when the job was submitted."""
+
+    op: str
+    params: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class NewItem:
+    """One input of a job to be submitted: exactly one of `upload`, `file_id` and `url` is set."""
+
+    upload: NamedBlob | None = None
+    file_id: str | None = None
+    url: str | None = None
+    headers: Mapping[str, str] | None = None
+    """Request headers for `url`."""
+    name: str | None = None
+    """For a URL: the file name that its content gets."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A job to be submitted."""
+
+    client: str
+    steps: tuple[Step, ...]
+    items: tuple[NewItem, ...]
+    retention_s: float
+    tag: str | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+    idempotency_key: str | None = None
+    fingerprint: str = ""
+    """Digest of all that makes the request what it is; compared when the key is used again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many items of a job stand where."""
+
+    queued: int = 0
+    running: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    canceled: int = 0
+
+    @property
+    def total(self) -> int:
+        """All items."""
+        return self.queued + self.running + self.finished
+
+    @property
+    def finished(self) -> int:
+        """Items that are final."""
+        return self.succeeded + self.failed + self.canceled
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a client submitted and watches."""
+
+    id: str
+    client: str
+    status: JobStatus
+    seq: int
+    """Raised by every commit that changes what a client can see of the job or its items."""
+    steps: tuple[Step, ...]
+    counts: Counts
+    tag: str | None
+    metadata: dict[str, Any]
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    expires_at: datetime | None
+    """When its inputs and results go; None until it is done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One input of a job: the unit of claim, retry and outcome."""
+
+    job_id: str
+    index: int
+    """Position in the request, from 0."""
+    status: ItemStatus
+    seq: int
+    """The job's `seq` at this item's last change: in this order events are told."""
+    attempt: int
+    name: str
+    url: str | None
+    file_id: str | None
+    blob: Blob | None
+    """The input's bytes; None for a URL."""
+    facts: dict[str, Any]
+    problem: Problem | None
+    results: tuple[File, ...]
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to run one item once. `attempt` fences: a later claim makes this one void."""
+
+    item_key: int
+    attempt: int
+    job_id: str
+    index: int
+    steps: tuple[Step, ...]
+    name: str
+    blob: Blob | None
+    url: str | None
+    headers: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The item succeeded."""
+
+    results: tuple[NamedBlob, ...]
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The item failed, and why."""
+
+    problem: Problem
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+Outcome = Done | Failed
+
+
+def job_status(counts: Counts) -> JobStatus:
+    """Tell where a job stands from where its items do.
+
+    Items are canceled only by a client's request, so one canceled item makes a job that ended
+    without anything left to do a canceled one.
+    """
+    if counts.running or (counts.queued and counts.finished):
+        return JobStatus.RUNNING
+    if counts.queued:
+        return JobStatus.QUEUED
+    if counts.canceled:
+        return JobStatus.CANCELED
+    if counts.succeeded == counts.total:
+        return JobStatus.SUCCEEDED
+    return JobStatus.PARTIAL if counts.succeeded else JobStatus.FAILED

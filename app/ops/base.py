@@ -1,0 +1,91 @@
+"""What an operation is: a name, a parameter model, where it runs, and a function over files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+Runs = Literal["process", "thread", "async"]
+"""Where an operation's work belongs: CPU work in the shared process pool, a blocking library in
+a bounded thread, waiting on the event loop."""
+
+
+class Params(BaseModel):
+    """Base of every operation's parameters: frozen, unknown fields refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one item may use, whatever it asks for."""
+
+    time_s: float = 30.0
+    """Wall-clock seconds, from the moment the work starts in the worker."""
+    max_pixels: int = 50_000_000
+    """Pixels times frames of a picture, in and out."""
+    max_output_bytes: int = 1 << 30
+    """Bytes that one item may produce."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One input file of a step; only ever read."""
+
+    path: Path
+    name: str
+    """The name that the client gave it: data for naming the result, never a path."""
+    media_type: str
+    """By content, not by name."""
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One result file of a step."""
+
+    path: Path
+    """Inside the folder that the step was given."""
+    name: str
+    media_type: str
+    facts: dict[str, Any] = field(default_factory=dict)
+    """What the step found out or decided, JSON only: dimensions, ratio, method."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a step gets to work with."""
+
+    source: Source
+    folder: Path
+    """Empty, private to this step, on the data disk; removed by the caller whatever happens."""
+    limits: Limits
+
+
+Run = Callable[[Work, Any], Sequence[Output]]
+"""Does the work. Raises `OffloadError` where it can name the reason; anything else is reported
+as `internal.operation`. May leave rubbish in `folder` when it fails."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One thing the service can do to a file."""
+
+    name: str
+    summary: str
+    """One sentence, shown in OpenAPI and in `GET /v1/operations`."""
+    params: type[Params]
+    runs: Runs
+    accepts: tuple[str, ...]
+    """Media types, by content, that it takes; `*/*` for all. For people: the operation itself
+    decides by reading."""
+    run: Run | None
+    """None for an `async` operation: the runner owns the waiting ones (see `runner.py`)."""
+    door: str | None = None
+    """Path below /v1 of its one-shot door, if not its name."""
+    example: dict[str, Any] = field(default_factory=dict)
+    """Parameters for the documentation's example request."""

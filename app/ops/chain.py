@@ -1,0 +1,349 @@
+"""Chain: an item's steps, one after the other, in a child of the process pool.
+
+The child gives back a value whatever happens. An exception that does not pickle breaks the pool
+for everybody, so none crosses the pipe.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import hashlib
+import json
+import logging
+import os
+import resource
+import shutil
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any, cast
+
+from pydantic import ValidationError
+
+from app.errors import (
+    DeadlineExceeded,
+    InvalidParameter,
+    MemoryExceeded,
+    OffloadError,
+    OperationFailed,
+    OutputTooLarge,
+    StorageFull,
+    from_code,
+)
+from app.ops.base import Limits, Output, Source, Work
+from app.ops.registry import load_operations
+
+_log = logging.getLogger(__name__)
+
+_KEPT_VARIABLES = ("PATH", "LANG", "TZ", "TMPDIR")
+_KEPT_PREFIXES = ("LC_", "MALLOC_", "VIPS_")
+
+_M_ARENA_MAX = -8
+"""As glibc's malloc.h has it."""
+
+_RING_AGAIN_S = 1.0
+"""An operation that catches the deadline and goes on is told again after this long."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChainStep:
+    """One operation and its parameters, as JSON."""
+
+    op: str
+    params: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ChainTask:
+    """What a child is to do: pass a file through steps."""
+
+    source: Source
+    steps: tuple[ChainStep, ...]
+    folder: Path
+    """Exists, is empty and private to this task; removed by the caller whatever happens."""
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True)
+class StoredOutput:
+    """One result file, finished and hashed, to be taken over by rename."""
+
+    path: Path
+    name: str
+    media_type: str
+    size_bytes: int
+    sha256: str
+    """Hexadecimal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """All steps are through."""
+
+    outputs: tuple[StoredOutput, ...]
+    facts: dict[str, dict[str, Any]]
+    """By the step's operation: the facts of that operation's last output."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A step failed; `app.errors.from_code` makes the error again."""
+
+    code: str
+    detail: str
+    """For the client."""
+    log_detail: str = ""
+    """For the operator."""
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+def unwrapped(result: Finished | Refused) -> Finished:
+    """Give what a chain finished with; raise, on this side of the pipe, what it refused with."""
+    if isinstance(result, Refused):
+        raise from_code(result.code, result.detail, log_detail=result.log_detail, **result.extra)
+    return result
+
+
+def prepare_worker(memory_bytes: int) -> None:
+    """Make the calling process a worker: bounded, without secrets, warm. Cannot be undone.
+
+    Afterwards the process ignores SIGINT (a terminal sends it to the children too, and the
+    service decides when they stop), dumps no core, and has only the few environment variables
+    that libraries need. The variables are gone for this process and its children; the kernel's
+    copy of the initial environment is not rewritten.
+
+    Args:
+        memory_bytes: address space that the process may use, libraries included; 0 for no
+            limit. libvips and the codecs alone map some 0.3 GiB.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    for name in tuple(os.environ):
+        if name not in _KEPT_VARIABLES and not name.startswith(_KEPT_PREFIXES):
+            del os.environ[name]
+    _warm_up()
+    if memory_bytes > 0:
+        _share_arenas()
+        _lower_limit(resource.RLIMIT_AS, memory_bytes, hard=True)
+
+
+def _warm_up() -> None:
+    for operation in load_operations().values():
+        module = sys.modules.get(getattr(operation.run, "__module__", ""))
+        warm_up = getattr(module, "warm_up", None)
+        if warm_up is None:
+            continue
+        try:
+            warm_up()
+        except Exception:  # noqa: BLE001
+            # An initializer that raises breaks the pool. The operation will say the same of
+            # itself when it is used; the others can work.
+            _log.exception("The operation %s cannot be warmed up.", operation.name)
+
+
+def _share_arenas() -> None:
+    """Keep glibc from reserving 64 MiB of address space for every thread that allocates."""
+    libc = ctypes.CDLL(None)
+    # musl has neither the arenas nor the function.
+    if hasattr(libc, "mallopt"):
+        libc.mallopt(_M_ARENA_MAX, 2)
+
+
+def _lower_limit(which: int, value: int, *, hard: bool = False) -> None:
+    _, ceiling = resource.getrlimit(which)
+    if ceiling != resource.RLIM_INFINITY:
+        value = min(value, ceiling)
+    resource.setrlimit(which, (value, value if hard else ceiling))
+
+
+def run_chain(task: ChainTask) -> Finished | Refused:
+    """Pass the source through all steps; the outputs of one are the sources of the next.
+
+    Never raises. On a process's main thread the time limit interrupts the work (a single long
+    call into C is interrupted when it returns) and no file can grow over `max_output_bytes`; on
+    another thread both are checked between steps only, since signals and resource limits belong
+    to the process.
+
+    Returns:
+        The final outputs, inside `task.folder`, or why there are none. What a failed chain has
+        left in the folder is the caller's to remove.
+    """
+    bounds = _Bounds(task.limits)
+    outcome: Finished | Refused
+    # The alarm may raise between any two lines below, until `armed` is False. It does so at
+    # most once a second, and there is no call before the second handler takes note of it.
+    try:
+        try:
+            bounds.set()
+            outcome = _run_steps(task, bounds)
+        except BaseException as error:  # noqa: BLE001  SystemExit must not cross the pipe either
+            outcome = _refused(error)
+        bounds.armed = False
+    except BaseException as error:  # noqa: BLE001
+        bounds.armed = False
+        outcome = _refused_briefly(error)
+    bounds.lift()
+    return outcome
+
+
+class _Bounds:
+    """Time and file size of one task: kept by the kernel on the main thread, else only checked."""
+
+    __slots__ = ("_alarm_before", "_fsize_before", "_limits", "_main_thread", "_started", "armed")
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._main_thread = threading.current_thread() is threading.main_thread()
+        self._started = time.monotonic()
+        self._alarm_before: Any = signal.SIG_DFL
+        self._fsize_before: tuple[int, int] | None = None
+        self.armed = False
+        """Whether the alarm may raise. Setting it False silences one that is already on its way."""
+
+    def set(self) -> None:
+        if not self._main_thread:
+            return
+        self._fsize_before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        # Python ignores SIGXFSZ, so that a file that grows too large is an EFBIG to its writer.
+        _lower_limit(resource.RLIMIT_FSIZE, self._limits.max_output_bytes)
+        self._alarm_before = signal.signal(signal.SIGALRM, self._ring)
+        self.armed = True
+        # Zero would switch the timer off.
+        signal.setitimer(signal.ITIMER_REAL, max(self._limits.time_s, 1e-3), _RING_AGAIN_S)
+
+    def lift(self) -> None:
+        if self._main_thread and self._fsize_before is not None:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, self._alarm_before or signal.SIG_DFL)
+            resource.setrlimit(resource.RLIMIT_FSIZE, self._fsize_before)
+
+    def check_time(self) -> None:
+        if time.monotonic() - self._started > self._limits.time_s:
+            raise self._exceeded()
+
+    def check_size(self, outputs: Sequence[Output]) -> None:
+        total_bytes = sum(output.path.stat().st_size for output in outputs)
+        if total_bytes > self._limits.max_output_bytes:
+            raise _too_large()
+
+    def _ring(self, _number: int, _frame: FrameType | None) -> None:
+        if self.armed:
+            raise self._exceeded()
+
+    def _exceeded(self) -> DeadlineExceeded:
+        limit_s = self._limits.time_s
+        return DeadlineExceeded(
+            f"The work took longer than the {limit_s:g} s that an item may take.", limit_s=limit_s
+        )
+
+
+def _run_steps(task: ChainTask, bounds: _Bounds) -> Finished:
+    if not task.steps:
+        raise InvalidParameter("There is no step to run.")
+    sources: Sequence[Source] = (task.source,)
+    facts: dict[str, dict[str, Any]] = {}
+    outputs: list[Output] = []
+    for number, step in enumerate(task.steps):
+        folder = task.folder / str(number)
+        outputs = []
+        for place, source in enumerate(sources):
+            outputs += _run_step(step, source, folder / str(place), task.limits)
+            bounds.check_time()
+            bounds.check_size(outputs)
+        if number:
+            shutil.rmtree(task.folder / str(number - 1))
+        if outputs:
+            facts[step.op] = _as_json(outputs[-1].facts)
+        sources = tuple(_as_source(output) for output in outputs)
+    return Finished(tuple(_stored(output) for output in outputs), facts)
+
+
+def _run_step(step: ChainStep, source: Source, folder: Path, limits: Limits) -> Sequence[Output]:
+    operation = load_operations().get(step.op)
+    if operation is None:
+        raise InvalidParameter(f"There is no operation {step.op!r}.")
+    if operation.run is None:
+        raise OperationFailed(
+            "The operation failed.", log_detail=f"{step.op} is not one that runs in a worker."
+        )
+    try:
+        params = operation.params.model_validate(step.params)
+    except ValidationError as error:
+        raise InvalidParameter(_first_complaint(step.op, error)) from error
+    folder.mkdir(parents=True)
+    outputs = tuple(operation.run(Work(source, folder, limits), params))
+    for output in outputs:
+        inside = output.path.is_relative_to(folder) and ".." not in output.path.parts
+        if not inside or output.path.is_symlink() or not output.path.is_file():
+            raise OperationFailed(
+                "The operation failed.",
+                log_detail=f"{step.op} gave {output.path}, which is no file inside its folder.",
+            )
+    return outputs
+
+
+def _first_complaint(op: str, error: ValidationError) -> str:
+    complaint = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    where = ".".join(str(part) for part in (op, *complaint["loc"]))
+    return f"{where}: {complaint['msg']}."
+
+
+def _too_large() -> OutputTooLarge:
+    return OutputTooLarge("The result is larger than one item may produce.")
+
+
+def _as_json(value: dict[str, Any]) -> dict[str, Any]:
+    """Copy what an operation said, or fail here: what does not pickle must not reach the pipe."""
+    return cast("dict[str, Any]", json.loads(json.dumps(value)))
+
+
+def _as_source(output: Output) -> Source:
+    return Source(output.path, output.name, output.media_type, output.path.stat().st_size)
+
+
+def _stored(output: Output) -> StoredOutput:
+    with output.path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        size_bytes = os.fstat(file.fileno()).st_size
+    return StoredOutput(output.path, output.name, output.media_type, size_bytes, digest)
+
+
+def _refused(error: BaseException) -> Refused:
+    known = _known(error)
+    if known is not None:
+        return Refused(known.code, known.detail, known.log_detail, _as_json(known.extra))
+    return Refused(
+        OperationFailed.code,
+        "The operation failed for a reason that only the service's log has.",
+        "".join(traceback.format_exception(error)),
+    )
+
+
+def _known(error: BaseException) -> OffloadError | None:
+    if isinstance(error, OffloadError):
+        return error
+    if isinstance(error, MemoryError):
+        return MemoryExceeded("The work needs more memory than a worker may use.")
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StorageFull("The service has no space left for the result.", log_detail=str(error))
+    if isinstance(error, OSError) and error.errno == errno.EFBIG:
+        return _too_large()
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        return MemoryExceeded("The work needs more memory than a worker may use.")
+    return None
+
+
+def _refused_briefly(error: BaseException) -> Refused:
+    """Report what came up while a failure was being reported: the alarm, or no memory for it."""
+    if isinstance(error, OffloadError):
+        return Refused(error.code, error.detail, error.log_detail)
+    if isinstance(error, MemoryError):
+        return Refused(MemoryExceeded.code, "The work needs more memory than a worker may use.")
+    return Refused(OperationFailed.code, "The operation failed.", type(error).__name__)

@@ -1,0 +1,338 @@
+"""The address guard: which schemes, ports and addresses this service may talk to.
+
+Strangers choose the URLs, and the service stands where its operator's private network is in reach
+(ASVS 1.3.6). A name is resolved once, every answer is judged, and the connection goes to a judged
+address, so that DNS cannot change its mind in between.
+
+The tables are explicit because `ipaddress.is_global` is not usable as a guard: up to 3.13 it calls
+64:ff9b::7f00:1, ::127.0.0.1, fec0::1, ff02::1 and 224.0.0.1 global, on 3.11 6to4 as well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import re
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+)
+from typing import Annotated
+
+import httpx
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from app.errors import FetchForbidden, FetchNameError, FetchUrlInvalid
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+SCHEMES = {"http": 80, "https": 443}
+"""The schemes that are spoken, each with its default port."""
+
+MAX_URL_CHARS = 8192
+"""Longest URL, in characters; as long as one line of a URL list may be."""
+
+REFUSED = "The address guard does not allow this address."
+"""All that a client learns: which rule refused, and what a name resolves to, is the log's."""
+
+_DENIED_V4 = tuple(
+    (IPv4Network(network), why)
+    for network, why in (
+        ("0.0.0.0/8", "this network (RFC 791)"),
+        ("10.0.0.0/8", "private use (RFC 1918)"),
+        ("100.64.0.0/10", "carrier-grade NAT (RFC 6598)"),
+        ("127.0.0.0/8", "loopback (RFC 1122)"),
+        # Every large cloud's metadata service but the two below answers at 169.254.169.254.
+        ("169.254.0.0/16", "link-local (RFC 3927)"),
+        ("172.16.0.0/12", "private use (RFC 1918)"),
+        # Oracle's metadata service, 192.0.0.192, lives in here.
+        ("192.0.0.0/24", "protocol assignments (RFC 6890)"),
+        ("192.0.2.0/24", "documentation (RFC 5737)"),
+        ("192.88.99.0/24", "6to4 relay anycast (RFC 7526)"),
+        ("192.168.0.0/16", "private use (RFC 1918)"),
+        ("198.18.0.0/15", "benchmarking (RFC 2544)"),
+        ("198.51.100.0/24", "documentation (RFC 5737)"),
+        ("203.0.113.0/24", "documentation (RFC 5737)"),
+        ("224.0.0.0/4", "multicast (RFC 5771)"),
+        ("255.255.255.255/32", "limited broadcast (RFC 919)"),
+        ("240.0.0.0/4", "reserved (RFC 1112)"),
+        # A public address that only exists inside Azure: its host agent.
+        ("168.63.129.16/32", "Azure platform address"),
+    )
+)
+
+# Of IPv6 only this block is in use as the public internet (RFC 4291, IANA): what lies outside is
+# denied without a list, be it ::1, fc00::/7, fe80::/10, fec0::/10, ff00::/8, ::a.b.c.d,
+# ::ffff:0:a.b.c.d, 64:ff9b:1::/48, 5f00::/16 or something not yet invented.
+_PUBLIC_V6 = IPv6Network("2000::/3")
+_DENIED_V6 = tuple(
+    (IPv6Network(network), why)
+    for network, why in (
+        # Teredo (RFC 4380), benchmarking (RFC 5180), ORCHID (RFC 4843, 7343) and more.
+        ("2001::/23", "protocol assignments (RFC 2928)"),
+        ("2001:db8::/32", "documentation (RFC 3849)"),
+        ("2002::/16", "6to4 (RFC 3056)"),
+        ("3fff::/20", "documentation (RFC 9637)"),
+    )
+)
+_NAT64 = IPv6Network("64:ff9b::/96")
+
+
+def denied(address: Address) -> str | None:
+    """Say why `address` is not one of the public internet, or None where it is.
+
+    An IPv4-mapped address (RFC 4291, 2.5.5.2) is judged as the IPv4 address inside, for that is
+    what a dual-stack socket connects to.
+    """
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    if isinstance(address, IPv4Address):
+        return next((why for network, why in _DENIED_V4 if address in network), None)
+    if address in _NAT64:
+        return "NAT64 (RFC 6052)"
+    if address not in _PUBLIC_V6:
+        return "outside 2000::/3 (RFC 4291)"
+    return next((why for network, why in _DENIED_V6 if address in network), None)
+
+
+class GuardSettings(BaseModel):
+    """What the operator opens or closes beyond the tables."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    allow_networks: tuple[Network, ...] = Field(
+        default=(),
+        description="Networks that may be reached although they are not public, on any port, "
+        'e.g. "10.20.0.0/16". To reach IPv4 through NAT64, add 64:ff9b::/96: the IPv4 address '
+        "inside is then judged like any other.",
+    )
+    ports: frozenset[Port] = Field(
+        default=frozenset({80, 443, 8080, 8443}),
+        description="Ports that may be reached on public addresses.",
+    )
+
+    @field_validator("allow_networks", "ports", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        """Take `a, b` as well: the form in which an environment variable is easily written."""
+        if isinstance(value, str):
+            return [part.strip() for part in value.split(",") if part.strip()]
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A URL that may be tried; what its host resolves to is judged when it is dialled."""
+
+    url: httpx.URL
+    """In canonical form: ASCII only, no user info, no fragment, no default port."""
+    scheme: str
+    host: str
+    """Lower case, IDNA-encoded; an address without brackets."""
+    port: int
+
+    @property
+    def origin(self) -> tuple[str, str, int]:
+        """Scheme, host and port: what credentials are bound to (RFC 6454)."""
+        return self.scheme, self.host, self.port
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """An address that may be dialled."""
+
+    family: socket.AddressFamily
+    address: str
+    """Numeric, so that nothing has to resolve it again."""
+    port: int
+
+
+Lookup = Callable[[str], Awaitable[Sequence[str]]]
+"""Gives every address of a host name in numeric form; raises `socket.gaierror` for none."""
+
+
+class SystemLookup:
+    """The system's resolver, in threads of its own.
+
+    getaddrinfo blocks for as long as the name's servers like. In the event loop's own few threads
+    a handful of hostile names would hold up every other use of those, file writes among them.
+    """
+
+    def __init__(self, threads: int = 32) -> None:
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="offload-dns")
+
+    async def __call__(self, host: str) -> Sequence[str]:
+        """Resolve `host` to all its addresses."""
+        query = functools.partial(socket.getaddrinfo, host, None, type=socket.SOCK_STREAM)
+        rows = await asyncio.get_running_loop().run_in_executor(self._threads, query)
+        return [str(row[4][0]) for row in rows]
+
+    def close(self) -> None:
+        """Take no more names; does not wait for those under way."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+# What may stand between two dots once a name is ASCII and lower case: RFC 1123, and the underscore,
+# which is in use.
+_LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII)
+# A host whose last label looks like this is an IPv4 address to getaddrinfo and to browsers (WHATWG
+# URL, "ends in a number"), in one of a dozen spellings: 2130706433, 0x7f.1, 0177.0.0.1, 127.1.
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)
+_UNPRINTABLE = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029\\]|\s")
+
+
+class Guard:
+    """Judges URLs before they are tried, and addresses when they are dialled."""
+
+    def __init__(self, settings: GuardSettings, lookup: Lookup) -> None:
+        self._settings = settings
+        self._lookup = lookup
+
+    def judge(self, address: Address, port: int) -> str | None:
+        """Say why `address` may not be dialled on `port`, or None where it may."""
+        plain: Address = address
+        if isinstance(address, IPv6Address):
+            plain = address.ipv4_mapped or address
+        if self._allowed(plain) or self._allowed(address):
+            if isinstance(plain, IPv6Address) and plain in _NAT64:
+                return self.judge(IPv4Address(int(plain) & 0xFFFFFFFF), port)
+            return None
+        if why := denied(plain):
+            return why
+        if port not in self._settings.ports:
+            return "the port is not among the allowed ones"
+        return None
+
+    def _allowed(self, address: Address) -> bool:
+        return any(address in network for network in self._settings.allow_networks)
+
+    def check_url(self, url: str) -> Target:
+        """Judge what can be judged of a URL without resolving its host.
+
+        Raises:
+            FetchUrlInvalid: not an absolute URL with a host, or it carries user info, white space,
+                control characters, a backslash, or an IPv4 address in an unusual spelling.
+            FetchForbidden: another scheme than http and https, a port that is never allowed, or
+                the host is an address that is refused.
+        """
+        if len(url) > MAX_URL_CHARS:
+            raise FetchUrlInvalid(f"The URL is longer than {MAX_URL_CHARS} characters.")
+        if _UNPRINTABLE.search(url):
+            # Parsers disagree about these, and an attack needs no more than that.
+            raise FetchUrlInvalid(
+                "The URL contains white space, a control character or a backslash; "
+                "they have to be percent-encoded."
+            )
+        try:
+            parsed = httpx.URL(url)
+        except (httpx.InvalidURL, ValueError) as exc:
+            raise FetchUrlInvalid(
+                "The URL cannot be parsed.", log_detail=type(exc).__name__
+            ) from exc
+        return self.check(parsed)
+
+    def check(self, url: httpx.URL) -> Target:
+        """Judge a URL that is parsed already; raises as `check_url` does."""
+        if not url.scheme:
+            raise FetchUrlInvalid("The URL is not absolute; it has to start with http or https.")
+        if url.scheme not in SCHEMES:
+            raise FetchForbidden("Only http and https URLs are fetched.")
+        if url.userinfo:
+            raise FetchUrlInvalid(
+                "The URL contains a user name or password; send an Authorization header instead."
+            )
+        host = _host(url)
+        port = SCHEMES[url.scheme] if url.port is None else url.port
+        self._check_early(host, port)
+        return Target(url.copy_with(fragment=None), url.scheme, host, port)
+
+    def _check_early(self, host: str, port: int) -> None:
+        """Refuse before any name is resolved what would be refused after it as well."""
+        if (address := _literal(host)) is not None:
+            if why := self.judge(address, port):
+                raise forbidden(host, port, why)
+        elif not 1 <= port <= 65535:
+            raise FetchUrlInvalid("The URL's port is not between 1 and 65535.")
+        elif port not in self._settings.ports and not self._settings.allow_networks:
+            raise FetchForbidden(
+                "The address guard does not allow this port.", log_detail=f"{host} port {port}"
+            )
+
+    async def resolve(self, host: str, port: int) -> list[Judged]:
+        """Resolve `host` once and judge every answer.
+
+        Returns:
+            At least one address, in the resolver's order, without doubles.
+
+        Raises:
+            FetchNameError: it does not resolve; `temporary` says whether it may soon.
+            FetchForbidden: at least one answer is refused. A name that mixes public and private
+                addresses is an attack or a mistake, never a reason to pick the good ones.
+        """
+        try:
+            answers = await self._lookup(host)
+        except socket.gaierror as exc:
+            raise FetchNameError(
+                "The host name does not resolve.",
+                log_detail=f"{host}: {exc}",
+                temporary=exc.errno == socket.EAI_AGAIN,
+            ) from exc
+        except (OSError, UnicodeError) as exc:
+            raise FetchNameError(
+                "The host name does not resolve.", log_detail=f"{host}: {exc!r}", temporary=False
+            ) from exc
+        if not answers:
+            raise FetchNameError("The host name does not resolve.", temporary=False)
+        return [self._dialable(host, text, port) for text in dict.fromkeys(answers)]
+
+    def _dialable(self, host: str, text: str, port: int) -> Judged:
+        address = ip_address(text)
+        if why := self.judge(address, port):
+            raise forbidden(f"{host} ({text})", port, why)
+        v4 = isinstance(address, IPv4Address)
+        return Judged(socket.AF_INET if v4 else socket.AF_INET6, text, port)
+
+
+def forbidden(host: str, port: int, why: str) -> FetchForbidden:
+    """Make the refusal that is vague to the client and exact in the log."""
+    return FetchForbidden(REFUSED, log_detail=f"{host} port {port}: {why}")
+
+
+def _host(url: httpx.URL) -> str:
+    """Give the host in its one canonical spelling.
+
+    httpx has applied IDNA 2008, which refuses Unicode digits, and turned ideographic full stops
+    into dots: what comes out is looked at again here.
+    """
+    host = url.raw_host.decode("ascii")
+    if ":" in host:
+        if _literal(host) is None:
+            raise FetchUrlInvalid("The URL's host is not a valid IPv6 address.")
+        return host
+    labels = host.removesuffix(".").split(".")
+    if len(host) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
+        raise FetchUrlInvalid("The URL has no valid host name.")
+    if _NUMBER.fullmatch(labels[-1]) and _literal(host) is None:
+        raise FetchUrlInvalid(
+            "The URL's host is not a valid IPv4 address; it takes four decimal numbers."
+        )
+    return host
+
+
+def _literal(host: str) -> Address | None:
+    # A zone ("fe80::1%eth0") names one of this machine's interfaces: nothing a stranger may do.
+    if "%" in host:
+        return None
+    try:
+        return ip_address(host)
+    except ValueError:
+        return None

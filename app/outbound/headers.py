@@ -1,0 +1,112 @@
+"""Headers on their way out and in: what a caller may send, and what an origin's answer tells."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from email.message import Message
+from email.utils import collapse_rfc2231_value
+from urllib.parse import unquote
+
+import httpx
+
+from app.errors import InvalidParameter
+
+MAX_HEADERS = 50
+MAX_VALUE_CHARS = 8000
+MAX_NAME_CHARS = 200
+"""Longest file name that is taken from an origin; file systems stop at 255 bytes."""
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,200}", re.ASCII)
+# Visible ASCII, with spaces and tabs between (RFC 9110, 5.5, without obs-text).
+_VALUE = re.compile(r"(?:[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?)?", re.ASCII)
+_MEDIA_TYPE = re.compile(r"[!#$&^_.+0-9a-z-]{1,100}/[!#$&^_.+0-9a-z-]{1,100}", re.ASCII)
+
+REFUSED = frozenset(
+    {
+        # These frame the message, belong to the connection, or name whom it is for (RFC 9110, 7.6).
+        "connection",
+        "content-length",
+        "expect",
+        "host",
+        "http2-settings",
+        "keep-alive",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        # These decide in which form the content comes, which is checked here.
+        "accept-encoding",
+        "if-range",
+        "range",
+    }
+)
+"""Header names, in lower case, that a caller may not set."""
+
+
+def checked(headers: Mapping[str, str] | None) -> dict[str, str]:
+    """Give a caller's headers back if all of them may be sent.
+
+    Raises:
+        InvalidParameter: too many, a name or value that HTTP does not allow, or a name in
+            `REFUSED`. The value is never repeated in the error: it may be a credential.
+    """
+    if headers is None:
+        return {}
+    if len(headers) > MAX_HEADERS:
+        raise InvalidParameter(f"More than {MAX_HEADERS} headers were given for the fetch.")
+    for name, value in headers.items():
+        if not _TOKEN.fullmatch(name):
+            raise InvalidParameter("A header for the fetch has a name that HTTP does not allow.")
+        if name.lower() in REFUSED:
+            raise InvalidParameter(f"The header {name} cannot be set for the fetch.")
+        if len(value) > MAX_VALUE_CHARS or not _VALUE.fullmatch(value):
+            raise InvalidParameter(
+                f"The header {name} for the fetch has a value that cannot be sent: it takes "
+                f"visible ASCII characters, at most {MAX_VALUE_CHARS}."
+            )
+    return dict(headers)
+
+
+def media_type(headers: httpx.Headers) -> str | None:
+    """Give the media type that the origin claims, without parameters; None if none is claimed."""
+    claimed = headers.get("content-type", "").partition(";")[0].strip().lower()
+    return claimed if _MEDIA_TYPE.fullmatch(claimed) else None
+
+
+def file_name(headers: httpx.Headers, url: httpx.URL) -> str | None:
+    """Give a name for the content, from Content-Disposition (RFC 6266) or the URL's path.
+
+    Returns:
+        One path segment without control or formatting characters, at most `MAX_NAME_CHARS`: data
+        for people to read, never a path to be opened. None where neither source has one.
+    """
+    return _segment(_disposition_name(headers)) or _segment(unquote(_last_segment(url)))
+
+
+def _disposition_name(headers: httpx.Headers) -> str:
+    # The mail package reads both the plain and the extended form (RFC 8187), and bad ones too.
+    message = Message()
+    message["content-disposition"] = headers.get("content-disposition", "")
+    try:
+        params = message.get_params([], "content-disposition")
+        names = [value for key, value in params if key == "filename"]
+        # The extended form comes as a tuple and is the better one (RFC 6266, 4.3).
+        names.sort(key=lambda value: isinstance(value, str))
+        return collapse_rfc2231_value(names[0]) if names else ""
+    except (ValueError, LookupError):
+        return ""
+
+
+def _last_segment(url: httpx.URL) -> str:
+    return url.raw_path.decode("ascii").partition("?")[0].rsplit("/", 1)[-1]
+
+
+def _segment(name: str) -> str | None:
+    name = name.replace("\\", "/").rsplit("/", 1)[-1]
+    # Category C: controls, surrogates, and what turns the reading direction around.
+    name = "".join(char for char in name if not unicodedata.category(char).startswith("C"))
+    return name.strip(" .")[:MAX_NAME_CHARS].strip(" .") or None

@@ -1,0 +1,82 @@
+"""How long one fetch may take, and how many may be under way to one host."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from app.errors import FetchTimeout
+
+Origin = tuple[str, str, int]
+
+
+class Budget:
+    """A total deadline that only runs while there is something to wait for but one's turn."""
+
+    def __init__(self, total_s: float, clock: Callable[[], float]) -> None:
+        self._total_s = total_s
+        self._clock = clock
+        self.left_s = total_s
+
+    @property
+    def spent_s(self) -> float:
+        """Seconds used up so far."""
+        return self._total_s - self.left_s
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Let the time run; raises `FetchTimeout`, with phase `total`, when it is up."""
+        started = self._clock()
+        try:
+            async with asyncio.timeout(max(self.left_s, 0.0)) as deadline:
+                yield
+        except TimeoutError as exc:
+            if not deadline.expired():
+                raise
+            raise FetchTimeout(
+                f"The fetch took longer than {self._total_s:g} seconds.", phase="total"
+            ) from exc
+        finally:
+            self.left_s -= self._clock() - started
+
+
+@dataclass(slots=True)
+class _Queue:
+    free: asyncio.Semaphore
+    users: int = 0
+
+
+class HostTurns:
+    """Bounds the requests under way to one origin; what nobody uses is forgotten at once."""
+
+    def __init__(self, per_host: int) -> None:
+        self._per_host = per_host
+        self._queues: dict[Origin, _Queue] = {}
+
+    def __len__(self) -> int:
+        """Count the origins in use."""
+        return len(self._queues)
+
+    def waiting(self, origin: Origin) -> int:
+        """Count those who wait for a turn at `origin`."""
+        queue = self._queues.get(origin)
+        return max(0, queue.users - self._per_host) if queue else 0
+
+    @asynccontextmanager
+    async def turn(self, origin: Origin) -> AsyncIterator[None]:
+        """Wait for a turn at `origin` and hold it.
+
+        Never held twice by one fetch: a redirect gives the first turn back before it asks for the
+        next, or two hosts that redirect to each other would lock each other up.
+        """
+        queue = self._queues.setdefault(origin, _Queue(asyncio.Semaphore(self._per_host)))
+        queue.users += 1
+        try:
+            async with queue.free:
+                yield
+        finally:
+            queue.users -= 1
+            if not queue.users:
+                del self._queues[origin]

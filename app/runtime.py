@@ -1,0 +1,107 @@
+"""The running parts, built in order on one exit stack and handed down; no globals."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from app.blobs.base import BlobStore
+from app.blobs.disk import DiskBlobStore
+from app.cpu import CpuPool
+from app.engines.base import Engine
+from app.engines.local import LocalEngine
+from app.errors import StorageError
+from app.jobs.base import JobStore
+from app.jobs.sqlite import SqliteJobStore
+from app.model import Lane, NewItem, NewJob
+from app.ops.base import Limits, Operation
+from app.ops.registry import load_operations
+from app.outbound.fetch import Fetcher
+from app.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """What a request handler and the runner work with."""
+
+    settings: Settings
+    operations: Mapping[str, Operation]
+    jobs: JobStore
+    blobs: BlobStore
+    cpu: CpuPool
+    fetcher: Fetcher
+    engine: Engine
+
+    @property
+    def item_limits(self) -> Limits:
+        """What one item may use."""
+        item = self.settings.item
+        return Limits(
+            time_s=item.timeout_s,
+            max_pixels=item.max_pixels,
+            max_output_bytes=item.max_output_bytes,
+        )
+
+    async def cancel_job(self, job_id: str) -> None:
+        """Cancel what is unfinished of a job, in the records and on this node's workers."""
+        self.engine.cancel(await self.jobs.cancel(job_id))
+
+    async def delete_job(self, job_id: str) -> None:
+        """Cancel what is unfinished of a job and remove all of it."""
+        self.engine.cancel(await self.jobs.delete_job(job_id))
+
+
+@asynccontextmanager
+async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
+    """Open every part; close them in reverse order, whatever happened.
+
+    Raises:
+        StorageError: the data folder cannot be used, or another service uses it.
+    """
+    operations = load_operations()
+    engine = LocalEngine()
+    blobs = DiskBlobStore(settings.data_dir / "blobs", settings.blobs)
+    jobs = SqliteJobStore(
+        settings.data_dir / "offload.db",
+        settings.jobs,
+        clock=partial(datetime.now, UTC),
+        lane_of=partial(lane_of, operations),
+        on_queued=engine.wake,
+    )
+    cpu = CpuPool(settings.pool)
+    async with AsyncExitStack() as stack:
+        stack.enter_context(sole_user_of(settings.data_dir))
+        for part in (blobs, jobs, cpu):
+            await part.open()
+            stack.push_async_callback(part.close)
+        fetcher = await stack.enter_async_context(Fetcher(settings.fetch))
+        yield Runtime(settings, operations, jobs, blobs, cpu, fetcher, engine)
+
+
+def lane_of(operations: Mapping[str, Operation], item: NewItem, job: NewJob) -> Lane:
+    """Tell which slots an item waits for: by what its first step does with it."""
+    first = next((step for step in job.steps if step.op != "fetch" or item.url), None)
+    return "cpu" if first and operations[first.op].runs == "process" else "io"
+
+
+@contextmanager
+def sole_user_of(data_dir: Path) -> Iterator[None]:
+    """Hold the data folder: a second service on it would take the first one's work for orphaned."""
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        lock = (data_dir / "lock").open("w")
+    except OSError as error:
+        raise StorageError(f"OFFLOAD_DATA_DIR {data_dir} cannot be used: {error}.") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StorageError(
+                f"Another service runs on OFFLOAD_DATA_DIR {data_dir}; give this one its own."
+            ) from error
+        yield

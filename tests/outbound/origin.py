@@ -1,0 +1,274 @@
+"""A real origin on loopback that behaves as its path says, raw bytes and all."""
+
+import asyncio
+import contextlib
+import gzip
+import os
+import socket
+import struct
+import zlib
+from email.utils import formatdate
+
+BODY = os.urandom(1000) + b"content " * 2000
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def answer(body=BODY, status="200 OK", *headers, length=None):
+    """Give the bytes of a whole response; `length` is the declared one, if it shall lie."""
+    length = len(body) if length is None else length
+    lines = [f"HTTP/1.1 {status}", f"Content-Length: {length}", *headers, "", ""]
+    return "\r\n".join(lines).encode("latin-1") + body
+
+
+def chunks(*pieces, end=b"0\r\n\r\n"):
+    return b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces) + end
+
+
+def coded(body, coding="gzip"):
+    return answer(body, "200 OK", f"Content-Encoding: {coding}")
+
+
+def redirect(location, status="302 Found"):
+    return answer(b"", status, f"Location: {location}")
+
+
+def raw_deflate(body):
+    stream = zlib.compressobj(wbits=-15)
+    return stream.compress(body) + stream.flush()
+
+
+PACKED = gzip.compress(BODY)
+LATE = "Retry-After: 2"
+PAGES = {
+    "/ok": answer(),
+    "/empty": answer(b""),
+    "/chunked": CHUNKED + chunks(BODY[:10], BODY[10:]),
+    "/until-close": b"HTTP/1.0 200 OK\r\n\r\n" + BODY,
+    "/gzip": coded(PACKED),
+    "/x-gzip": coded(PACKED, "x-gzip"),
+    "/gzip-two-members": coded(gzip.compress(BODY[:10]) + gzip.compress(BODY[10:])),
+    "/gzip-chunked": CHUNKED.replace(b"\r\n\r\n", b"\r\nContent-Encoding: gzip\r\n\r\n")
+    + chunks(*(PACKED[i : i + 1] for i in range(len(PACKED)))),
+    "/deflate": coded(zlib.compress(BODY), "deflate"),
+    "/deflate-raw": coded(raw_deflate(BODY), "deflate"),
+    "/identity": coded(BODY, "identity"),
+    "/gzip-cut": coded(PACKED[: len(PACKED) // 2]),
+    "/gzip-cut-in-trailer": coded(PACKED[:-1]),
+    "/gzip-cut-in-second-member": coded(PACKED + PACKED[:15]),
+    "/gzip-of-nothing": coded(b""),
+    "/gzip-trailing": coded(PACKED + b"garbage"),
+    "/gzip-bad-checksum": coded(PACKED[:-8] + bytes(4) + PACKED[-4:]),
+    "/gzip-not": coded(BODY),
+    "/gzip-bomb": coded(gzip.compress(bytes(200_000_000), 9)),
+    "/gzip-empty-members": coded(gzip.compress(b"") * 20_000),
+    "/deflate-cut": coded(zlib.compress(BODY)[:-1], "deflate"),
+    "/deflate-one-byte": coded(b"\x78", "deflate"),
+    "/deflate-trailing": coded(zlib.compress(BODY) + b"x", "deflate"),
+    "/br": coded(b"whatever", "br"),
+    "/gzip-twice": coded(gzip.compress(PACKED), "gzip, gzip"),
+    "/short": answer(BODY[:100], length=200),
+    "/long": answer(BODY + b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil", length=len(BODY)),
+    "/chunk-cut": CHUNKED + b"64\r\nshort",
+    "/chunks-without-end": CHUNKED + chunks(BODY, end=b""),
+    "/chunk-size-bad": CHUNKED + b"5\r\nhello\r\nzz\r\nworld\r\n0\r\n\r\n",
+    "/declares-much": answer(b"", length=10**12),
+    "/declares-absurdly": answer(b"", length=10**40),
+    "/declares-nonsense": answer(b"", length="-1"),
+    "/declares-twice": answer(b"four", "200 OK", "Content-Length: 5"),
+    "/smuggles": answer(b"0\r\n\r\n", "200 OK", "Transfer-Encoding: chunked"),
+    "/garbage": b"SSH-2.0-OpenSSH_9.6\r\n\r\n",
+    "/huge-header": answer(BODY, "200 OK", "X-Huge: " + "x" * 100_000),
+    "/many-headers": answer(BODY, "200 OK", *(f"X-{n}: 1" for n in range(10_000))),
+    "/206": answer(b"part", "206 Partial Content", "Content-Range: bytes 0-3/10"),
+    "/204": b"HTTP/1.1 204 No Content\r\nContent-Encoding: gzip\r\n\r\n",
+    "/304": b"HTTP/1.1 304 Not Modified\r\n\r\n",
+    "/404": answer(b"no", "404 Not Found"),
+    "/500": answer(b"no", "500 Internal Server Error"),
+    "/503": answer(b"no", "503 Service Unavailable"),
+    "/429-for-long": answer(b"", "429 Too Many Requests", "Retry-After: 600"),
+    "/to-ok": redirect("/ok"),
+    "/to-ok-307": redirect("/ok", "307 Temporary Redirect"),
+    "/to-spaces": redirect("/echo?a b=\xe4"),
+    "/to-404": redirect("/404"),
+    "/loop": redirect("/loop"),
+    "/to-nowhere": answer(b"", "302 Found"),
+    "/to-file": redirect("file:///etc/passwd"),
+    "/to-userinfo": redirect("http://user:secret@127.0.0.1/"),
+    "/to-backslash": redirect("http:\\\\127.0.0.1\\x"),
+    "/to-nonsense": redirect("http://[::1?s3cret"),
+    "/to-metadata": redirect("http://169.254.169.254/latest/meta-data/"),
+    "/to-neighbour": redirect("http://127.0.0.2/"),
+    "/set-cookie": answer(BODY, "200 OK", "Set-Cookie: session=1; Path=/"),
+    "/typed": answer(
+        BODY,
+        "200 OK",
+        "Content-Type: Image/PNG; charset=x",
+        'ETag: "abc"',
+        "Last-Modified: Mon, 01 Jan 2024 00:00:00 GMT",
+        "Content-Disposition: attachment; filename*=UTF-8''..%2F%E2%82%AC%20rates.png",
+    ),
+}
+
+
+class Server:
+    """A loopback server on a free port that counts its connections."""
+
+    def __init__(self, host="127.0.0.1", port=0):
+        self.connections = 0
+        self._address = host, port
+        self._tasks = set()
+
+    async def __aenter__(self):
+        self._server = await asyncio.start_server(self._accept, *self._address)
+        self.port = self._server.sockets[0].getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        return self
+
+    async def __aexit__(self, *_):
+        self._server.close()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _accept(self, reader, writer):
+        self.connections += 1
+        task = asyncio.current_task()
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        # Cancelled at the end of the test: not a failure to be reported.
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            await self.serve(reader, writer)
+        writer.close()
+
+
+class Canary(Server):
+    """Nobody may ever connect to it."""
+
+    async def serve(self, reader, writer):
+        writer.write(answer(b"secret"))
+        await writer.drain()
+
+
+class Origin(Server):
+    """Serves `PAGES` and the behaviours below, one method a path."""
+
+    def __init__(self):
+        super().__init__()
+        self.requests = []
+        """The raw header of each request."""
+        self.sent_bytes = 0
+        self.gone = asyncio.Event()
+        """Set when a client leaves an endless response."""
+        self.hold = asyncio.Event()
+        """Lets go of the requests to /held."""
+        self.arrived = asyncio.Semaphore(0)
+        """Released once for each request to /held."""
+
+    def paths(self):
+        return [head.split(b" ", 2)[1].decode() for head in self.requests]
+
+    async def serve(self, reader, writer):
+        while True:
+            head = await reader.readuntil(b"\r\n\r\n")
+            self.requests.append(head)
+            path = head.split(b" ", 2)[1].decode().partition("?")[0]
+            if path in PAGES:
+                writer.write(PAGES[path])
+            else:
+                name, *rest = path.strip("/").split("/")
+                await getattr(self, f"do_{name.replace('-', '_')}")(head, writer, *rest)
+            await writer.drain()
+            if path in ENDS or b"HTTP/1.0" in PAGES.get(path, b"")[:10]:
+                return
+
+    async def do_echo(self, head, writer):
+        writer.write(answer(head))
+
+    async def do_chain(self, head, writer, left):
+        writer.write(redirect(f"/chain/{int(left) - 1}") if int(left) else answer())
+
+    async def do_to_port(self, head, writer, port, *rest):
+        writer.write(redirect(f"http://127.0.0.1:{port}/{'/'.join(rest)}"))
+
+    async def do_slow_loop(self, head, writer):
+        await asyncio.sleep(0.03)
+        writer.write(redirect("/slow-loop"))
+
+    async def do_to_host(self, head, writer, host):
+        writer.write(redirect(f"http://{host}:{self.port}/ok"))
+
+    async def do_dies_if_reused(self, head, writer):
+        if self.connections == 1:
+            raise ConnectionAbortedError
+        writer.write(answer())
+
+    async def do_flaky(self, head, writer, failures, how):
+        if len(self.requests) > int(failures):
+            writer.write(answer())
+            return
+        match how:
+            case "429":
+                writer.write(answer(b"", "429 Too Many Requests", LATE))
+            case "date":
+                late = "Retry-After: " + formatdate(0, usegmt=True)
+                writer.write(answer(b"", "503 Service Unavailable", late))
+            case "short":
+                writer.write(PAGES["/short"])
+        await writer.drain()
+        raise ConnectionAbortedError
+
+    async def do_reset(self, head, writer):
+        # A linger of zero seconds makes close() send RST.
+        sock = writer.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        raise ConnectionAbortedError
+
+    async def do_reset_in_body(self, head, writer):
+        writer.write(answer(b"some", length=100))
+        await writer.drain()
+        await self.do_reset(head, writer)
+
+    async def do_close(self, head, writer):
+        raise ConnectionAbortedError
+
+    async def do_stall(self, head, writer):
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-")
+        await asyncio.Event().wait()
+
+    async def do_stall_in_body(self, head, writer):
+        writer.write(answer(b"some", length=100))
+        await asyncio.Event().wait()
+
+    async def do_drip(self, head, writer):
+        writer.write(CHUNKED)
+        await self._endlessly(writer, chunks(b"x", end=b""), pause_s=0.01)
+
+    async def do_drip_headers(self, head, writer):
+        await self._endlessly(writer, b"HTTP/1.1 103 Early Hints\r\n\r\n", pause_s=0.01)
+
+    async def do_endless(self, head, writer):
+        writer.write(CHUNKED)
+        await self._endlessly(writer, chunks(bytes(64 * 1024), end=b""))
+
+    async def do_endless_header(self, head, writer):
+        writer.write(b"HTTP/1.1 200 OK\r\n")
+        await self._endlessly(writer, b"X-More: and more\r\n" * 100)
+
+    async def do_held(self, head, writer):
+        self.arrived.release()
+        await self.hold.wait()
+        writer.write(answer())
+
+    async def _endlessly(self, writer, data, pause_s=0.0):
+        try:
+            while True:
+                writer.write(data)
+                self.sent_bytes += len(data)
+                await writer.drain()
+                await asyncio.sleep(pause_s)
+        finally:
+            self.gone.set()
+
+
+# What declares more than it sends only shows when the connection closes.
+ENDS = {"/short", "/chunk-cut", "/chunks-without-end", "/declares-much", "/garbage", "/long"}
