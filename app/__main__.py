@@ -8,6 +8,13 @@ from __future__ import annotations
 
 def main() -> None:
     """Run the `offload` command."""
+    import signal
+    import sys
+
+    # First of all, because process 1 of a container is deaf to SIGTERM without a handler. And
+    # uvicorn raises the signal again that it was stopped by, once all is closed: dying of it would
+    # skip what is done at exit, and multiprocessing would complain of leaked semaphores.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     from app.cli import cli
 
     cli()

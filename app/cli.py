@@ -15,8 +15,9 @@ import uvicorn
 from pydantic import ValidationError
 
 from app import __version__
-from app.errors import OffloadError
+from app.errors import StorageError
 from app.main import create_app
+from app.runtime import sole_user_of
 from app.settings import Settings
 
 GRACEFUL_S = 3
@@ -35,6 +36,12 @@ def serve() -> None:
     """Start the service; every setting is an OFFLOAD_* variable (see README)."""
     settings = read_settings()
     configure_logging(settings)
+    try:
+        with sole_user_of(settings.data_dir):
+            pass  # the service takes it for good when it starts; here a sentence can still be said
+    except StorageError as error:
+        typer.echo(error.detail, err=True)
+        raise typer.Exit(3) from None
     config = uvicorn.Config(
         create_app(settings),
         host=settings.host,
@@ -126,13 +133,11 @@ class _AnnouncedServer(uvicorn.Server):
         self._settings = settings
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        try:
-            await super().startup(sockets=sockets)
-        except OffloadError as error:
-            typer.echo(error.detail, err=True)
-            self.should_exit = True
+        await super().startup(sockets=sockets)
         if self.started:
             address, port = self.servers[0].sockets[0].getsockname()[:2]
+            # Listening everywhere is not an address that one can type.
+            address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)  # noqa: S104
             host = f"[{address}]" if ":" in address else address
             typer.echo(announcement(f"http://{host}:{port}", self._settings.data_dir))
 

@@ -22,7 +22,7 @@ from collections.abc import Coroutine
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
@@ -147,8 +147,10 @@ class CpuPool:
             WorkerLost: the child died while it ran this task, and nothing else, again.
         """
         for alone in (False, True):
+            # A folder for each try: a child that died has left half of its work behind.
+            folder = task.folder / ("again" if alone else "first")
             try:
-                result = await self._run_once(task, alone=alone)
+                result = await self._run_once(replace(task, folder=folder), alone=alone)
             except BrokenProcessPool:
                 continue  # whose fault it was shows when each suspect has run alone
             return unwrapped(result)
@@ -268,8 +270,9 @@ class CpuPool:
         else:
             if self._generation is worn and self._ready.is_set():
                 self._generation, fresh = fresh, worn
+            self._replacing = False
             # Whichever of the two is not in use ends when its last task has ended.
-            fresh.executor.shutdown(wait=False)
+            await _end(fresh, grace_s=None)
         finally:
             self._replacing = False
 
@@ -279,16 +282,22 @@ class CpuPool:
         task.add_done_callback(self._background.discard)
 
 
-async def _end(generation: _Generation, grace_s: float) -> None:
-    """Shut an executor down; kill the children that are still at work after `grace_s`."""
-    generation.executor.shutdown(wait=False, cancel_futures=True)
-    waiting = asyncio.create_task(asyncio.to_thread(generation.executor.shutdown, wait=True))
-    done, _ = await asyncio.wait([waiting], timeout=grace_s)
-    if not done:
-        for pid in generation.pids():
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        await waiting
+async def _end(generation: _Generation, grace_s: float | None) -> None:
+    """Shut an executor down; kill the children that are still at work after `grace_s`.
+
+    Without a limit (None) it waits for them, unless it is cancelled.
+    """
+    ending = asyncio.ensure_future(
+        asyncio.to_thread(generation.executor.shutdown, wait=True, cancel_futures=True)
+    )
+    try:
+        await asyncio.wait([ending], timeout=grace_s)
+    finally:
+        if not ending.done():
+            for pid in generation.pids():
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        await ending
 
 
 # -- in the child ------------------------------------------------------------------------------

@@ -67,7 +67,7 @@ class ChainTask:
     source: Source
     steps: tuple[ChainStep, ...]
     folder: Path
-    """Exists, is empty and private to this task; removed by the caller whatever happens."""
+    """Empty or not there yet, and private to this task; removed by the caller in any case."""
     limits: Limits
 
 
@@ -121,7 +121,7 @@ def prepare_worker(memory_bytes: int) -> None:
 
     Args:
         memory_bytes: address space that the process may use, libraries included; 0 for no
-            limit. libvips and the codecs alone map some 0.3 GiB.
+            limit. An idle worker maps 0.1 to 0.3 GiB.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -181,6 +181,8 @@ def run_chain(task: ChainTask) -> Finished | Refused:
     # most once a second, and there is no call before the second handler takes note of it.
     try:
         try:
+            # Before the clock: the first time takes long, and is not this item's fault.
+            load_operations()
             bounds.set()
             outcome = _run_steps(task, bounds)
         except BaseException as error:  # noqa: BLE001  SystemExit must not cross the pipe either
@@ -201,13 +203,14 @@ class _Bounds:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._main_thread = threading.current_thread() is threading.main_thread()
-        self._started = time.monotonic()
+        self._started = 0.0
         self._alarm_before: Any = signal.SIG_DFL
         self._fsize_before: tuple[int, int] | None = None
         self.armed = False
         """Whether the alarm may raise. Setting it False silences one that is already on its way."""
 
     def set(self) -> None:
+        self._started = time.monotonic()
         if not self._main_thread:
             return
         self._fsize_before = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -318,7 +321,11 @@ def _stored(output: Output) -> StoredOutput:
 def _refused(error: BaseException) -> Refused:
     known = _known(error)
     if known is not None:
-        return Refused(known.code, known.detail, known.log_detail, _as_json(known.extra))
+        try:
+            extra = _as_json(known.extra)
+        except (TypeError, ValueError):
+            extra = {}
+        return Refused(known.code, known.detail, known.log_detail, extra)
     return Refused(
         OperationFailed.code,
         "The operation failed for a reason that only the service's log has.",

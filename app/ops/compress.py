@@ -85,14 +85,15 @@ _LIBDEFLATE: dict[str, Callable[[Any, int], bytearray]] = {
 _LIBDEFLATE_LEVEL = {1: 1, 2: 1, 3: 1, 4: 3, 5: 5, 6: 6, 7: 7, 8: 7, 9: 8, "balanced": 6}
 _ZLIB_NG_LEVEL = {1: 2, 2: 2, 3: 3, 4: 4, 5: 5, 6: 7, 7: 7, 8: 8, 9: 8, "balanced": 6, "best": 8}
 
-# `best` costs 5 s a tier at the speeds above, and so keeps well within an item's default 30 s
-# on a machine that is half as fast.
+# `best` takes at most some 10 s for 100 MiB at the speeds above, and so keeps within an item's
+# default 30 s on a machine that is half as fast.
 _LIBDEFLATE_BEST = ((8 * _MIB, 12), (32 * _MIB, 10), (_WHOLE_BYTES, 9))
 _ZSTD_BEST = ((8 * _MIB, 19), (sys.maxsize, 12))
 _ZSTD_LEVEL = {"fast": 1, "balanced": 3}
 
-# Levels 20 to 22 would take windows up to 128 MiB: more memory than a worker has, and more than
-# the 8 MiB that RFC 9659 lets an HTTP client expect. Level 19 has 8 MiB of itself.
+# Levels 20 to 22 would take windows up to 128 MiB: 0.8 GiB of memory, nearly all that a worker
+# has, and more than the 8 MiB that RFC 9659 lets an HTTP client expect. So they get level 19's
+# window (and need 0.14 GiB).
 _ZSTD_WINDOW_LOG = 23
 
 

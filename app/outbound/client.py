@@ -3,8 +3,8 @@
 httpx is the interface; its own connection pool is not used, because its cost per request grows
 with the number of connections (docs/fetch.md has the figures). The transport that joins the two is
 written out here, not taken from a library, for what it has to guarantee: the guard judges every
-dial, nothing is re-quoted, nothing is sent twice that may have arrived, and each failure gets its `fetch.*` code where it
-is met.
+dial, nothing is re-quoted, nothing is sent twice that may have arrived, and each failure gets its
+`fetch.*` code where it is met.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from ipaddress import ip_address
 from types import SimpleNamespace
 
@@ -72,17 +71,34 @@ async def open_client(
             middlewares=(_send_once,),
             trace_configs=[_reuse_trace()],
         ) as session,
-        httpx.AsyncClient(
+        _Client(
             transport=_Transport(guard, session),
             timeout=httpx.Timeout(read_timeout_s, connect=connect_timeout_s, pool=None),
             headers={"user-agent": user_agent, "accept-encoding": "identity"},
-            # httpx keeps a jar of its own; one that accepts nothing keeps clients apart.
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
             follow_redirects=False,
             trust_env=False,
         ) as client,
     ):
         yield client
+
+
+class _NoCookies(httpx.Cookies):
+    def extract_cookies(self, response: httpx.Response) -> None:
+        """Keep nothing: what one client's fetch was given must not go out with another's."""
+
+
+class _Client(httpx.AsyncClient):
+    """httpx has a jar of its own above aiohttp's, and no option to do without."""
+
+    _NONE = _NoCookies()
+
+    @property
+    def cookies(self) -> httpx.Cookies:
+        return self._NONE
+
+    @cookies.setter
+    def cookies(self, cookies: object) -> None:
+        raise AttributeError("The outbound client keeps no cookies.")
 
 
 class _Resolver(AbstractResolver):

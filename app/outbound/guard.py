@@ -253,7 +253,9 @@ class Guard:
         host = _host(url)
         port = SCHEMES[url.scheme] if url.port is None else url.port
         self._check_early(host, port)
-        return Target(url.copy_with(fragment=None), url.scheme, host, port)
+        # Copying parses anew, which is worth avoiding for the many that have no fragment.
+        plain = url.copy_with(fragment=None) if url.fragment else url
+        return Target(plain, url.scheme, host, port)
 
     def _check_early(self, host: str, port: int) -> None:
         """Refuse before any name is resolved what would be refused after it as well."""

@@ -4,7 +4,7 @@ import gzip
 import zlib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.errors import FetchEncodingError, FetchError, FetchTruncated
@@ -61,6 +61,7 @@ def test_bytes_after_the_end_are_an_error(kind, tail, apart):
         decode(coding, *([stream, tail] if apart else [stream + tail]))
 
 
+@settings(deadline=None)
 @given(st.sampled_from(["gzip", "deflate"]), st.binary())
 def test_rubbish_never_decodes_and_never_escapes_as_another_error(coding, data):
     try:

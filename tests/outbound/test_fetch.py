@@ -304,8 +304,8 @@ async def test_the_wait_between_tries_is_part_of_the_deadline(origin, save):
     async def oversleep(delay_s):
         await asyncio.Event().wait()
 
-    settings = FetchSettings(allow_networks="127.0.0.1/32", timeout_s=0.2)
-    async with Fetcher(settings, sleep=oversleep) as fetcher:
+    settings = FetchSettings(allow_networks="127.0.0.1/32", timeout_s=0.3)
+    async with Fetcher(settings, sleep=oversleep, jitter=lambda: 0.0) as fetcher:
         with pytest.raises(FetchTimeout):
             await fetcher.fetch(f"{origin.url}/close", DEFAULTS, None, save)
 
@@ -373,6 +373,13 @@ async def test_a_redirect_from_https_to_http_drops_them(fetch):
     hop = _Hop(guard.check_url("https://a.test/"), dict(SECRETS))
     response = httpx.Response(302, headers={"location": "http://a.test/"})
     assert fetch.fetcher._redirected(hop, response, settings).headers == {}
+
+
+async def test_a_redirect_to_a_name_outside_ascii_is_understood(fetch):
+    hop = _Hop(fetch.fetcher.guard.check_url("http://a.test/"), {})
+    response = httpx.Response(302, headers={"location": "http://bücher.test/ä".encode()})
+    target = fetch.fetcher._redirected(hop, response, FetchSettings()).target
+    assert str(target.url) == "http://xn--bcher-kva.test/%C3%A4"
 
 
 async def test_a_header_that_cannot_be_sent_costs_no_connection(fetch, origin):

@@ -8,7 +8,7 @@ from ipaddress import ip_address
 
 import httpx
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -70,16 +70,19 @@ def test_a_public_address_is_let_through(address):
     assert guard().judge(ip_address(address), 443) is None
 
 
+@settings(deadline=None)
 @given(st.ip_addresses(v=4))
 def test_a_mapped_address_is_judged_as_the_one_inside(address):
     assert denied(ip_address(f"::ffff:{address}")) == denied(address)
 
 
+@settings(deadline=None)
 @given(st.ip_addresses(v=6).filter(lambda a: a.ipv4_mapped is None and a.packed[0] >> 5 != 1))
 def test_ipv6_outside_the_public_block_is_denied_whatever_it_is(address):
     assert denied(address)
 
 
+@settings(deadline=None)
 @given(st.ip_addresses())
 def test_nothing_that_the_standard_library_calls_private_is_let_through(address):
     """A cross-check in the one direction that holds: our table may be stricter, never laxer."""
@@ -269,6 +272,7 @@ def test_only_http_and_https_are_spoken(url):
         guard(allow_networks="0.0.0.0/0").check_url(url)
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_whatever_stands_in_a_url_the_answer_is_a_target_or_a_refusal(text):
     for url in (text, f"http://{text}", f"http://a.test/{text}", f"http://a.test:{text}/"):

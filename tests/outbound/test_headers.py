@@ -1,6 +1,6 @@
 import httpx
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.errors import InvalidParameter
@@ -79,6 +79,7 @@ def test_a_name_is_one_plain_segment(disposition, url, expected):
     assert name(disposition, url) == expected
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(min_codepoint=32, exclude_categories=["Cs"])))
 def test_no_disposition_breaks_the_reader(text):
     for disposition in (text, f"attachment; filename={text}", f"attachment; filename*={text}"):

@@ -1,7 +1,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.errors import (
@@ -131,6 +131,7 @@ def test_retry_after_is_read_in_both_forms(header, expected_s):
     assert retry_after_s(header, NOW) == expected_s
 
 
+@settings(deadline=None)
 @given(st.text() | st.from_regex(r"\A[A-Z][a-z]{2}, \d+ Mar \d+ \d+:\d+:\d+ [+-]\d+\Z"))
 def test_no_retry_after_breaks_the_reader(header):
     seconds = retry_after_s(header, NOW)

@@ -1,0 +1,418 @@
+import gzip
+import hashlib
+import io
+import multiprocessing
+import os
+import pickle
+import resource
+import signal
+import threading
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from app.errors import CATALOGUE
+from app.ops.base import Limits, Source
+from app.ops.chain import (
+    ChainStep,
+    ChainTask,
+    Finished,
+    Refused,
+    StoredOutput,
+    prepare_worker,
+    run_chain,
+)
+
+TROUBLE = '''
+"""Operations that misbehave, each in its own way."""
+import errno, os, signal, subprocess, sys, time
+from app.errors import FetchTimeout
+from app.ops.base import Operation, Output, Params
+
+class How(Params):
+    how: str = ""
+    size_bytes: int = 0
+
+class Odd(BaseException):
+    def __init__(self, one, two):
+        super().__init__(one)
+
+def spin(how):
+    while True:
+        try:
+            while True:
+                pass
+        except Exception:
+            if how != "deaf":
+                raise
+            how = ""
+
+def write(work, size_bytes):
+    target = work.folder / "big"
+    with target.open("wb") as file:
+        for _ in range(size_bytes // 1000):
+            file.write(bytes(1000))
+    return [Output(target, "big", "x/y")]
+
+def fail(how):
+    if how == "odd":
+        raise Odd(1, 2)
+    if how == "exit":
+        sys.exit(3)
+    if how == "interrupt":
+        raise KeyboardInterrupt
+    if how == "recursion":
+        fail(how)
+    if how == "full":
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/secret/path")
+    if how == "quota":
+        raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+    if how == "memory":
+        raise MemoryError
+    if how == "named":
+        raise FetchTimeout("Too slow.", log_detail="hush", waited_s=3)
+    if how == "unpicklable":
+        raise FetchTimeout("Too slow.", what=lambda: 0)
+    raise RuntimeError("/secret/path")
+
+def run(work, params):
+    how = params.how
+    target = work.folder / "result"
+    if how in ("spin", "deaf"):
+        spin(how)
+    if how == "finally":
+        try:
+            spin("")
+        finally:
+            sum(range(1000))
+    if how == "write":
+        return write(work, params.size_bytes)
+    if how == "allocate":
+        return len(bytearray(params.size_bytes))
+    if how == "environment":
+        target.write_text(repr(sorted(os.environ)))
+        return [Output(target, "environment", "text/plain")]
+    if how == "outside":
+        return [Output(work.source.path, "source", "x/y")]
+    if how == "missing":
+        return [Output(target, "result", "x/y")]
+    if how == "link":
+        target.symlink_to(work.source.path)
+        return [Output(target, "result", "x/y")]
+    if how == "facts":
+        target.write_bytes(b"")
+        return [Output(target, "result", "x/y", {"how": lambda: 0})]
+    if how == "none":
+        return []
+    if how == "split":
+        parts = []
+        for number, byte in enumerate(work.source.path.read_bytes()):
+            part = work.folder / str(number)
+            part.write_bytes(bytes([byte]))
+            parts.append(Output(part, f"{number}.txt", "text/plain", {"number": number}))
+        return parts
+    fail(how)
+
+OPERATION = Operation("trouble", "Make trouble.", How, "process", ("*/*",), run)
+'''
+
+
+# An alarm between the opening of a file and its `with` leaves closing it to the collector.
+unclosed_is_fine = pytest.mark.filterwarnings(
+    "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
+)
+
+
+@pytest.fixture
+def make_task(tmp_path):
+    made = 0
+
+    def make(content: bytes, *steps: ChainStep, limits: Limits | None = None, name="a.log"):
+        nonlocal made
+        made += 1
+        path = tmp_path / f"source{made}"
+        path.write_bytes(content)
+        folder = tmp_path / f"task{made}"
+        folder.mkdir()
+        source = Source(path, name, "text/plain", len(content))
+        return ChainTask(source, steps, folder, limits or Limits())
+
+    return make
+
+
+@pytest.fixture
+def trouble(install_plugin):
+    install_plugin("offload_trouble", TROUBLE, {"trouble": "offload_trouble:OPERATION"})
+
+    def step(how: str, **more) -> ChainStep:
+        return ChainStep("trouble", {"how": how, **more})
+
+    return step
+
+
+@pytest.fixture
+def pool():
+    with ProcessPoolExecutor(
+        1,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=prepare_worker,
+        initargs=(1 << 30,),
+    ) as executor:
+        yield executor
+
+
+def picture(width: int, height: int) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (width, height), "red").save(file, "PNG")
+    return file.getvalue()
+
+
+# -- what goes well ------------------------------------------------------------------------------
+
+
+def test_the_outputs_of_one_step_are_the_sources_of_the_next(make_task):
+    task = make_task(
+        picture(40, 20),
+        ChainStep("image", {"width": 20, "format": "webp"}),
+        ChainStep("compress", {"level": "9"}),
+        name="photo.png",
+    )
+    finished = run_chain(task)
+    assert isinstance(finished, Finished)
+    (output,) = finished.outputs
+    assert (output.name, output.media_type) == ("photo.webp.gz", "application/gzip")
+    packed = output.path.read_bytes()
+    assert Image.open(io.BytesIO(gzip.decompress(packed))).size == (20, 10)
+    assert output.size_bytes == len(packed)
+    assert output.sha256 == hashlib.sha256(packed).hexdigest()
+    assert finished.facts["image"]["width_px"] == 20
+    assert finished.facts["compress"]["format"] == "gzip"
+
+
+def test_only_the_last_steps_folder_remains(make_task):
+    task = make_task(b"hello", *[ChainStep("compress")] * 3)
+    assert isinstance(run_chain(task), Finished)
+    assert [path.name for path in task.folder.iterdir()] == ["2"]
+
+
+def test_the_source_is_only_read(make_task):
+    task = make_task(b"hello", ChainStep("compress"))
+    run_chain(task)
+    assert task.source.path.read_bytes() == b"hello"
+
+
+def test_every_output_of_a_step_passes_through_the_next(make_task, trouble):
+    finished = run_chain(make_task(b"abc", trouble("split"), ChainStep("compress")))
+    assert [gzip.decompress(output.path.read_bytes()) for output in finished.outputs] == [
+        b"a",
+        b"b",
+        b"c",
+    ]
+    assert [output.name for output in finished.outputs] == ["0.txt.gz", "1.txt.gz", "2.txt.gz"]
+    assert finished.facts["trouble"] == {"number": 2}
+
+
+def test_a_step_may_have_no_output(make_task, trouble):
+    finished = run_chain(make_task(b"abc", trouble("none"), ChainStep("compress")))
+    assert finished == Finished((), {})
+
+
+# -- what goes wrong -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("how", "code"),
+    [
+        ("odd", "internal.operation"),
+        ("exit", "internal.operation"),
+        ("interrupt", "internal.operation"),
+        ("recursion", "internal.operation"),
+        ("runtime", "internal.operation"),
+        ("outside", "internal.operation"),
+        ("missing", "internal.operation"),
+        ("link", "internal.operation"),
+        ("facts", "internal.operation"),
+        ("unpicklable", "fetch.timeout"),
+        ("full", "storage.full"),
+        ("quota", "storage.full"),
+        ("memory", "limit.memory"),
+        ("named", "fetch.timeout"),
+    ],
+)
+def test_no_failure_is_raised_and_each_has_its_code(make_task, trouble, how, code):
+    refused = run_chain(make_task(b"abc", trouble(how)))
+    assert isinstance(refused, Refused)
+    assert refused.code == code
+    assert refused.code in CATALOGUE
+    assert "secret" not in refused.detail
+    assert "Traceback" not in refused.detail
+    assert pickle.loads(pickle.dumps(refused)) == refused
+
+
+def test_an_unknown_failure_leaves_its_traceback_in_the_log_only(make_task, trouble):
+    refused = run_chain(make_task(b"abc", trouble("runtime")))
+    assert "RuntimeError: /secret/path" in refused.log_detail
+    assert "Traceback" in refused.log_detail
+
+
+def test_a_known_failure_keeps_both_its_voices(make_task, trouble):
+    refused = run_chain(make_task(b"abc", trouble("named")))
+    assert refused == Refused("fetch.timeout", "Too slow.", "hush", {"waited_s": 3})
+
+
+@pytest.mark.parametrize(
+    ("step", "code", "detail"),
+    [
+        (ChainStep("nothing"), "input.invalid", "There is no operation 'nothing'."),
+        (
+            ChainStep("compress", {"level": 12}),
+            "input.invalid",
+            "compress.level: Value error, must be from 1 to 9 for gzip, and is 12.",
+        ),
+        (
+            ChainStep("compress", {"speed": 1}),
+            "input.invalid",
+            "compress.speed: Extra inputs are not permitted.",
+        ),
+        (ChainStep("fetch"), "internal.operation", "The operation failed."),
+        (
+            ChainStep("image"),
+            "image.unsupported",
+            "The content is text/plain. Taken are JPEG, PNG, WebP, GIF and TIFF.",
+        ),
+    ],
+)
+def test_a_step_that_cannot_run_says_why(make_task, step, code, detail):
+    refused = run_chain(make_task(b"Hello, this is a sentence.\n", step))
+    assert (refused.code, refused.detail) == (code, detail)
+
+
+def test_a_chain_without_steps_is_refused(make_task):
+    assert run_chain(make_task(b"abc")).code == "input.invalid"
+
+
+# -- limits --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["spin", "deaf", "finally"])
+def test_work_ends_at_its_deadline(make_task, trouble, how):
+    before = signal.getsignal(signal.SIGALRM)
+    refused = run_chain(make_task(b"abc", trouble(how), limits=Limits(time_s=0.1)))
+    assert refused.code == "limit.time"
+    assert refused.extra == {"limit_s": 0.1}
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+    assert signal.getsignal(signal.SIGALRM) == before
+
+
+@unclosed_is_fine
+def test_a_deadline_at_any_moment_never_escapes(make_task):
+    # From before the first step until after the last: wherever the alarm falls, there is a value.
+    content = os.urandom(20_000)
+    codes = set()
+    for number in range(300):
+        steps = [ChainStep("compress"), ChainStep("compress", {"format": "zstd"})]
+        task = make_task(content, *steps, limits=Limits(time_s=number * 2e-5))
+        outcome = run_chain(task)
+        codes.add(outcome.code if isinstance(outcome, Refused) else "finished")
+    assert "limit.time" in codes
+    assert codes <= {"limit.time", "finished"}
+
+
+@unclosed_is_fine
+def test_a_deadline_beside_a_failure_never_escapes(make_task, trouble):
+    for number in range(200):
+        limits = Limits(time_s=number * 1e-5)
+        outcome = run_chain(make_task(b"abc", trouble("recursion"), limits=limits))
+        assert outcome.code in ("limit.time", "internal.operation")
+
+
+def test_off_the_main_thread_there_is_no_alarm_and_time_is_checked_between_steps(make_task):
+    outcomes = []
+    tasks = [
+        make_task(b"abc", ChainStep("compress")),
+        make_task(b"abc", ChainStep("compress"), limits=Limits(time_s=0)),
+        make_task(b"abc", ChainStep("compress"), limits=Limits(max_output_bytes=3)),
+    ]
+    thread = threading.Thread(target=lambda: outcomes.extend(run_chain(task) for task in tasks))
+    thread.start()
+    thread.join()
+    assert isinstance(outcomes[0], Finished)
+    assert [outcome.code for outcome in outcomes[1:]] == ["limit.time", "limit.output"]
+
+
+def test_a_file_that_grows_too_large_is_stopped_while_it_grows(make_task, trouble):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    task = make_task(
+        b"abc", trouble("write", size_bytes=10_000_000), limits=Limits(max_output_bytes=50_000)
+    )
+    assert run_chain(task).code == "limit.output"
+    assert (task.folder / "0" / "0" / "big").stat().st_size <= 50_000
+    assert resource.getrlimit(resource.RLIMIT_FSIZE) == before
+
+
+@pytest.mark.parametrize("written", ["png", "jpeg", "webp"])
+def test_a_picture_that_grows_too_large_is_stopped_too(make_task, written):
+    file = io.BytesIO()
+    Image.effect_noise((600, 400), 90).save(file, "PNG")
+    task = make_task(
+        file.getvalue(),
+        ChainStep("image", {"format": written}),
+        limits=Limits(max_output_bytes=9000),
+    )
+    assert run_chain(task).code == "limit.output"
+
+
+def test_outputs_that_are_small_alone_are_counted_together(make_task, trouble):
+    task = make_task(b"abcdef", trouble("split"), limits=Limits(max_output_bytes=5))
+    assert run_chain(task).code == "limit.output"
+
+
+# -- in a worker ---------------------------------------------------------------------------------
+
+
+def test_a_worker_out_of_memory_refuses_and_lives_on(make_task, trouble, pool):
+    greedy = make_task(b"abc", trouble("allocate", size_bytes=4 << 30))
+    assert pool.submit(run_chain, greedy).result().code == "limit.memory"
+    modest = make_task(b"abc", ChainStep("compress"))
+    assert isinstance(pool.submit(run_chain, modest).result(), Finished)
+
+
+def test_a_worker_compresses_a_large_file_within_its_memory(make_task, pool):
+    task = make_task(b"", ChainStep("compress"), ChainStep("compress", {"format": "zstd"}))
+    os.truncate(task.source.path, 64 << 20)
+    assert isinstance(pool.submit(run_chain, task).result(), Finished)
+
+
+def test_a_worker_has_no_secrets_in_its_environment(make_task, trouble, monkeypatch):
+    monkeypatch.setenv("OFFLOAD_API_KEYS", "hush")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hush")
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(
+        1, mp_context=context, initializer=prepare_worker, initargs=(0,)
+    ) as executor:
+        task = make_task(b"abc", trouble("environment"))
+        (output,) = executor.submit(run_chain, task).result().outputs
+    names = output.path.read_text()
+    assert "LC_ALL" in names
+    assert "PATH" in names
+    assert "OFFLOAD" not in names
+    assert "SECRET" not in names
+
+
+def test_a_worker_is_bounded_and_leaves_ctrl_c_to_the_service(pool):
+    assert pool.submit(resource.getrlimit, resource.RLIMIT_AS).result() == (1 << 30, 1 << 30)
+    assert pool.submit(resource.getrlimit, resource.RLIMIT_CORE).result() == (0, 0)
+    assert pool.submit(signal.getsignal, signal.SIGINT).result() == signal.SIG_IGN
+
+
+def test_all_that_crosses_the_pipe_pickles():
+    stored = StoredOutput(Path("a"), "a", "text/plain", 1, "00")
+    for value in (
+        ChainTask(Source(Path("a"), "a", "b", 1), (ChainStep("a", {"b": 1}),), Path(), Limits()),
+        Finished((stored,), {"a": {"b": 1}}),
+        Refused("a", "b"),
+    ):
+        assert pickle.loads(pickle.dumps(value)) == value

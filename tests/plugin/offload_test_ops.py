@@ -1,0 +1,70 @@
+"""Operations from another package, as a team would add its own; these misbehave on demand."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import Literal
+
+from app.ops.base import Operation, Output, Params, Work
+
+
+class MisbehaveParams(Params):
+    """What to do."""
+
+    how: Literal["copy", "die", "die_if_poison", "ignore_alarm", "wait", "raise"] = "copy"
+    pipe: str = ""
+    """For `wait`: path of a named pipe; there is another one beside it, ending in `.began`."""
+
+
+def misbehave(work: Work, params: MisbehaveParams) -> list[Output]:
+    """Do it, and copy the input if still alive."""
+    content = work.source.path.read_bytes()
+    if params.how == "die" or (params.how == "die_if_poison" and content == b"poison"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    if params.how == "ignore_alarm":
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])
+        threading.Event().wait()
+    if params.how == "wait":
+        # Two named pipes: one tells the test which process has begun, one waits to be let go.
+        Path(params.pipe + ".began").write_text(str(os.getpid()))
+        Path(params.pipe).read_bytes()
+    if params.how == "raise":
+        raise _Unpicklable("a", "b")
+    return _copy(work, content, os.getpid())
+
+
+class _Unpicklable(Exception):
+    def __init__(self, one: str, two: str) -> None:
+        super().__init__(one)
+
+
+def in_thread(work: Work, params: Params) -> list[Output]:
+    """Copy, and tell which thread did it."""
+    return _copy(work, work.source.path.read_bytes(), threading.current_thread().name)
+
+
+def _copy(work: Work, content: bytes, by: object) -> list[Output]:
+    target = work.folder / "copy"
+    target.write_bytes(content)
+    return [Output(target, work.source.name, work.source.media_type, {"by": by})]
+
+
+MISBEHAVE = Operation(
+    name="misbehave",
+    summary="Do what no operation should.",
+    params=MisbehaveParams,
+    runs="process",
+    accepts=("*/*",),
+    run=misbehave,
+)
+IN_THREAD = Operation(
+    name="in_thread",
+    summary="Copy, in a thread.",
+    params=Params,
+    runs="thread",
+    accepts=("*/*",),
+    run=in_thread,
+)

@@ -1,0 +1,101 @@
+"""A real service in a process of its own, for tests over real HTTP."""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Self
+
+START_TIMEOUT_S = 60
+
+
+class Service:
+    """`offload serve` on a free port."""
+
+    def __init__(self, data_dir: Path, env: Mapping[str, str] | None = None) -> None:
+        """Start it, and return once it listens."""
+        self.data_dir = data_dir
+        self.log = data_dir.with_suffix(".log")
+        own = {key: value for key, value in os.environ.items() if not key.startswith("OFFLOAD_")}
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "app", "serve"],
+                env=own
+                | {"OFFLOAD_PORT": "0", "OFFLOAD_DATA_DIR": str(data_dir), "PYTHONUNBUFFERED": "1"}
+                | dict(env or {}),
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+        self.url = self._announced_url()
+
+    @classmethod
+    @contextmanager
+    def started(cls, data_dir: Path, env: Mapping[str, str] | None = None) -> Iterator[Self]:
+        """Have one for as long as the context is open."""
+        running = cls(data_dir, env)
+        try:
+            yield running
+        finally:
+            running.stop()
+
+    def _announced_url(self) -> str:
+        assert self.process.stdout is not None
+        while select.select([self.process.stdout], [], [], START_TIMEOUT_S)[0]:
+            line = self.process.stdout.readline()
+            if found := re.search(r"listens on (http://\S+)", line):
+                return found[1]
+            if not line:
+                break
+        self.kill()
+        raise AssertionError(f"the service did not start:\n{self.log.read_text()}")
+
+    def workers(self) -> list[int]:
+        """Give the process ids of the pool's children."""
+        listed = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        return [
+            int(pid)
+            for pid in listed.split()
+            if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        ]
+
+    def kill(self) -> None:
+        """SIGKILL, as a crash does it."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> int:
+        """SIGTERM, as an operator does it; gives the exit code."""
+        return self._end(signal.SIGTERM)
+
+    def _end(self, number: signal.Signals) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        try:
+            return self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+        finally:
+            if self.process.stdout:
+                self.process.stdout.close()
+
+
+def wait_until_gone(pids: list[int], timeout_s: float = 10) -> None:
+    """Return when none of these processes runs any more; fail after `timeout_s`."""
+    for pid in pids:
+        try:
+            watched = os.pidfd_open(pid)
+        except ProcessLookupError:
+            continue
+        try:
+            assert select.select([watched], [], [], timeout_s)[0], f"process {pid} is still there"
+        finally:
+            os.close(watched)
