@@ -18,7 +18,7 @@ from app import __version__
 from app.errors import StorageError
 from app.main import create_app
 from app.runtime import sole_user_of
-from app.settings import Settings
+from app.settings import Settings, unknown_variables
 
 GRACEFUL_S = 3
 """How long open responses (streams, long polls) may hold a shutdown."""
@@ -81,14 +81,16 @@ def version() -> None:
 def read_settings() -> Settings:
     """Read the environment; end with a sentence per bad variable, not with a traceback."""
     try:
-        return Settings()
+        if not (unknown := unknown_variables()):
+            return Settings()
+        typer.echo(f"There is no setting {', '.join(unknown)}.", err=True)
     except ValidationError as error:
         for problem in error.errors():
             variable = "OFFLOAD_" + "_".join(str(part).upper() for part in problem["loc"])
             what = problem["msg"].removeprefix("Value error, ")
             typer.echo(f"{variable}: {what}" if problem["loc"] else what, err=True)
-        typer.echo("README.md, «Configuration», lists every variable.", err=True)
-        raise typer.Exit(2) from None
+    typer.echo("README.md, «Configuration», lists every variable.", err=True)
+    raise typer.Exit(2)
 
 
 def configure_logging(settings: Settings) -> None:

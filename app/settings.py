@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, Field, SecretStr, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from app.blobs.base import BlobSettings
 from app.cpu import PoolSettings
@@ -35,6 +42,16 @@ class ItemSettings(BaseModel):
         50_000_000, ge=1, description="Pixels times frames of a picture, in and out."
     )
     max_output_bytes: int = Field(1 << 30, ge=1, description="Bytes that one item may produce.")
+
+
+class _Environment(EnvSettingsSource):
+    """The environment, where a list may be written `a,b` as well as in JSON."""
+
+    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
+        try:
+            return super().decode_complex_value(field_name, field, value)
+        except ValueError:
+            return value  # the field's own validator takes it, or says what is wrong with it
 
 
 class Settings(BaseSettings):
@@ -73,6 +90,18 @@ class Settings(BaseSettings):
     blobs: BlobSettings = BlobSettings()
     fetch: FetchSettings = FetchSettings()
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read arguments and the environment, nothing else."""
+        return init_settings, _Environment(settings_cls)
+
     @model_validator(mode="after")
     def _no_open_door_by_accident(self) -> Self:
         if self.api_keys or self.allow_anonymous or is_loopback(self.host):
@@ -83,6 +112,24 @@ class Settings(BaseSettings):
             "service lets only the right clients through."
         )
         raise ValueError(message)
+
+
+def variables() -> dict[str, FieldInfo]:
+    """Give every variable that is read, and the setting behind it."""
+    found: dict[str, FieldInfo] = {}
+    for name, field in Settings.model_fields.items():
+        room = field.annotation
+        if isinstance(room, type) and issubclass(room, BaseModel):
+            for inner, inner_field in room.model_fields.items():
+                found[f"OFFLOAD_{name}_{inner}".upper()] = inner_field
+        else:
+            found[f"OFFLOAD_{name}".upper()] = field
+    return found
+
+
+def unknown_variables() -> list[str]:
+    """Give the OFFLOAD_* variables that are set and mean nothing: slips of the pen."""
+    return sorted({name for name in os.environ if name.startswith("OFFLOAD_")} - variables().keys())
 
 
 def is_loopback(host: str) -> bool:

@@ -8,6 +8,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,12 +49,15 @@ class Service:
 
     def _announced_url(self) -> str:
         assert self.process.stdout is not None
-        while select.select([self.process.stdout], [], [], START_TIMEOUT_S)[0]:
-            line = self.process.stdout.readline()
-            if found := re.search(r"listens on (http://\S+)", line):
-                return found[1]
-            if not line:
-                break
+        # Reading blocks, so the patience is in another thread.
+        patience = threading.Timer(START_TIMEOUT_S, self.process.kill)
+        patience.start()
+        try:
+            for line in self.process.stdout:
+                if found := re.search(r"listens on (http://\S+)", line):
+                    return found[1]
+        finally:
+            patience.cancel()
         self.kill()
         raise AssertionError(f"the service did not start:\n{self.log.read_text()}")
 

@@ -11,6 +11,7 @@ from fastapi import Header, Query, Response
 from starlette.responses import RedirectResponse
 
 from app.api import problems
+from app.api.inputs import MAX_TAG_CHARACTERS
 from app.api.schemas import JobView, content_path, job_path, job_view
 from app.errors import Conflict
 from app.model import Item, Job
@@ -36,6 +37,9 @@ RedirectQuery = Annotated[
 ]
 PreferHeader = Annotated[
     str | None, Header(description="`wait=10` is the same as `?wait=10` (RFC 7240).")
+]
+TagQuery = Annotated[
+    str | None, Query(max_length=MAX_TAG_CHARACTERS, description="For finding it in the list.")
 ]
 KeyHeader = Annotated[
     str | None,

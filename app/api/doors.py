@@ -11,9 +11,17 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Request, Response
 
 from app.api import openapi
-from app.api.answer import KeyHeader, PreferHeader, RedirectQuery, WaitQuery, submitted, wishes
+from app.api.answer import (
+    KeyHeader,
+    PreferHeader,
+    RedirectQuery,
+    TagQuery,
+    WaitQuery,
+    submitted,
+    wishes,
+)
 from app.api.deps import ClientDep, RuntimeDep
-from app.api.ingest import JSON, MULTIPART, body_kind, receive
+from app.api.ingest import JSON, MULTIPART, NameQuery, body_kind, receive
 from app.api.inputs import DoorInput, Labels, make_step, new_job, parse, upload_items
 from app.errors import InvalidParameter
 from app.model import NewItem
@@ -41,11 +49,12 @@ def door(operation: Operation) -> APIRouter:
         redirect: RedirectQuery = False,
         prefer: PreferHeader = None,
         key: KeyHeader = None,
-        filename: str | None = None,
+        filename: NameQuery = None,
+        tag: TagQuery = None,
     ) -> Response:
         how = wishes(runtime, wait, prefer, redirect=redirect)
         runtime.jobs.check_backlog()
-        items, options, labels = await _read(request, runtime, operation, filename)
+        items, options, labels = await _read(request, runtime, operation, filename, tag)
         step = make_step(runtime.operations, operation.name, options)
         steps = [step]
         new = new_job(runtime, client, steps, items, labels, key)
@@ -61,10 +70,9 @@ def door(operation: Operation) -> APIRouter:
         redirect: RedirectQuery = False,
         prefer: PreferHeader = None,
         key: KeyHeader = None,
+        tag: TagQuery = None,
     ) -> Response:
-        return await submit(
-            request, runtime, client, wait, redirect, prefer, key, filename=filename
-        )
+        return await submit(request, runtime, client, wait, redirect, prefer, key, filename, tag)
 
     described = openapi.door(operation)
     path, name = door_path(operation), operation.name
@@ -76,14 +84,17 @@ def door(operation: Operation) -> APIRouter:
 
 
 async def _read(
-    request: Request, runtime: Runtime, operation: Operation, filename: str | None
+    request: Request,
+    runtime: Runtime,
+    operation: Operation,
+    filename: str | None,
+    tag: str | None,
 ) -> tuple[list[NewItem], dict[str, Any], Labels]:
     """Read the inputs, the operation's parameters and the labels, wherever they stand."""
     options: dict[str, Any] = {}
     for name, value in request.query_params.multi_items():
         if name not in CONTROLS:
             _add(options, name, value)
-    tag = request.query_params.get("tag")
     if body_kind(request) not in (JSON, MULTIPART):
         # A raw body brings no parameters: what is wrong with them shows before it is taken in.
         make_step(runtime.operations, operation.name, options)
@@ -92,9 +103,10 @@ async def _read(
         said = parse(DoorInput, received.document)
         for name, value in (said.model_extra or {}).items():
             _add(options, name, value)
-        return said.items(), options, said
+        labels = said.model_copy(update={"tag": _one_tag(tag, said.tag)})
+        return said.items(), options, labels
     fields = dict(received.fields)
-    tag = fields.pop("tag", tag)
+    tag = _one_tag(tag, fields.pop("tag", None))
     for name, value in fields.items():
         _add(options, name, value)
     return upload_items(received.uploads), options, parse_labels(tag)
@@ -103,6 +115,12 @@ async def _read(
 def parse_labels(tag: str | None) -> Labels:
     """Check a tag that came outside a document."""
     return parse(Labels, Labels.model_construct(tag=tag, metadata={}).model_dump_json())
+
+
+def _one_tag(in_query: str | None, in_body: str | None) -> str | None:
+    if in_query is not None and in_body is not None:
+        raise InvalidParameter("`tag` is given twice.")
+    return in_body if in_query is None else in_query
 
 
 def _add(options: dict[str, Any], name: str, value: Any) -> None:

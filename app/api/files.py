@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Header, Path, Request, Response
@@ -14,7 +14,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from app.api.conditional import etag_matches
 from app.api.deps import ClientDep, OwnFileDep, RuntimeDep
-from app.api.ingest import receive
+from app.api.ingest import NameQuery, receive
 from app.api.problems import documented
 from app.api.schemas import FileView, file_view
 from app.errors import (
@@ -54,6 +54,16 @@ async def _store(
 
 
 _STORED = documented(400, 401, 408, 413, 415, 422, 503, 507)
+_RAW = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+_CONTENT: dict[str, Any] = {
+    "response_class": FileResponse,
+    "responses": {
+        200: {"content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}},
+        206: {"description": "The asked range, or ranges."},
+        304: {"description": "Not changed."},
+        **documented(401, 404, 412, 416),
+    },
+}
 
 
 @router.post(
@@ -73,7 +83,7 @@ _STORED = documented(400, 401, 408, 413, 415, 422, 503, 507)
                         "required": ["file"],
                     }
                 },
-                "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+                **_RAW,
             },
         }
     },
@@ -83,7 +93,7 @@ async def store(
     runtime: RuntimeDep,
     client: ClientDep,
     response: Response,
-    filename: str | None = None,
+    filename: NameQuery = None,
 ) -> FileView:
     """Store one file; its id serves as an input of any number of jobs until it expires."""
     return await _store(request, runtime, client, response, filename)
@@ -95,6 +105,7 @@ async def store(
     operation_id="store_named_file",
     status_code=201,
     responses=_STORED,
+    openapi_extra={"requestBody": {"required": True, "content": _RAW}},
 )
 async def store_named(
     request: Request,
@@ -129,18 +140,10 @@ async def delete(file: OwnFileDep, runtime: RuntimeDep) -> None:
     await runtime.jobs.delete_file(file.id)
 
 
-@router.api_route(
-    "/{file_id}/content",
-    methods=["GET", "HEAD"],
-    summary="Download a file",
-    response_class=FileResponse,
-    responses={
-        200: {"content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}},
-        206: {"description": "The asked range, or ranges."},
-        304: {"description": "Not changed."},
-        **documented(401, 404, 412, 416),
-    },
+@router.head(
+    "/{file_id}/content", summary="Ask about a download", operation_id="head_content", **_CONTENT
 )
+@router.get("/{file_id}/content", summary="Download a file", operation_id="get_content", **_CONTENT)
 async def content(
     file: OwnFileDep,
     runtime: RuntimeDep,

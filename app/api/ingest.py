@@ -7,9 +7,10 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath, PureWindowsPath
+from typing import Annotated
 from urllib.parse import unquote
 
-from fastapi import Request
+from fastapi import Query, Request
 from python_multipart.multipart import parse_options_header
 from starlette.requests import ClientDisconnect
 
@@ -35,6 +36,8 @@ MAX_NAME_CHARACTERS = 255
 
 JSON = "application/json"
 MULTIPART = "multipart/form-data"
+
+NameQuery = Annotated[str | None, Query(description="Names a body that is the file itself.")]
 
 
 @dataclass(slots=True)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from app.api.ingest import plain_name
 from app.api.problems import invalid
 from app.errors import InvalidParameter, MalformedBody, MissingInput, TooManyItems
 from app.model import NamedBlob, NewItem, NewJob, Step
@@ -40,7 +41,8 @@ class UrlInput(BaseModel):
 
     def item(self) -> NewItem:
         """Give it as an item."""
-        return NewItem(url=self.url, headers=self.headers, name=self.filename)
+        name = plain_name(self.filename) if self.filename else None
+        return NewItem(url=self.url, headers=self.headers, name=name)
 
 
 class FileInput(BaseModel):
@@ -133,7 +135,8 @@ def make_step(
     operation = operations.get(name)
     if operation is None:
         known = ", ".join(sorted(operations))
-        raise InvalidParameter(f"There is no operation {name!r}; there are: {known}.")
+        message = f"There is no operation {name!r}; there are: {known}."
+        raise InvalidParameter(message, errors=[{"loc": [*where, "op"], "msg": message}])
     try:
         checked = operation.params.model_validate(params)
     except ValidationError as error:
@@ -174,7 +177,7 @@ def new_job(
     if any(step.op == "fetch" for step in steps[1:]):
         raise InvalidParameter("`fetch` can only be the first step.")
     planned = list(steps)
-    if any(item.url for item in items) and not (planned and planned[0].op == "fetch"):
+    if any(item.url is not None for item in items) and not (planned and planned[0].op == "fetch"):
         planned.insert(0, make_step(runtime.operations, "fetch", {}))
     if any(item.url is None for item in items) and not [s for s in planned if s.op != "fetch"]:
         raise MissingInput("Give at least one step: there is nothing to do with the files.")

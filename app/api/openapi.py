@@ -36,7 +36,6 @@ def door(operation: Operation) -> dict[str, Any]:
             "example": {"urls": ["https://example.com/a"], **operation.example},
         }
     }
-    parameters: list[dict[str, Any]] = []
     if operation.runs != "async":
         form = {
             "type": "object",
@@ -56,16 +55,16 @@ def door(operation: Operation) -> dict[str, Any]:
             "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
             **content,
         }
-        parameters = [
-            {
-                "name": name,
-                "in": "query",
-                "required": False,
-                "schema": _inlined({**schema, "$defs": definitions}),
-                "description": schema.get("description", ""),
-            }
-            for name, schema in properties.items()
-        ]
+    parameters = [
+        {
+            "name": name,
+            "in": "query",
+            "required": False,
+            "schema": _inlined({**schema, "$defs": definitions}),
+            "description": schema.get("description", ""),
+        }
+        for name, schema in properties.items()
+    ]
     return {
         "summary": operation.summary,
         "status_code": 202,

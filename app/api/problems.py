@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Match
 
 from app.errors import (
     IncompleteBody,
@@ -29,6 +30,7 @@ log = structlog.get_logger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 URN = "urn:offload:error:"
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 
 class ProblemView(BaseModel):
@@ -130,7 +132,10 @@ def install(app: FastAPI) -> None:
             if ours_instead
             else Problem("input.invalid", error.detail, error.status_code, error.detail)
         )
-        return respond(problem, error.headers)
+        headers = dict(error.headers or {})
+        if problem.status == HTTPStatus.METHOD_NOT_ALLOWED:
+            headers["Allow"] = ", ".join(_allowed(request))
+        return respond(problem, headers)
 
     @app.exception_handler(ClientDisconnect)
     async def gone(request: Request, error: Exception) -> Response:
@@ -142,12 +147,27 @@ def install(app: FastAPI) -> None:
         return respond(InternalError("The service failed on this request.").problem())
 
 
+def _allowed(request: Request) -> list[str]:
+    """Give every method of a path; Starlette names those of the first route that fits only."""
+    return [
+        method
+        for method in METHODS
+        if any(
+            route.matches({**request.scope, "method": method})[0] is Match.FULL
+            for route in request.app.routes
+        )
+    ]
+
+
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Give the OpenAPI `responses` for the problems that a route answers with."""
-    return {
-        status: {
-            "description": HTTPStatus(status).phrase,
-            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemView"}}},
-        }
+    """Give the OpenAPI `responses` for the problems that a route answers with.
+
+    `default` is among them: clients learn that whatever else fails looks the same, and FastAPI
+    does not announce its own document for a failed validation.
+    """
+    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemView"}}}
+    described: dict[int | str, dict[str, Any]] = {
+        status: {"description": HTTPStatus(status).phrase, "content": content}
         for status in statuses
     }
+    return {**described, "default": {"description": "Any other failure.", "content": content}}

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import hashlib
 import os
+import secrets
 import shutil
 import tempfile
 import threading
@@ -58,8 +59,8 @@ class DiskBlobStore:
     async def put(self, chunks: AsyncIterator[bytes], max_bytes: int) -> Blob:
         """See `BlobStore.put`."""
         upload = _Upload(self, max_bytes)
-        writing: asyncio.Future[None] | None = None
         try:
+            writing: asyncio.Future[None] | None = None
             buffer: list[bytes] = []
             async for chunk in chunks:
                 buffer.append(chunk)
@@ -74,9 +75,8 @@ class DiskBlobStore:
                 await writing
             return await self._run(upload.finish, buffer)
         except BaseException:
-            # The thread must be done with the file before it goes.
-            if writing is not None:
-                await asyncio.wait([writing])
+            # A cancelled await does not stop its thread: `discard` itself waits for that. It is
+            # on its way before anything is awaited here, however often we are cancelled.
             await asyncio.shield(self._start(upload.discard))
             raise
 
@@ -95,8 +95,9 @@ class DiskBlobStore:
     @asynccontextmanager
     async def scratch(self) -> AsyncIterator[Path]:
         """See `BlobStore.scratch`."""
-        folder = Path(await self._run(tempfile.mkdtemp, "", "", self._scratch))
+        folder = self._scratch / secrets.token_hex(16)
         try:
+            await self._run(folder.mkdir)
             yield folder
         finally:
             await asyncio.shield(self._start(shutil.rmtree, folder, True))
@@ -132,14 +133,8 @@ class DiskBlobStore:
         path = self._path(key)
         # The age that the janitor judges by starts now, not when a worker wrote the file.
         os.utime(written, (self._clock(), self._clock()))
-        try:
-            with self._publishing:
-                written.replace(path)
-        except FileNotFoundError:
-            path.parent.mkdir(exist_ok=True)
-            sync_folder(self._objects)
-            with self._publishing:
-                written.replace(path)
+        with self._publishing:
+            written.replace(path)
         sync_folder(path.parent)
 
     def new_incoming(self) -> tuple[int, Path]:
@@ -150,8 +145,13 @@ class DiskBlobStore:
     def _prepare(self) -> None:
         for folder in (self._incoming, self._scratch):
             shutil.rmtree(folder, ignore_errors=True)
-        for folder in (self._objects, self._incoming, self._scratch):
-            folder.mkdir(parents=True, exist_ok=True)
+        for folder in (self._incoming, self._scratch):
+            folder.mkdir(parents=True)
+        # All of them now: a folder made while two uploads need it would have to be on disk for both.
+        for number in range(256):
+            (self._objects / f"{number:02x}").mkdir(parents=True, exist_ok=True)
+        for folder in (self._objects, self._root, self._root.parent):
+            sync_folder(folder)
 
     def _path(self, key: str) -> Path:
         return self._objects / key[:2] / key
@@ -204,7 +204,11 @@ class DiskBlobStore:
 
 
 class _Upload:
-    """One file on its way in. Made on the event loop, written by one thread at a time."""
+    """One file on its way in. Made on the event loop, written by one thread at a time.
+
+    The lock is for the end: a cancelled `put` discards while a thread may still be writing, and
+    another write may be waiting for its thread.
+    """
 
     def __init__(self, store: DiskBlobStore, max_bytes: int) -> None:
         self._store = store
@@ -216,6 +220,8 @@ class _Upload:
         self._head = b""
         self._descriptor = -1
         self._path: Path | None = None
+        self._lock = threading.Lock()
+        self._discarded = False
 
     def take(self, size_bytes: int) -> int:
         """Count a chunk before it is kept; returns how much is buffered now."""
@@ -229,36 +235,44 @@ class _Upload:
 
     def write(self, buffers: list[bytes]) -> None:
         """Append buffers to the file, and take them into the digest."""
-        self._store.check_space()
-        if self._path is None:
-            self._descriptor, self._path = self._store.new_incoming()
-        for buffer in buffers:
-            if len(self._head) < HEAD_BYTES:
-                self._head += buffer[: HEAD_BYTES - len(self._head)]
-            self._hash.update(buffer)
-            self._size_bytes += len(buffer)
-            view = memoryview(buffer)
-            while view:
-                view = view[os.write(self._descriptor, view) :]
+        with self._lock:
+            if not self._discarded:
+                self._write(b"".join(buffers))
 
-    def finish(self, buffers: list[bytes]) -> Blob:
-        """Write the rest, sync, and publish."""
-        self.write(buffers)
-        assert self._path is not None  # noqa: S101 - set by write
-        os.fsync(self._descriptor)
-        os.close(self._descriptor)
-        self._descriptor = -1
-        blob = Blob(self._hash.hexdigest(), self._size_bytes, sniff(self._head))
-        self._store.publish(self._path, blob.key)
-        return blob
+    def finish(self, buffers: list[bytes]) -> Blob | None:
+        """Write the rest, sync, and publish; None if it was discarded."""
+        with self._lock:
+            if self._discarded:
+                return None
+            self._write(b"".join(buffers))
+            assert self._path is not None  # noqa: S101 - set by the line above
+            os.fsync(self._descriptor)
+            os.close(self._descriptor)
+            self._descriptor = -1
+            blob = Blob(self._hash.hexdigest(), self._size_bytes, sniff(self._head))
+            self._store.publish(self._path, blob.key)
+            return blob
 
     def discard(self) -> None:
         """Leave nothing behind."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
-        if self._path is not None:
-            self._path.unlink(missing_ok=True)
+        with self._lock:
+            self._discarded = True
+            if self._descriptor >= 0:
+                os.close(self._descriptor)
+                self._descriptor = -1
+            if self._path is not None:
+                self._path.unlink(missing_ok=True)
+
+    def _write(self, data: bytes) -> None:
+        self._store.check_space()
+        if self._path is None:
+            self._descriptor, self._path = self._store.new_incoming()
+        self._head = self._head or data[:HEAD_BYTES]
+        self._hash.update(data)
+        self._size_bytes += len(data)
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._descriptor, view) :]
 
 
 def sync_folder(folder: Path) -> None:

@@ -39,9 +39,10 @@ class LocalEngine:
     def cancel(self, item_keys: Iterable[int]) -> None:
         """See `Engine.cancel`."""
         canceled = set(item_keys)
+        # In place: a worker that waits for a claim goes on to add it to this same queue.
         for queue in self._queues.values():
-            kept = [claim for claim in queue.claimed if claim.item_key not in canceled]
-            queue.claimed = deque(kept)
+            for claim in [claim for claim in queue.claimed if claim.item_key in canceled]:
+                queue.claimed.remove(claim)
         for key in canceled & self._running.keys():
             self._running[key].cancel()
 
@@ -71,14 +72,19 @@ class LocalEngine:
 
         waker = asyncio.create_task(self._wake_on(stop))
         try:
-            await asyncio.gather(
-                *(worker(self._queues[lane]) for lane, count in slots.items() for _ in range(count))
-            )
+            # Not `gather`: cancelled, it would return before the items have ended.
+            async with asyncio.TaskGroup() as workers:
+                for lane, count in slots.items():
+                    for _ in range(count):
+                        workers.create_task(worker(self._queues[lane]))
         finally:
             waker.cancel()
             with suppress(asyncio.CancelledError):
                 await waker
-        return [item for queue in self._queues.values() for item in queue.claimed]
+        not_begun = [item for queue in self._queues.values() for item in queue.claimed]
+        for queue in self._queues.values():
+            queue.claimed.clear()
+        return not_begun
 
     async def _wake_on(self, stop: asyncio.Event) -> None:
         await stop.wait()

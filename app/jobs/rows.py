@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -159,6 +158,13 @@ def read_cursor(cursor: str | None, default: int) -> int:
     return int(cursor)
 
 
-def next_cursor(found: Sequence[sqlite3.Row], column: str, limit: int) -> str | None:
-    """Give the cursor of the page after `found`, or None after the last one."""
-    return str(found[-1][column]) if len(found) == limit else None
+def page(
+    found: list[sqlite3.Row], column: str, limit: int
+) -> tuple[list[sqlite3.Row], str | None]:
+    """Cut rows, read one more than `limit`, to a page; with the next one's cursor if there is one.
+
+    The cursor is the last row's `column`.
+    """
+    if len(found) <= limit:
+        return found, None
+    return found[:limit], str(found[limit - 1][column])

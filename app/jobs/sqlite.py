@@ -7,14 +7,15 @@ import re
 import sqlite3
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
-from app.errors import IdempotencyMismatch, Interrupted, NotFound, QueueFull, StorageFull
+from app.errors import IdempotencyMismatch, Interrupted, NotFound, QueueFull, StorageError
 from app.jobs import rows
 from app.jobs.base import IDEMPOTENCY_KEY_AGE, JobSettings, Submitted
 from app.jobs.writer import Tx, Writer, translated
@@ -40,7 +41,8 @@ from app.model import (
 T = TypeVar("T")
 
 READERS = 4
-PURGE_BATCH = 50
+PURGE_JOBS = 50
+PURGE_ROWS = 1000
 FOREVER = (1 << 63) - 1
 
 
@@ -95,9 +97,10 @@ class SqliteJobStore:
         self._on_queued = on_queued
         self._sql = load_statements()
         self._unfinished: Counter[str] = Counter()
-        """Unfinished items by client; touched on the event loop only, after commits."""
+        """Unfinished items by client, those on their way in included; for the event loop only."""
         self._waiters: dict[str, set[asyncio.Future[None]]] = {}
         self._local = threading.local()
+        self._reading: list[sqlite3.Connection] = []
 
     async def open(self) -> None:
         """Create or migrate the database and start the threads."""
@@ -111,6 +114,8 @@ class SqliteJobStore:
         """Finish the writes that were asked for, then stop."""
         await self._writer.close()
         await asyncio.to_thread(self._readers.shutdown)
+        for db in self._reading:
+            db.close()
 
     # -- submitting --------------------------------------------------------------------------
 
@@ -127,6 +132,8 @@ class SqliteJobStore:
         """See `JobStore.submit`."""
         self.check_backlog(len(new.items))
         ahead = self._unfinished[new.client]
+        # Counted before they are written, so that submissions under way see each other.
+        self._unfinished[new.client] += len(new.items)
 
         def work(tx: Tx) -> Submitted:
             if earlier := self._earlier(tx, new):
@@ -158,11 +165,18 @@ class SqliteJobStore:
                     job_id=job_id,
                     now_ms=self._now_ms(),
                 )
-            tx.after_commit(lambda: self._queued(new.client, len(new.items)))
+            tx.after_commit(self._on_queued)
             [stored] = self._run(tx.db, "get_job", id=job_id)
             return Submitted(rows.job(stored), created=True)
 
-        return await self._writer.call(work)
+        def written(done: asyncio.Future[Submitted]) -> None:
+            if done.cancelled() or done.exception() or not done.result().created:
+                self._unfinished[new.client] -= len(new.items)
+
+        writing = asyncio.ensure_future(self._writer.call(work))
+        writing.add_done_callback(written)
+        # A caller that is cancelled does not undo the submission, and so not the count.
+        return await asyncio.shield(writing)
 
     def _earlier(self, tx: Tx, new: NewJob) -> Submitted | None:
         if new.idempotency_key is None:
@@ -262,10 +276,11 @@ class SqliteJobStore:
                 status=status,
                 tag=tag,
                 before=rows.read_cursor(cursor, FOREVER),
-                limit=limit,
+                limit=limit + 1,
             )
         )
-        return [rows.job(row) for row in found], rows.next_cursor(found, "pk", limit)
+        page, next_cursor = rows.page(found, "pk", limit)
+        return [rows.job(row) for row in page], next_cursor
 
     async def list_items(
         self,
@@ -284,9 +299,10 @@ class SqliteJobStore:
                 job_id=job_id,
                 status=status,
                 after=rows.read_cursor(cursor, -1),
-                limit=limit,
+                limit=limit + 1,
             )
-            return self._with_results(db, found), rows.next_cursor(found, "idx", limit)
+            page, next_cursor = rows.page(found, "idx", limit)
+            return self._with_results(db, page), next_cursor
 
         return await self._read(read)
 
@@ -311,19 +327,26 @@ class SqliteJobStore:
 
     async def changed(self, job_id: str, since: int, timeout_s: float) -> Job | None:
         """See `JobStore.changed`."""
+        give_up_at = asyncio.get_running_loop().time() + timeout_s
+        while True:
+            # Registered before the read: a commit between the two still wakes us. One before the
+            # read may wake us too, with nothing new: then it all begins again.
+            with self._registered(job_id) as woken:
+                job = await self.get_job(job_id)
+                if job is None or job.seq > since:
+                    return job
+                try:
+                    async with asyncio.timeout_at(give_up_at):
+                        await woken
+                except TimeoutError:
+                    return job
+
+    @contextmanager
+    def _registered(self, job_id: str) -> Iterator[asyncio.Future[None]]:
         waiter = asyncio.get_running_loop().create_future()
-        # Registered before the read: a commit between the two still wakes us.
         self._waiters.setdefault(job_id, set()).add(waiter)
         try:
-            job = await self.get_job(job_id)
-            if job is None or job.seq > since:
-                return job
-            try:
-                async with asyncio.timeout(timeout_s):
-                    await waiter
-            except TimeoutError:
-                return job
-            return await self.get_job(job_id)
+            yield waiter
         finally:
             waiting = self._waiters.get(job_id, set())
             waiting.discard(waiter)
@@ -505,7 +528,7 @@ class SqliteJobStore:
 
         def work(tx: Tx) -> bool:
             now_ms = self._now_ms()
-            due = self._run(tx.db, "due_jobs", now_ms=now_ms, limit=PURGE_BATCH)
+            due = self._run(tx.db, "due_jobs", now_ms=now_ms, limit=PURGE_JOBS)
             for row in due:
                 if row["status"] == JobStatus.EXPIRED:
                     self._run(tx.db, "drop_job", job_pk=row["pk"])
@@ -514,10 +537,10 @@ class SqliteJobStore:
                 self._run(tx.db, "drop_job_inputs", job_pk=row["pk"])
                 self._run(tx.db, "expire_job", job_pk=row["pk"], now_ms=now_ms)
                 self._announce(tx, row["id"])
-            self._run(tx.db, "drop_due_files", now_ms=now_ms)
-            key_age_ms = IDEMPOTENCY_KEY_AGE // timedelta(milliseconds=1)
-            self._run(tx.db, "drop_old_keys", before_ms=now_ms - key_age_ms)
-            return len(due) == PURGE_BATCH
+            files = self._run(tx.db, "drop_due_files", now_ms=now_ms, limit=PURGE_ROWS)
+            before_ms = now_ms - IDEMPOTENCY_KEY_AGE // timedelta(milliseconds=1)
+            keys = self._run(tx.db, "drop_old_keys", before_ms=before_ms, limit=PURGE_ROWS)
+            return len(due) == PURGE_JOBS or PURGE_ROWS in (len(files), len(keys))
 
         return await self._writer.call(work)
 
@@ -543,7 +566,7 @@ class SqliteJobStore:
         except sqlite3.Error as error:
             raise translated(error) from error
         except OSError as error:
-            raise StorageFull("The data folder cannot be made.", log_detail=str(error)) from error
+            raise StorageError("The data folder cannot be made.", log_detail=str(error)) from error
         return db
 
     def _now_ms(self) -> int:
@@ -551,25 +574,26 @@ class SqliteJobStore:
 
     async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         def run() -> T:
-            db: sqlite3.Connection | None = getattr(self._local, "db", None)
-            if db is None:
-                db = self._local.db = connect(self._path, read_only=True)
             try:
-                return work(db)
+                return work(self._reader())
             except sqlite3.Error as error:
                 raise translated(error) from error
 
         return await asyncio.get_running_loop().run_in_executor(self._readers, run)
+
+    def _reader(self) -> sqlite3.Connection:
+        """Give the calling thread's own connection."""
+        db: sqlite3.Connection | None = getattr(self._local, "db", None)
+        if db is None:
+            db = self._local.db = connect(self._path, read_only=True)
+            self._reading.append(db)
+        return db
 
     def _all(self, db: sqlite3.Connection, statement: str, **values: Any) -> list[sqlite3.Row]:
         return db.execute(self._sql[statement], values).fetchall()
 
     _run = _all
     """Alike for SQLite; the name tells a reader whether the statement changes something."""
-
-    def _queued(self, client: str, n: int) -> None:
-        self._unfinished[client] += n
-        self._on_queued()
 
     def _announce(self, tx: Tx, job_id: str) -> None:
         tx.after_commit(lambda: self._wake(job_id))

@@ -69,7 +69,7 @@ class Writer:
         """Run `work` in the writer thread; return once its changes are on disk.
 
         What `work` raises reaches the caller and undoes this call only. A caller that is
-        cancelled meanwhile does not undo it.
+        cancelled meanwhile does not undo it. `work` may run twice, the first time undone.
         """
         loop = asyncio.get_running_loop()
         call = _Call(work, loop, loop.create_future())
@@ -102,9 +102,14 @@ class Writer:
         except sqlite3.Error as error:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
-            for call in calls:
-                call.actions = []
-                call.error = call.error or translated(error)
+            if len(calls) > 1:
+                # One call too large for the disk undoes the whole group, and others may fit.
+                for call in calls:
+                    self._commit([call])
+                return
+            [call] = calls
+            call.actions = []
+            call.error = call.error or translated(error)
         by_loop: dict[asyncio.AbstractEventLoop, list[_Call]] = {}
         for call in calls:
             by_loop.setdefault(call.loop, []).append(call)
@@ -114,12 +119,13 @@ class Writer:
 
     def _savepoint(self, call: _Call) -> None:
         tx = Tx(self._db)
+        call.error = None
         self._db.execute("SAVEPOINT call")
         try:
             call.result = call.work(tx)
         except sqlite3.Error as error:
             if not self._db.in_transaction:
-                raise  # SQLite rolled everything back by itself (disk full): all calls fail
+                raise  # SQLite rolled everything back by itself (disk full)
             self._undo(call, translated(error))
         except Exception as error:  # noqa: BLE001 - it is the caller's, and goes to the caller
             self._undo(call, error)

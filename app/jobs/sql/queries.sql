@@ -142,16 +142,19 @@ WHERE pk = :job_pk RETURNING id, seq;
 DELETE FROM files WHERE job_pk = :job_pk;
 
 -- name: drop_job_inputs
-UPDATE items SET blob = NULL, file_id = NULL WHERE job_pk = :job_pk;
+UPDATE items SET blob = NULL, file_id = NULL, headers = NULL WHERE job_pk = :job_pk;
 
 -- name: drop_job
 DELETE FROM jobs WHERE pk = :job_pk;
 
 -- name: drop_due_files
-DELETE FROM files WHERE expires_ms <= :now_ms;
+DELETE FROM files
+WHERE pk IN (SELECT pk FROM files WHERE expires_ms <= :now_ms LIMIT :limit) RETURNING pk;
 
 -- name: drop_old_keys
-DELETE FROM idempotency_keys WHERE created_ms <= :before_ms;
+DELETE FROM idempotency_keys
+WHERE (client, key) IN (SELECT client, key FROM idempotency_keys
+                        WHERE created_ms <= :before_ms LIMIT :limit) RETURNING key;
 
 -- name: get_key
 SELECT fingerprint, job_id FROM idempotency_keys WHERE client = :client AND key = :key;
@@ -168,5 +171,5 @@ SELECT EXISTS (SELECT 1 FROM files WHERE blob = :blob)
     OR EXISTS (SELECT 1 FROM items WHERE blob = :blob) AS referenced;
 
 -- name: write_probe
--- Changes nothing, and fails where a real write would.
-UPDATE jobs SET seq = seq WHERE pk = -1;
+-- Writes the page that the number is on, changed or not, and so fails where any write would.
+PRAGMA application_id = 1330007108;

@@ -1,0 +1,108 @@
+"""The README, executed: its examples print what it says, its tables are the code's."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.settings import Settings, variables
+from tests.conftest import LOOPBACK
+from tests.service import Service
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"^```console\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, Path]]:
+    """A reader with a fresh folder and a service started as the README says."""
+    folder = tmp_path_factory.mktemp("reader")
+    (folder / ".venv").mkdir()
+    (folder / ".venv" / "bin").symlink_to(Path(sys.executable).parent)
+    env = {"OFFLOAD_FETCH_ALLOW_NETWORKS": LOOPBACK}
+    with Service.started(tmp_path_factory.mktemp("readme"), env) as service:
+        yield service, folder
+
+
+def test_the_examples_print_what_is_printed_here(reader: tuple[Service, Path]) -> None:
+    service, folder = reader
+    script, expected = [], ""
+    for block in BLOCKS:
+        for line in block.splitlines():
+            if line.startswith("$ "):
+                script.append(line[2:].replace("http://127.0.0.1:8000", service.url))
+            else:
+                expected += line + "\n"
+    shell = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", "\n".join(f"{line}\necho" for line in script)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        env={k: v for k, v in os.environ.items() if not k.startswith("OFFLOAD_")},
+        check=False,
+    )
+    assert shell.returncode == 0, shell.stderr
+    # Everything printed here comes in this order; `…` and the ends of lines stand for anything.
+    position = 0
+    for part in re.split(r"…|\n", expected):
+        assert part in shell.stdout[position:], f"{part!r} is not in:\n{shell.stdout[position:]}"
+        position = shell.stdout.index(part, position) + len(part)
+
+
+def shown(default: object) -> str:
+    if isinstance(default, bool):
+        return str(default).lower()
+    if isinstance(default, frozenset):
+        return ",".join(str(part) for part in sorted(default))
+    if isinstance(default, float):
+        return f"{default:g}"
+    return str(default) if default not in ({}, ()) else "(none)"
+
+
+def test_the_configuration_table_is_the_settings() -> None:
+    rows = re.findall(r"^\| `(OFFLOAD_\w+)` \| (.*?) \| (.*) \|$", README, re.MULTILINE)
+    assert rows == [
+        (name, shown(field.get_default(call_default_factory=True)), field.description)
+        for name, field in variables().items()
+    ]
+
+
+@pytest.mark.parametrize("name", variables())
+def test_each_variable_reaches_its_setting(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A documented variable that changes nothing is worse than none."""
+    given = {
+        "OFFLOAD_HOST": "127.0.0.9",
+        "OFFLOAD_DATA_DIR": "elsewhere",
+        "OFFLOAD_API_KEYS": '{"a": "b"}',
+        "OFFLOAD_ALLOW_ANONYMOUS": "true",
+        "OFFLOAD_LOG_FORMAT": "json",
+        "OFFLOAD_FETCH_ALLOW_NETWORKS": "10.0.0.0/8,127.0.0.1/32",
+        "OFFLOAD_FETCH_PORTS": "80,81",
+        "OFFLOAD_FETCH_USER_AGENT": "else/1",
+        "OFFLOAD_POOL_MEMORY_BYTES": str(300 << 20),
+        "OFFLOAD_BLOBS_GRACE_S": "77",
+        "OFFLOAD_FETCH_MAX_REDIRECTS": "7",
+        "OFFLOAD_FETCH_RETRIES": "7",
+    }.get(name, "17")
+    default = Settings()
+    monkeypatch.setenv(name, given)
+    assert Settings() != default
+
+
+def test_every_error_code_is_documented_as_it_is() -> None:
+    from app.errors import CATALOGUE
+
+    table = (ROOT / "docs" / "errors.md").read_text()
+    rows = re.findall(r"^\| `([a-z_.]+)` \| (\d+) \| (yes|no) \| (.*?) \|", table, re.MULTILINE)
+    assert rows == [
+        (code, str(error.status), "yes" if error.retryable else "no", error.title)
+        for code, error in sorted(CATALOGUE.items())
+    ]
