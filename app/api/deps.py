@@ -20,7 +20,10 @@ bearer = HTTPBearer(
 )
 
 
-def get_runtime(request: Request) -> Runtime:
+# Every dependency is `async`: FastAPI sends a plain function to a thread, on every request.
+
+
+async def get_runtime(request: Request) -> Runtime:
     """Give the parts that the lifespan opened."""
     return cast("Runtime", request.state.runtime)
 
@@ -28,7 +31,7 @@ def get_runtime(request: Request) -> Runtime:
 RuntimeDep = Annotated[Runtime, Depends(get_runtime)]
 
 
-def get_client(
+async def get_client(
     runtime: RuntimeDep,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)],
 ) -> str:

@@ -8,13 +8,11 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Annotated
-from urllib.parse import unquote
 
 from fastapi import Query, Request
-from python_multipart.multipart import parse_options_header
 from starlette.requests import ClientDisconnect
 
-from app.api.multipart import MultipartReader
+from app.api.multipart import MultipartReader, parse_disposition
 from app.errors import (
     BodyTooLarge,
     EmptyBody,
@@ -175,9 +173,8 @@ def name_in(content_disposition: str | None) -> str | None:
     """Give the file name in a Content-Disposition header (RFC 6266), or None."""
     if not content_disposition:
         return None
-    _, options = parse_options_header(content_disposition.encode("latin-1", "replace"))
-    name = options.get(b"filename", b"").decode("utf-8", "replace")
-    return unquote(name) or None
+    _, options = parse_disposition(content_disposition.encode("latin-1", "replace"))
+    return options.get(b"filename", b"").decode("utf-8", "replace") or None
 
 
 def plain_name(name: str) -> str:

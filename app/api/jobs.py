@@ -133,11 +133,10 @@ async def get_job(
     With `If-None-Match` a wait ends at the first change instead, and 304 says there was none.
     """
     how = wishes(runtime, wait, prefer, redirect=redirect)
-    if etag_matches(if_none_match, etag(job)):
-        if not job.status.done and how.wait_s:
-            job = await runtime.jobs.changed(job.id, job.seq, how.wait_s) or job
-    else:
+    if if_none_match is None:
         job = await until_done(runtime, job, how.wait_s)
+    elif etag_matches(if_none_match, etag(job)) and not job.status.done and how.wait_s:
+        job = await runtime.jobs.changed(job.id, job.seq, how.wait_s) or job
     headers = {"ETag": etag(job), "Cache-Control": "private, no-cache"}
     if not job.status.done:
         headers["Retry-After"] = str(POLL_AFTER_S)

@@ -6,11 +6,13 @@ can be awaited, so that a file goes straight from the socket into the store.
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from urllib.parse import unquote_to_bytes
 
-from python_multipart.exceptions import MultipartParseError
+from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from app.errors import MalformedBody
@@ -29,6 +31,21 @@ class Part:
 
 
 _End = object()
+
+_QUOTED = re.compile(rb'"[^"]*"')
+_EXTENDED_NAME = re.compile(rb"[;\s]filename\*\s*=\s*utf-8'[^']*'([^;\s\"]+)", re.IGNORECASE)
+
+
+def parse_disposition(header: bytes) -> tuple[bytes, dict[bytes, bytes]]:
+    """Give the kind and the parameters of a Content-Disposition.
+
+    `filename*` (RFC 8187) goes before `filename`, as RFC 6266 has it. RFC 7578 has no place for
+    it in forms, and clients send it there all the same.
+    """
+    kind, options = parse_options_header(header)
+    if extended := _EXTENDED_NAME.search(_QUOTED.sub(b"", header)):
+        options[b"filename"] = unquote_to_bytes(extended[1])
+    return kind, options
 
 
 class MultipartReader:
@@ -61,7 +78,7 @@ class MultipartReader:
                 max_header_count=MAX_HEADERS_PER_PART,
                 max_header_size=MAX_HEADER_BYTES,
             )
-        except MultipartParseError as error:
+        except FormParserError as error:
             raise MalformedBody("The multipart boundary is not usable.") from error
 
     async def parts(self) -> AsyncIterator[Part]:
@@ -95,7 +112,7 @@ class MultipartReader:
                         else "The body is not multipart."
                     )
                 self._parser.write(chunk)
-            except MultipartParseError as error:
+            except FormParserError as error:
                 raise MalformedBody("The multipart body is not well-formed.") from error
         return self._events.popleft()
 
@@ -116,7 +133,7 @@ class MultipartReader:
         self._field = self._value = b""
 
     def _on_headers_finished(self) -> None:
-        kind, options = parse_options_header(self._headers.get(b"content-disposition", b""))
+        kind, options = parse_disposition(self._headers.get(b"content-disposition", b""))
         if kind != b"form-data" or b"name" not in options:
             raise MalformedBody("Each part needs `Content-Disposition: form-data; name=…`.")
         filename = options.get(b"filename")

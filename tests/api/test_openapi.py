@@ -1,0 +1,206 @@
+"""The service's own description, checked against itself and against the service."""
+
+import re
+
+import pytest
+
+from tests.api.answers import problem
+
+METHODS = {"get", "head", "post", "put", "patch", "delete"}
+DOORS = {"compress": "/v1/compress", "image": "/v1/images", "fetch": "/v1/fetch"}
+JSON, OCTETS, FORM = "application/json", "application/octet-stream", "multipart/form-data"
+
+
+@pytest.fixture
+def document(http):
+    response = http.get("/openapi.json")
+    assert response.status_code == 200
+    return response.json()
+
+
+@pytest.fixture
+def routes(document):
+    """Every operation of the document as (method, path, description)."""
+    return [
+        (method, path, operation)
+        for path, item in document["paths"].items()
+        for method, operation in item.items()
+    ]
+
+
+@pytest.fixture
+def operations(http):
+    return {o["name"]: o for o in http.get("/v1/operations").json()["operations"]}
+
+
+def nodes(node):
+    yield node
+    for child in node.values() if isinstance(node, dict) else node:
+        if isinstance(child, dict | list):
+            yield from nodes(child)
+
+
+def test_the_document_says_what_it_is(document):
+    assert document["openapi"].startswith("3.1")
+    assert document["info"]["title"] == "Offload"
+    assert document["info"]["version"]
+
+
+def test_every_reference_resolves(document):
+    references = {
+        node["$ref"] for node in nodes(document) if isinstance(node, dict) and "$ref" in node
+    }
+    assert references
+    for reference in references:
+        where, _, name = reference.rpartition("/")
+        assert where == "#/components/schemas"
+        assert name in document["components"]["schemas"]
+
+
+def test_every_operation_has_a_summary_and_a_name_of_its_own(routes):
+    assert {method for method, _, _ in routes} <= METHODS
+    assert all(operation["summary"] and operation["tags"] for _, _, operation in routes)
+    names = [operation["operationId"] for _, _, operation in routes]
+    assert len(set(names)) == len(names)
+    assert all(re.fullmatch(r"[a-z][a-z_]*", name) for name in names)
+
+
+def test_every_path_parameter_is_described(routes):
+    for _, path, operation in routes:
+        described = {p["name"] for p in operation.get("parameters", []) if p["in"] == "path"}
+        assert described == set(re.findall(r"{(\w+)}", path))
+
+
+def test_no_parameter_is_described_twice(routes):
+    for _, path, operation in routes:
+        named = [(p["in"], p["name"].lower()) for p in operation.get("parameters", [])]
+        assert len(set(named)) == len(named), path
+
+
+def test_every_error_is_a_problem_document(document, routes):
+    problem_view = {"$ref": "#/components/schemas/ProblemView"}
+    for _, _, operation in routes:
+        for status, response in operation["responses"].items():
+            assert response["description"]
+            if status == "default" or status >= "400":
+                assert response["content"] == {"application/problem+json": {"schema": problem_view}}
+    assert "HTTPValidationError" not in document["components"]["schemas"]
+
+
+def test_every_operation_that_can_refuse_says_what_others_look_like(routes):
+    for _, _, operation in routes:
+        refusals = {status for status in operation["responses"] if status >= "400"} - {"default"}
+        if refusals or operation.get("parameters"):
+            assert "default" in operation["responses"]
+
+
+@pytest.mark.parametrize("name", DOORS)
+def test_a_door_describes_its_bodies_with_all_options(document, operations, name):
+    options = set(operations[name]["params"]["properties"])
+    described = document["paths"][DOORS[name]]["post"]
+    content = described["requestBody"]["content"]
+    assert described["requestBody"]["required"]
+    in_json = content[JSON]["schema"]
+    assert set(in_json["properties"]) == options | {"urls", "file_ids", "tag", "metadata"}
+    assert in_json["additionalProperties"] is False
+    assert "urls" in content[JSON]["example"]
+    in_query = {p["name"] for p in described["parameters"] if p["in"] == "query"}
+    assert in_query == options | {"wait", "redirect", "filename", "tag"}
+    if operations[name]["runs"] == "async":
+        assert set(content) == {JSON}
+        return
+    assert set(content) == {JSON, OCTETS, FORM}
+    assert content[OCTETS]["schema"] == {"type": "string", "format": "binary"}
+    assert set(content[FORM]["schema"]["properties"]) == options | {"file"}
+    for path in (DOORS[name], DOORS[name] + "/{filename}"):
+        assert OCTETS in document["paths"][path]["put"]["requestBody"]["content"]
+
+
+def test_a_door_answers_202_with_the_job_and_says_how_it_can_refuse(document):
+    for path in DOORS.values():
+        responses = document["paths"][path]["post"]["responses"]
+        assert {"200", "202", "303", "400", "401", "404", "408", "409"} <= set(responses)
+        assert {"413", "415", "422", "429", "503", "507", "default"} <= set(responses)
+        for status in ("200", "202"):
+            schema = responses[status]["content"][JSON]["schema"]
+            assert schema == {"$ref": "#/components/schemas/JobView"}
+
+
+def test_the_general_door_describes_each_step_by_its_operation(document, operations):
+    content = document["paths"]["/v1/jobs"]["post"]["requestBody"]["content"]
+    assert set(content) == {JSON, FORM}
+    kinds = content[JSON]["schema"]["properties"]["steps"]["items"]["oneOf"]
+    described = {kind["properties"]["op"]["const"]: set(kind["properties"]) for kind in kinds}
+    assert described == {
+        name: {"op", *operation["params"]["properties"]} for name, operation in operations.items()
+    }
+
+
+def test_operations_carry_the_json_schema_of_their_parameters(operations):
+    assert {name: operation["door"] for name, operation in operations.items()} == DOORS
+    for operation in operations.values():
+        schema = operation["params"]
+        assert (schema["type"], schema["additionalProperties"]) == ("object", False)
+        assert all(described["description"] for described in schema["properties"].values())
+        assert set(operation["example"]) <= set(schema["properties"])
+        assert operation["summary"]
+        assert operation["runs"] in ("process", "thread", "async")
+
+
+def test_the_examples_are_accepted(http, operations, stored):
+    for operation in operations.values():
+        inputs = (
+            {"urls": ["http://127.0.0.1:1/"]}
+            if operation["runs"] == "async"
+            else {"file_ids": [stored["id"]]}
+        )
+        response = http.post(operation["door"], json={**inputs, **operation["example"]})
+        assert response.status_code == 202, response.text
+        http.delete(response.headers["Location"])
+
+
+def test_the_limits_are_those_of_the_settings(http):
+    limits = http.get("/v1/limits").json()
+    assert limits["upload_max_bytes"] == 8 << 20
+    assert limits["upload_max_files"] == 50
+    assert limits["upload_stall_timeout_s"] == 0.5
+    assert limits["job_max_items"] == 10_000
+    assert limits["fetch_timeout_s"] == 15
+    assert all(isinstance(value, int | float) for value in limits.values())
+
+
+def test_every_route_answers_what_it_does_not_know_with_a_problem(http, routes):
+    """An id there is not, a body that is none, a parameter out of range: never anything else."""
+    asked = 0
+    for method, path, operation in routes:
+        url = re.sub(r"{\w+}", "unknown", path)
+        if method == "head":
+            continue
+        content = b"not json" if "requestBody" in operation else None
+        answers = [
+            http.request(
+                method, url, content=content, headers={"Content-Type": JSON} if content else {}
+            )
+        ]
+        if any(p["name"] == "limit" for p in operation.get("parameters", [])):
+            answers.append(http.request(method, url, params={"limit": "x"}))
+        if any(p["name"] == "wait" for p in operation.get("parameters", [])):
+            answers.append(http.request(method, url, params={"wait": "x"}))
+        for response in answers:
+            if response.is_error:
+                found = response.json()["code"]
+                assert response.status_code < 500
+                problem(response, response.status_code, found)
+                asked += 1
+            else:
+                assert "{" not in path
+                assert not operation.get("requestBody")
+    assert asked > len(routes) / 2
+
+
+def test_every_path_answers_a_wrong_method_with_the_right_ones(http, document):
+    for path, item in document["paths"].items():
+        response = http.patch(re.sub(r"{\w+}", "unknown", path))
+        problem(response, 405, "input.method")
+        allowed = set(response.headers["Allow"].split(", "))
+        assert {method.upper() for method in item} <= allowed
