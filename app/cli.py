@@ -103,7 +103,11 @@ def configure_logging(settings: Settings) -> None:
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer()
         if settings.log_format == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        else structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(),
+            # The default one shows local variables: keys and request bodies among them.
+            exception_formatter=structlog.dev.plain_traceback,
+        )
     )
     # The console renderer draws tracebacks itself; JSON needs them as text.
     traces = [structlog.processors.format_exc_info] if settings.log_format == "json" else []
@@ -124,7 +128,8 @@ def configure_logging(settings: Settings) -> None:
         )
     )
     logging.basicConfig(level=logging.INFO, handlers=[handler])
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    # It warns of every malformed body, and strangers send those.
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)
 
 
 class _AnnouncedServer(uvicorn.Server):

@@ -22,7 +22,7 @@ from collections.abc import Coroutine
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
@@ -93,6 +93,8 @@ class _Generation:
     board: Any
     """Shared array of pairs: a child's process id, the number of the task that it runs."""
     tasks_left: int
+    watched: list[int] = field(default_factory=list)
+    """Descriptors that become readable when a child dies."""
 
     def pids(self) -> list[int]:
         return [pid for pid in self.board[0::2] if pid]
@@ -218,12 +220,28 @@ class CpuPool:
         return _Generation(executor, board, self._settings.recycle_after * self.workers)
 
     async def _warm_up(self, generation: _Generation) -> None:
-        """Start every child, and return when all have imported what they need."""
+        """Start every child, and return when all have imported what they need.
+
+        From then on a child's death is noticed when it happens, not at the next task.
+        """
         loop = asyncio.get_running_loop()
         answers = (
             loop.run_in_executor(generation.executor, os.getpid) for _ in range(self.workers)
         )
         await asyncio.gather(*answers)
+        for pid in generation.pids():
+            try:
+                watched = os.pidfd_open(pid)
+            except ProcessLookupError:
+                self._replace(generation)
+                continue
+            generation.watched.append(watched)
+            loop.add_reader(watched, self._child_died, generation, watched)
+
+    def _child_died(self, generation: _Generation, watched: int) -> None:
+        # It stays readable for ever.
+        asyncio.get_running_loop().remove_reader(watched)
+        self._replace(generation)
 
     def _replace(self, broken: _Generation) -> None:
         """Build a new pool, once for each break, however many calls report it."""
@@ -287,9 +305,12 @@ async def _end(generation: _Generation, grace_s: float | None) -> None:
 
     Without a limit (None) it waits for them, unless it is cancelled.
     """
-    ending = asyncio.ensure_future(
-        asyncio.to_thread(generation.executor.shutdown, wait=True, cancel_futures=True)
-    )
+    for watched in generation.watched:
+        asyncio.get_running_loop().remove_reader(watched)
+        os.close(watched)
+    generation.watched.clear()
+    # One call only: the first forgets the thread that a second would have to wait for.
+    ending = asyncio.ensure_future(asyncio.to_thread(generation.executor.shutdown, wait=True))
     try:
         await asyncio.wait([ending], timeout=grace_s)
     finally:

@@ -85,7 +85,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
 
 def lane_of(operations: Mapping[str, Operation], item: NewItem, job: NewJob) -> Lane:
     """Tell which slots an item waits for: by what its first step does with it."""
-    first = next((step for step in job.steps if step.op != "fetch" or item.url), None)
+    first = next((step for step in job.steps if step.op != "fetch" or item.url is not None), None)
     return "cpu" if first and operations[first.op].runs == "process" else "io"
 
 

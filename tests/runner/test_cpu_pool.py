@@ -121,6 +121,17 @@ async def test_a_killed_child_costs_no_item(tasks: Tasks) -> None:
         assert pool.ready
 
 
+async def test_the_death_of_an_idle_child_is_noticed_and_mended(tasks: Tasks) -> None:
+    async with opened() as pool:
+        before = pool._generation.pids()
+        os.kill(before[0], signal.SIGKILL)
+        while pool.ready:
+            await asyncio.to_thread(wait_until_gone, before[:1])
+        await pool._ready.wait()
+        assert set(pool._generation.pids()).isdisjoint(before)
+        assert isinstance(await pool.run(tasks("copy")), Finished)
+
+
 async def test_a_poison_item_fails_alone(tasks: Tasks) -> None:
     async with opened() as pool:
         contents = [b"good"] * 5 + [b"poison"] + [b"good"] * 5
@@ -128,7 +139,7 @@ async def test_a_poison_item_fails_alone(tasks: Tasks) -> None:
             *(pool.run(tasks("die_if_poison", c)) for c in contents), return_exceptions=True
         )
         assert [type(r) for r in results] == [Finished] * 5 + [WorkerLost] + [Finished] * 5
-        assert pool.ready
+        assert isinstance(await pool.run(tasks("copy")), Finished)
 
 
 async def test_a_child_that_ignores_its_deadline_is_killed_and_replaced(tasks: Tasks) -> None:
