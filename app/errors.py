@@ -48,6 +48,8 @@ class OffloadError(Exception):
         self.detail = detail
         self.log_detail = log_detail
         self.extra = extra
+        self.headers: dict[str, str] = {}
+        """HTTP headers that belong to the answer, where there is one."""
 
     def problem(self) -> Problem:
         """Give this failure as a value."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Self
@@ -16,7 +16,7 @@ from typing import Any, Self
 import structlog
 
 from app.errors import InternalError, OffloadError, StorageError
-from app.model import Blob, Claim, Done, Failed, NamedBlob, Outcome, Step
+from app.model import Blob, Claim, Done, Failed, Lane, NamedBlob, Outcome, Step
 from app.ops.base import Source
 from app.ops.chain import ChainStep, ChainTask, Finished, StoredOutput, run_chain, unwrapped
 from app.ops.fetch import FetchParams
@@ -69,7 +69,7 @@ class Runner:
     async def _work(self) -> None:
         runtime = self._runtime
         not_begun = await runtime.engine.run(
-            runtime.jobs.claim,
+            self._claim,
             self.execute,
             {
                 "io": runtime.settings.fetch.concurrency,
@@ -77,7 +77,27 @@ class Runner:
             },
             self._stop,
         )
-        await runtime.jobs.release(not_begun)
+        await self._release(not_begun)
+
+    async def _claim(self, lane: Lane, limit: int) -> list[Claim]:
+        """Take items; while the store cannot give them out, wait."""
+        pause_s = STORE_RETRY_S
+        while not self._stop.is_set():
+            try:
+                return await self._runtime.jobs.claim(lane, limit)
+            except StorageError as error:
+                log.error("nothing_claimed", lane=lane, detail=error.log_detail)  # noqa: TRY400
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), pause_s)
+            pause_s = min(2 * pause_s, STORE_RETRY_MAX_S)
+        return []
+
+    async def _release(self, claims: list[Claim]) -> None:
+        """Give items back; those that the store cannot take back now, `recover` finds."""
+        try:
+            await self._runtime.jobs.release(claims)
+        except StorageError as error:
+            log.error("items_not_released", items=len(claims), detail=error.log_detail)  # noqa: TRY400
 
     # -- one item ----------------------------------------------------------------------------
 
@@ -87,20 +107,23 @@ class Runner:
         Raises nothing but CancelledError; then the item is back in the queue, unless its job was
         canceled or deleted.
         """
-        outcome: Outcome
         try:
-            outcome = await self._outcome(claim)
+            await self._record(claim, await self._outcome(claim))
         except asyncio.CancelledError:
-            await asyncio.shield(self._runtime.jobs.release([claim]))
+            await asyncio.shield(self._release([claim]))
             raise
+
+    async def _outcome(self, claim: Claim) -> Outcome:
+        """Do the work; a failure is a value."""
+        try:
+            return await self._work_on(claim)
         except OffloadError as error:
             if error.log_detail:
                 log.info("item_failed", **_who(claim), code=error.code, detail=error.log_detail)
-            outcome = Failed(error.problem())
+            return Failed(error.problem())
         except Exception:  # the last resort: it records, and the item does not hang
             log.exception("item_crashed", **_who(claim))
-            outcome = Failed(InternalError("The service failed on this item.").problem())
-        await self._record(claim, outcome)
+            return Failed(InternalError("The service failed on this item.").problem())
 
     async def _record(self, claim: Claim, outcome: Outcome) -> None:
         """Write the outcome; while the store cannot take it, the work is done and waits."""
@@ -116,7 +139,7 @@ class Runner:
             else:
                 return
 
-    async def _outcome(self, claim: Claim) -> Done:
+    async def _work_on(self, claim: Claim) -> Done:
         facts: dict[str, Any] = {}
         async with AsyncExitStack() as stack:
             blob, name, steps = claim.blob, claim.name, list(claim.steps)

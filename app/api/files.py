@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
+from pathlib import Path as FilePath
 from typing import Annotated, Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Header, Path, Request, Response
+from starlette.datastructures import Headers
 from starlette.responses import FileResponse
 from starlette.types import Message, Receive, Scope, Send
 
@@ -29,6 +33,8 @@ from app.model import File
 
 CHUNK_BYTES = 1 << 20
 """4.6 times faster than Starlette's 64 KiB."""
+SMALL_BYTES = 64 << 10
+"""Read whole: one turn in a thread, where a file response takes four."""
 
 router = APIRouter(prefix="/v1/files", tags=["files"])
 
@@ -154,6 +160,7 @@ async def content(
     etag = f'"{file.blob.key}"'
     headers = {
         "ETag": etag,
+        "Accept-Ranges": "bytes",
         "Cache-Control": "private, no-cache",
         "Content-Disposition": disposition(file.name),
         # Stored bytes are strangers' bytes: no sniffing, no scripts, even if opened directly.
@@ -168,8 +175,8 @@ async def content(
     digest = base64.b64encode(bytes.fromhex(file.blob.key)).decode()
     headers["Repr-Digest"] = f"sha-256=:{digest}:"
     await _keep(runtime, file)
-    async with runtime.blobs.local(file.blob.key) as path:
-        return _Download(path, headers=headers, media_type=file.blob.media_type)
+    local = runtime.blobs.local(file.blob.key)
+    return _Download(local, headers=headers, media_type=file.blob.media_type)
 
 
 async def _keep(runtime: RuntimeDep, file: File) -> None:
@@ -197,10 +204,15 @@ class _Ignored(Exception):
     pass
 
 
-class _Download(FileResponse):
-    """Starlette's file response, with our chunk size and our errors."""
+class _Download(Response):
+    """A stored file as a response: Starlette's, with our chunk size and our errors."""
 
-    chunk_size = CHUNK_BYTES
+    def __init__(
+        self, local: AbstractAsyncContextManager[FilePath], headers: dict[str, str], media_type: str
+    ) -> None:
+        super().__init__(headers=headers, media_type=media_type)
+        self._local = local
+        self._own_headers = headers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def judged(message: Message) -> None:
@@ -211,14 +223,28 @@ class _Download(FileResponse):
                     raise _Ignored
             await send(message)
 
-        try:
-            await super().__call__(scope, receive, judged)
-        except _Unsatisfiable:
-            size = self.headers["content-length"]
-            refused = RangeNotSatisfiable(f"The file has {size} bytes.", size_bytes=int(size))
-            refused.headers = {"Content-Range": f"bytes */{size}"}  # type: ignore[attr-defined]
-            raise refused from None
-        except _Ignored:
-            # RFC 9110 section 14.2: a Range that is not understood is as good as none.
-            rest = [(name, value) for name, value in scope["headers"] if name != b"range"]
-            await super().__call__({**scope, "headers": rest}, receive, send)
+        # Held until the last byte is sent: elsewhere than on a disk, the path may be a copy.
+        async with self._local as path:
+            size_bytes = path.stat().st_size
+            if size_bytes <= SMALL_BYTES and "range" not in Headers(scope=scope):
+                small = await asyncio.to_thread(path.read_bytes)
+                response = Response(small, headers=self._own_headers, media_type=self.media_type)
+                await response(scope, receive, send)
+                return
+            response = _InChunks(path, headers=self._own_headers, media_type=self.media_type)
+            try:
+                await response(scope, receive, judged)
+            except _Unsatisfiable:
+                refused = RangeNotSatisfiable(
+                    f"The file has {size_bytes} bytes.", size_bytes=size_bytes
+                )
+                refused.headers = {"Content-Range": f"bytes */{size_bytes}"}
+                raise refused from None
+            except _Ignored:
+                # RFC 9110 section 14.2: a Range that is not understood is as good as none.
+                rest = [(name, value) for name, value in scope["headers"] if name != b"range"]
+                await response({**scope, "headers": rest}, receive, send)
+
+
+class _InChunks(FileResponse):
+    chunk_size = CHUNK_BYTES

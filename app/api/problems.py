@@ -111,7 +111,7 @@ def install(app: FastAPI) -> None:
         assert isinstance(error, OffloadError)  # noqa: S101 - what the handler is registered for
         if error.log_detail or error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             log.warning("refused", path=request.url.path, code=error.code, detail=error.log_detail)
-        return respond(error.problem(), getattr(error, "headers", None))
+        return respond(error.problem(), error.headers)
 
     @app.exception_handler(RequestValidationError)
     async def validation(request: Request, error: Exception) -> Response:

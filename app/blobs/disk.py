@@ -59,8 +59,8 @@ class DiskBlobStore:
     async def put(self, chunks: AsyncIterator[bytes], max_bytes: int) -> Blob:
         """See `BlobStore.put`."""
         upload = _Upload(self, max_bytes)
+        writing: asyncio.Future[None] | None = None
         try:
-            writing: asyncio.Future[None] | None = None
             buffer: list[bytes] = []
             async for chunk in chunks:
                 buffer.append(chunk)
@@ -77,7 +77,10 @@ class DiskBlobStore:
         except BaseException:
             # A cancelled await does not stop its thread: `discard` itself waits for that. It is
             # on its way before anything is awaited here, however often we are cancelled.
-            await asyncio.shield(self._start(upload.discard))
+            ending = [self._start(upload.discard)]
+            if writing is not None:
+                ending.append(writing)
+            await asyncio.shield(asyncio.gather(*ending, return_exceptions=True))
             raise
 
     async def adopt(self, path: Path, blob: Blob) -> None:
@@ -146,8 +149,8 @@ class DiskBlobStore:
         for folder in (self._incoming, self._scratch):
             shutil.rmtree(folder, ignore_errors=True)
         for folder in (self._incoming, self._scratch):
-            folder.mkdir(parents=True)
-        # All of them now: a folder made while two uploads need it would have to be on disk for both.
+            folder.mkdir(parents=True, exist_ok=True)
+        # All of them now: one that is made when it is needed must be on disk for whoever uses it.
         for number in range(256):
             (self._objects / f"{number:02x}").mkdir(parents=True, exist_ok=True)
         for folder in (self._objects, self._root, self._root.parent):
@@ -236,14 +239,11 @@ class _Upload:
     def write(self, buffers: list[bytes]) -> None:
         """Append buffers to the file, and take them into the digest."""
         with self._lock:
-            if not self._discarded:
-                self._write(b"".join(buffers))
+            self._write(b"".join(buffers))
 
-    def finish(self, buffers: list[bytes]) -> Blob | None:
-        """Write the rest, sync, and publish; None if it was discarded."""
+    def finish(self, buffers: list[bytes]) -> Blob:
+        """Write the rest, sync, and publish."""
         with self._lock:
-            if self._discarded:
-                return None
             self._write(b"".join(buffers))
             assert self._path is not None  # noqa: S101 - set by the line above
             os.fsync(self._descriptor)
@@ -264,6 +264,8 @@ class _Upload:
                 self._path.unlink(missing_ok=True)
 
     def _write(self, data: bytes) -> None:
+        if self._discarded:
+            raise StorageError("The upload was given up.")
         self._store.check_space()
         if self._path is None:
             self._descriptor, self._path = self._store.new_incoming()

@@ -158,9 +158,7 @@ def read_cursor(cursor: str | None, default: int) -> int:
     return int(cursor)
 
 
-def page(
-    found: list[sqlite3.Row], column: str, limit: int
-) -> tuple[list[sqlite3.Row], str | None]:
+def page(found: list[sqlite3.Row], column: str, limit: int) -> tuple[list[sqlite3.Row], str | None]:
     """Cut rows, read one more than `limit`, to a page; with the next one's cursor if there is one.
 
     The cursor is the last row's `column`.

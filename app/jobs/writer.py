@@ -62,6 +62,7 @@ class Writer:
         """Take over `db`, which must be in autocommit mode; `close` closes it."""
         self._db = db
         self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
+        self._closed = False
         self._thread = threading.Thread(target=self._run, name="records-writer", daemon=True)
         self._thread.start()
 
@@ -71,6 +72,8 @@ class Writer:
         What `work` raises reaches the caller and undoes this call only. A caller that is
         cancelled meanwhile does not undo it. `work` may run twice, the first time undone.
         """
+        if self._closed:
+            raise StorageError("The service is shutting down; nothing was written.")
         loop = asyncio.get_running_loop()
         call = _Call(work, loop, loop.create_future())
         self._calls.put(call)
@@ -79,6 +82,7 @@ class Writer:
 
     async def close(self) -> None:
         """Finish the calls that were made, and end the thread."""
+        self._closed = True
         self._calls.put(None)
         await asyncio.to_thread(self._thread.join)
 

@@ -1,0 +1,164 @@
+"""The stores that the contracts are put to. Another one is another class here."""
+
+from __future__ import annotations
+
+import resource
+import shutil
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Protocol
+
+from app.blobs.base import BlobSettings, BlobStore
+from app.blobs.disk import DiskBlobStore
+from app.jobs.base import JobSettings, JobStore
+from app.jobs.sqlite import SqliteJobStore
+from app.model import Lane, NewItem, NewJob
+
+
+class Clock:
+    """Time that moves when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def move(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+
+class JobBackend(Protocol):
+    """One place for records, and stores that are opened on it one after the other."""
+
+    clock: Clock
+    wakes: int
+    """How often a store said that items may be claimed."""
+
+    async def open(self, *, max_unfinished_items: int = 100_000) -> JobStore: ...
+
+    async def close(self) -> None:
+        """Close every store that is still open."""
+
+    async def crash(self) -> None:
+        """Keep what is durable, and nothing else; the store in use sees no later `open`."""
+
+    def full(self, store: JobStore) -> AbstractAsyncContextManager[None]:
+        """Have no room for anything large while the context is open."""
+
+
+class SqliteBackend:
+    def __init__(self, folder: Path) -> None:
+        self.clock = Clock()
+        self.wakes = 0
+        self.on_queued: Callable[[], None] = lambda: None
+        self._folder = folder / "records"
+        self._crashes = 0
+        self._opened: list[SqliteJobStore] = []
+
+    @property
+    def path(self) -> Path:
+        return self._folder / "offload.db"
+
+    async def open(self, *, max_unfinished_items: int = 100_000) -> SqliteJobStore:
+        store = SqliteJobStore(
+            self.path,
+            JobSettings(max_unfinished_items=max_unfinished_items),
+            clock=self.clock,
+            lane_of=lane_of,
+            on_queued=self._wake,
+        )
+        await store.open()
+        self._opened.append(store)
+        return store
+
+    async def close(self) -> None:
+        while self._opened:
+            await self._opened.pop().close()
+
+    async def crash(self) -> None:
+        self._crashes += 1
+        # What the disk holds now, write-ahead log included, and no connection that closed it.
+        copy = self._folder.with_name(f"records-{self._crashes}")
+        shutil.copytree(self._folder, copy)
+        self._folder = copy
+
+    @asynccontextmanager
+    async def full(self, store: JobStore) -> AsyncIterator[None]:
+        assert isinstance(store, SqliteJobStore)
+        before = await pragma(store, "max_page_count")
+        await pragma(store, f"max_page_count = {await pragma(store, 'page_count')}")
+        try:
+            yield
+        finally:
+            await pragma(store, f"max_page_count = {before}")
+
+    def _wake(self) -> None:
+        self.wakes += 1
+        self.on_queued()
+
+
+def lane_of(item: NewItem, _: NewJob) -> Lane:
+    return "io" if item.url else "cpu"
+
+
+async def pragma(store: SqliteJobStore, text: str) -> object:
+    """Read or set one on the connection that writes."""
+    [row] = await store._writer.call(lambda tx: tx.db.execute(f"PRAGMA {text}").fetchall())
+    return row[0]
+
+
+class BlobBackend(Protocol):
+    """One place for bytes, and stores that are opened on it one after the other."""
+
+    clock: Clock
+
+    async def open(self, *, min_free_bytes: int = 0) -> BlobStore: ...
+
+    async def close(self) -> None:
+        """Close every store that is still open."""
+
+    def stored(self) -> list[str]:
+        """Give the keys of all blobs."""
+
+    def leftovers(self) -> list[str]:
+        """Give the names of whatever else there is: half-written, or in a scratch folder."""
+
+
+class DiskBackend:
+    def __init__(self, folder: Path) -> None:
+        self.clock = Clock()
+        self.root = folder / "blobs"
+        self._opened: list[DiskBlobStore] = []
+
+    async def open(self, *, min_free_bytes: int = 0) -> DiskBlobStore:
+        settings = BlobSettings(min_free_bytes=min_free_bytes)
+        store = DiskBlobStore(self.root, settings, clock=lambda: self.clock().timestamp())
+        await store.open()
+        self._opened.append(store)
+        return store
+
+    async def close(self) -> None:
+        while self._opened:
+            await self._opened.pop().close()
+
+    def stored(self) -> list[str]:
+        return [path.name for path in (self.root / "objects").rglob("*") if path.is_file()]
+
+    def leftovers(self) -> list[str]:
+        return [
+            path.name for name in ("incoming", "scratch") for path in (self.root / name).iterdir()
+        ]
+
+
+@contextmanager
+def files_end_at(size_bytes: int) -> Iterator[None]:
+    """Let no file of this process grow past a size."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

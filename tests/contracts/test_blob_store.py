@@ -1,0 +1,364 @@
+"""What every blob store promises (`app/blobs/base.py`), put to each of them."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import random
+import tracemalloc
+from collections.abc import AsyncIterator
+
+import pytest
+
+from app.blobs.base import BlobStore
+from app.errors import BlobMissing, BodyTooLarge, StorageFull
+from app.model import Blob
+from tests.contracts.backends import BlobBackend
+
+pytestmark = pytest.mark.anyio
+
+MIB = 1 << 20
+PNG = b"\x89PNG\r\n\x1a\n" + b"\0\0\0\rIHDR\0\0\0\1\0\0\0\1\x08\2\0\0\0"
+ANY_AGE = 0.0
+HOUR_S = 3600.0
+
+
+async def pieces(content: bytes, size_bytes: int = 64 << 10) -> AsyncIterator[bytes]:
+    for start in range(0, len(content), size_bytes):
+        yield content[start : start + size_bytes]
+
+
+async def odd_pieces(content: bytes) -> AsyncIterator[bytes]:
+    """Pieces as a network gives them: of any size, empty ones too."""
+    sizes, start = random.Random(5), 0
+    while start < len(content):
+        size = sizes.choice([0, 1, 7, 4095, 65_537, 300_001, MIB + 3])
+        yield content[start : start + size]
+        start += size
+
+
+async def put(blobs: BlobStore, content: bytes) -> Blob:
+    return await blobs.put(pieces(content), len(content))
+
+
+async def read(blobs: BlobStore, key: str) -> bytes:
+    async with blobs.local(key) as path:
+        return path.read_bytes()
+
+
+async def unused(blobs: BlobStore, age_s: float) -> list[str]:
+    return sorted([key async for batch in blobs.unused_since(age_s) for key in batch])
+
+
+# -- storing -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size_bytes", [0, 1, MIB - 1, MIB, MIB + 1, 2 * MIB, 5 * MIB])
+async def test_what_is_stored_comes_back(
+    bytes_room: BlobBackend, blobs: BlobStore, size_bytes: int
+) -> None:
+    content = random.Random(size_bytes).randbytes(size_bytes)
+    blob = await blobs.put(odd_pieces(content), size_bytes)
+    assert blob.key == hashlib.sha256(content).hexdigest()
+    assert blob.size_bytes == size_bytes
+    assert await read(blobs, blob.key) == content
+    assert bytes_room.stored() == [blob.key]
+    assert bytes_room.leftovers() == []
+
+
+@pytest.mark.parametrize(
+    ("content", "media_type"),
+    [
+        (PNG + b"x" * 2 * MIB, "image/png"),
+        (b"plain words\n" * MIB, "text/plain"),
+        (b"", "application/octet-stream"),
+    ],
+)
+async def test_the_media_type_is_told_by_content_however_it_arrives(
+    blobs: BlobStore, content: bytes, media_type: str
+) -> None:
+    async def first_bytes_one_by_one() -> AsyncIterator[bytes]:
+        for start in range(min(len(content), 100)):
+            yield content[start : start + 1]
+        yield content[100:]
+
+    assert (await blobs.put(first_bytes_one_by_one(), 1 << 30)).media_type == media_type
+    assert (await put(blobs, content)).media_type == media_type
+
+
+async def test_the_same_content_is_stored_once(bytes_room: BlobBackend, blobs: BlobStore) -> None:
+    first = await put(blobs, b"same")
+    async with blobs.local(first.key) as path:
+        reader = path.open("rb")
+    with reader:
+        assert await put(blobs, b"same") == first
+        assert reader.read() == b"same"
+    assert bytes_room.stored() == [first.key]
+
+
+async def test_twenty_uploads_of_the_same_content_at_once_are_one_file(
+    bytes_room: BlobBackend, blobs: BlobStore
+) -> None:
+    content = random.Random(1).randbytes(MIB + MIB // 2)
+    made = await asyncio.gather(*(put(blobs, content) for _ in range(20)))
+    assert len(set(made)) == 1
+    assert bytes_room.stored() == [made[0].key]
+    assert bytes_room.leftovers() == []
+    assert await read(blobs, made[0].key) == content
+
+
+@pytest.mark.parametrize("max_bytes", [0, 10, MIB, 3 * MIB])
+async def test_one_byte_too_many_is_refused_and_leaves_nothing(
+    bytes_room: BlobBackend, blobs: BlobStore, max_bytes: int
+) -> None:
+    asked = []
+
+    async def endless() -> AsyncIterator[bytes]:
+        for chunk in (b"x" * max_bytes, b"y", b"never asked for"):
+            asked.append(chunk)
+            yield chunk
+
+    with pytest.raises(BodyTooLarge) as refusal:
+        await blobs.put(endless(), max_bytes)
+    assert refusal.value.extra == {"max_bytes": max_bytes}
+    assert asked[-1] == b"y"
+    assert (bytes_room.stored(), bytes_room.leftovers()) == ([], [])
+    assert (await put(blobs, b"x" * max_bytes)).size_bytes == max_bytes
+
+
+@pytest.mark.parametrize("sent_bytes", [0, 10, 2 * MIB + 5])
+async def test_a_stream_that_breaks_leaves_nothing(
+    bytes_room: BlobBackend, blobs: BlobStore, sent_bytes: int
+) -> None:
+    async def breaking() -> AsyncIterator[bytes]:
+        async for piece in pieces(b"x" * sent_bytes):
+            yield piece
+        raise ConnectionResetError
+
+    with pytest.raises(ConnectionResetError):
+        await blobs.put(breaking(), 1 << 30)
+    assert (bytes_room.stored(), bytes_room.leftovers()) == ([], [])
+
+
+@pytest.mark.parametrize("sent_bytes", [0, 10, 2 * MIB + 5])
+@pytest.mark.parametrize("times", [1, 5])
+async def test_a_cancelled_upload_leaves_nothing(
+    bytes_room: BlobBackend, blobs: BlobStore, sent_bytes: int, times: int
+) -> None:
+    all_sent = asyncio.Event()
+
+    async def stalling() -> AsyncIterator[bytes]:
+        async for piece in pieces(b"x" * sent_bytes):
+            yield piece
+        all_sent.set()
+        await asyncio.Event().wait()
+
+    upload = asyncio.create_task(blobs.put(stalling(), 1 << 30))
+    await all_sent.wait()
+    for _ in range(times):  # as a cancel scope does it, again and again
+        upload.cancel()
+        await asyncio.sleep(0)
+    with pytest.raises(asyncio.CancelledError):
+        await upload
+    await bytes_room.close()  # which waits for what is under way
+    assert (bytes_room.stored(), bytes_room.leftovers()) == ([], [])
+
+
+async def test_memory_stays_flat_while_a_large_body_is_stored(blobs: BlobStore) -> None:
+    async def large() -> AsyncIterator[bytes]:
+        for number in range(1024):
+            yield bytes([number % 256]) * (64 << 10)
+
+    await put(blobs, b"warm")
+    tracemalloc.start()
+    try:
+        blob = await blobs.put(large(), 64 * MIB)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert blob.size_bytes == 64 * MIB
+    assert peak < 16 * MIB
+
+
+# -- taking over -------------------------------------------------------------------------------
+
+
+async def test_a_result_is_taken_over_without_a_copy(
+    bytes_room: BlobBackend, blobs: BlobStore
+) -> None:
+    content = b"a result"
+    blob = Blob(hashlib.sha256(content).hexdigest(), len(content), "text/plain")
+    async with blobs.scratch() as folder:
+        made = folder / "made"
+        made.write_bytes(content)
+        number = made.stat().st_ino
+        await blobs.adopt(made, blob)
+        assert not made.exists()
+    async with blobs.local(blob.key) as path:
+        assert path.read_bytes() == content
+        assert path.stat().st_ino == number
+    assert (bytes_room.stored(), bytes_room.leftovers()) == ([blob.key], [])
+
+
+async def test_a_result_that_is_stored_already_is_taken_over_all_the_same(
+    bytes_room: BlobBackend, blobs: BlobStore
+) -> None:
+    blob = await put(blobs, b"twice")
+    bytes_room.clock.move(HOUR_S)
+    async with blobs.scratch() as folder:
+        (folder / "made").write_bytes(b"twice")
+        await blobs.adopt(folder / "made", blob)
+        assert list(folder.iterdir()) == []
+    assert await read(blobs, blob.key) == b"twice"
+    assert await unused(blobs, HOUR_S) == []  # its grace time has begun anew
+
+
+async def test_a_result_made_long_ago_has_its_full_grace_time(
+    bytes_room: BlobBackend, blobs: BlobStore
+) -> None:
+    async with blobs.scratch() as folder:
+        (folder / "made").write_bytes(b"x")
+        bytes_room.clock.move(100 * HOUR_S)
+        await blobs.adopt(folder / "made", Blob(hashlib.sha256(b"x").hexdigest(), 1, "text/plain"))
+    assert await unused(blobs, 1) == []
+
+
+async def test_missing_bytes_are_named_as_such(blobs: BlobStore) -> None:
+    missing = hashlib.sha256(b"never stored").hexdigest()
+    with pytest.raises(BlobMissing):
+        async with blobs.local(missing):
+            pass
+    with pytest.raises(BlobMissing):
+        await blobs.touch(missing)
+    assert not await blobs.delete(missing, ANY_AGE)
+
+
+async def test_a_scratch_folder_is_empty_private_and_removed_after_an_error(
+    bytes_room: BlobBackend, blobs: BlobStore
+) -> None:
+    async def fail() -> None:
+        async with blobs.scratch() as folder, blobs.scratch() as other:
+            assert folder != other
+            assert list(folder.iterdir()) == []
+            (folder / "deep" / "er").mkdir(parents=True)
+            (folder / "deep" / "er" / "file").write_bytes(b"x")
+            raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        await fail()
+    assert bytes_room.leftovers() == []
+
+
+@pytest.mark.parametrize("times", [1, 5])
+async def test_a_scratch_folder_is_removed_when_its_user_is_cancelled(
+    bytes_room: BlobBackend, blobs: BlobStore, times: int
+) -> None:
+    began = asyncio.Event()
+
+    async def work() -> None:
+        async with blobs.scratch() as folder:
+            (folder / "half").write_bytes(b"x")
+            began.set()
+            await asyncio.Event().wait()
+
+    working = asyncio.create_task(work())
+    await began.wait()
+    for _ in range(times):
+        working.cancel()
+        await asyncio.sleep(0)
+    await asyncio.gather(working, return_exceptions=True)
+    await bytes_room.close()
+    assert bytes_room.leftovers() == []
+
+
+# -- room --------------------------------------------------------------------------------------
+
+
+async def test_uploads_are_refused_below_the_free_space_floor(bytes_room: BlobBackend) -> None:
+    blobs = await bytes_room.open(min_free_bytes=1 << 62)
+    with pytest.raises(StorageFull):
+        await put(blobs, b"x")
+    with pytest.raises(StorageFull):
+        await blobs.check_writable()
+    assert (bytes_room.stored(), bytes_room.leftovers()) == ([], [])
+
+
+async def test_a_well_store_says_that_it_is_writable(
+    bytes_room: BlobBackend, blobs: BlobStore
+) -> None:
+    await blobs.check_writable()
+    assert bytes_room.leftovers() == []
+
+
+# -- keeping house -----------------------------------------------------------------------------
+
+
+async def test_what_is_old_is_found_and_removed_and_what_is_younger_stays(
+    bytes_room: BlobBackend, blobs: BlobStore
+) -> None:
+    old = [(await put(blobs, b"old %d" % n)).key for n in range(20)]
+    bytes_room.clock.move(1)
+    young = await put(blobs, b"young")
+    bytes_room.clock.move(HOUR_S - 1)
+    assert await unused(blobs, HOUR_S) == sorted(old)
+    assert not await blobs.delete(young.key, HOUR_S)
+    for key in old:
+        assert await blobs.delete(key, HOUR_S)
+        assert not await blobs.delete(key, HOUR_S)
+    assert bytes_room.stored() == [young.key]
+    bytes_room.clock.move(1)
+    assert await unused(blobs, HOUR_S) == [young.key]
+
+
+@pytest.mark.parametrize("way", ["put", "touch"])
+async def test_what_is_used_between_the_look_and_the_removal_stays(
+    bytes_room: BlobBackend, blobs: BlobStore, way: str
+) -> None:
+    blob = await put(blobs, b"content")
+    bytes_room.clock.move(HOUR_S)
+    assert await unused(blobs, HOUR_S) == [blob.key]
+    if way == "put":
+        await put(blobs, b"content")
+    else:
+        await blobs.touch(blob.key)
+    assert not await blobs.delete(blob.key, HOUR_S)
+    assert await read(blobs, blob.key) == b"content"
+    bytes_room.clock.move(HOUR_S - 1)
+    assert await unused(blobs, HOUR_S) == []
+    bytes_room.clock.move(1)
+    assert await unused(blobs, HOUR_S) == [blob.key]
+
+
+async def test_an_upload_that_was_acknowledged_is_there_whatever_the_janitor_does(
+    bytes_room: BlobBackend, blobs: BlobStore
+) -> None:
+    for _ in range(20):
+        blob = await put(blobs, b"contested")
+        bytes_room.clock.move(HOUR_S)
+        again, _ = await asyncio.gather(put(blobs, b"contested"), blobs.delete(blob.key, HOUR_S))
+        assert await read(blobs, again.key) == b"contested"
+
+
+async def test_a_new_process_keeps_the_blobs_and_clears_what_a_dead_one_left(
+    bytes_room: BlobBackend,
+) -> None:
+    blobs = await bytes_room.open()
+    blob = await put(blobs, b"kept")
+    sent = asyncio.Event()
+
+    async def stalling() -> AsyncIterator[bytes]:
+        yield b"x" * (2 * MIB)
+        yield b"x" * (2 * MIB)  # asked for when the first is being written
+        sent.set()
+        await asyncio.Event().wait()
+
+    async with blobs.scratch() as folder:
+        (folder / "half").write_bytes(b"x")
+        upload = asyncio.create_task(blobs.put(stalling(), 1 << 30))
+        await sent.wait()
+        assert bytes_room.leftovers()
+        later = await bytes_room.open()
+        assert bytes_room.leftovers() == []
+        assert await read(later, blob.key) == b"kept"
+        upload.cancel()
+        await asyncio.gather(upload, return_exceptions=True)

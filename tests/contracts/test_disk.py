@@ -1,0 +1,187 @@
+"""What the disk store promises beyond the contract: the order of its writes, and its threads."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import stat
+import threading
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.blobs.disk import DiskBlobStore
+from app.errors import StorageError, StorageFull
+from app.model import Blob
+from tests.contracts.backends import DiskBackend, files_end_at
+from tests.contracts.test_blob_store import MIB, put, read
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def room(tmp_path: Path) -> AsyncIterator[DiskBackend]:
+    made = DiskBackend(tmp_path)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def blobs(room: DiskBackend) -> DiskBlobStore:
+    return await room.open()
+
+
+Step = tuple[str, int]
+
+
+@pytest.fixture
+def steps(blobs: DiskBlobStore, monkeypatch: pytest.MonkeyPatch) -> list[Step]:
+    """What has reached the disk: the inode of what was synced, or of what was renamed."""
+    seen: list[Step] = []
+    fsync, replace = os.fsync, os.replace
+
+    def seen_fsync(descriptor: int) -> None:
+        fsync(descriptor)
+        status = os.fstat(descriptor)
+        seen.append(("folder" if stat.S_ISDIR(status.st_mode) else "file", status.st_ino))
+
+    def seen_replace(source: Path, target: Path) -> None:
+        seen.append(("rename", source.stat().st_ino))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", seen_fsync)
+    monkeypatch.setattr(os, "replace", seen_replace)
+    return seen
+
+
+async def expected(blobs: DiskBlobStore, key: str) -> list[Step]:
+    async with blobs.local(key) as path:
+        number, folder = path.stat().st_ino, path.parent.stat().st_ino
+    return [("file", number), ("rename", number), ("folder", folder)]
+
+
+async def test_bytes_are_synced_then_renamed_then_the_folder_is_synced(
+    blobs: DiskBlobStore, steps: list[Step]
+) -> None:
+    blob = await put(blobs, b"x" * (MIB + 1))
+    assert steps == await expected(blobs, blob.key)
+
+
+async def test_a_result_is_synced_then_renamed_then_the_folder_is_synced(
+    blobs: DiskBlobStore, steps: list[Step]
+) -> None:
+    blob = Blob(hashlib.sha256(b"x").hexdigest(), 1, "text/plain")
+    async with blobs.scratch() as folder:
+        (folder / "made").write_bytes(b"x")
+        await blobs.adopt(folder / "made", blob)
+    assert steps == await expected(blobs, blob.key)
+
+
+class Held:
+    """Stands in for a function of `os`: the first call waits in its thread until it is let go."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+        self._first = True
+        self.began = threading.Event()
+        self.gate = threading.Event()
+        self.ended = threading.Event()
+
+    def __call__(self, *args: Any) -> Any:
+        if not self._first:
+            return self._function(*args)
+        self._first = False
+        self.began.set()
+        self.gate.wait()
+        try:
+            return self._function(*args)
+        finally:
+            self.ended.set()
+
+
+@pytest.mark.parametrize("times", [1, 5])
+async def test_a_cancelled_upload_never_writes_into_another_ones_file(
+    room: DiskBackend, blobs: DiskBlobStore, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    write = Held(os.write)
+    monkeypatch.setattr(os, "write", write)
+    cancelled = asyncio.create_task(put(blobs, b"bad" * MIB))
+    await asyncio.to_thread(write.began.wait)
+    for _ in range(times):
+        cancelled.cancel()
+        await asyncio.sleep(0)
+    await asyncio.wait([cancelled], timeout=0.1)  # it must not end before its thread does
+
+    half_sent, resume = asyncio.Event(), asyncio.Event()
+
+    async def halting() -> AsyncIterator[bytes]:
+        yield b"good" * MIB
+        yield b"good" * MIB  # asked for when the first is being written
+        half_sent.set()
+        await resume.wait()
+
+    # If the descriptor of the first were closed by now, this one would get it.
+    other = asyncio.create_task(blobs.put(halting(), 8 * MIB))
+    await half_sent.wait()
+    write.gate.set()
+    await asyncio.to_thread(write.ended.wait)
+    resume.set()
+    blob = await other
+    assert await read(blobs, blob.key) == b"good" * 2 * MIB
+    await asyncio.gather(cancelled, return_exceptions=True)
+    await room.close()  # which waits for what is under way
+    assert room.stored() == [blob.key]
+    assert room.leftovers() == []
+
+
+async def test_an_upload_cancelled_while_it_is_published_is_there_whole_or_not_at_all(
+    room: DiskBackend, blobs: DiskBlobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsync = Held(os.fsync)
+    monkeypatch.setattr(os, "fsync", fsync)
+    cancelled = asyncio.create_task(put(blobs, b"content"))
+    await asyncio.to_thread(fsync.began.wait)
+    cancelled.cancel()
+    await asyncio.sleep(0)
+    fsync.gate.set()
+    await asyncio.gather(cancelled, return_exceptions=True)
+    await room.close()
+    assert room.leftovers() == []
+    blobs = await room.open()
+    for key in room.stored():
+        assert await read(blobs, key) == b"content"
+
+
+@pytest.mark.parametrize("size_bytes", [2 * MIB, 10 * MIB])
+async def test_a_disk_that_takes_no_more_leaves_nothing_and_works_again_later(
+    room: DiskBackend, blobs: DiskBlobStore, size_bytes: int
+) -> None:
+    with files_end_at(MIB):
+        with pytest.raises(StorageError):
+            await put(blobs, b"x" * size_bytes)
+        assert (await put(blobs, b"small")).size_bytes == 5
+    assert room.leftovers() == []
+    assert (await put(blobs, b"x" * size_bytes)).size_bytes == size_bytes
+
+
+async def test_no_space_left_is_told_apart_from_other_failures(
+    room: DiskBackend, blobs: DiskBlobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        with Path("/dev/full").open("wb", buffering=0) as device:
+            return device.write(b"x")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        with pytest.raises(StorageFull):
+            await put(blobs, b"x")
+    assert (room.stored(), room.leftovers()) == ([], [])
+
+
+async def test_a_folder_that_cannot_be_used_is_a_storage_error(tmp_path: Path) -> None:
+    (tmp_path / "blobs").write_text("in the way")
+    with pytest.raises(StorageError):
+        await DiskBackend(tmp_path).open()

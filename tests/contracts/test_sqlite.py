@@ -1,0 +1,201 @@
+"""What the SQLite store promises beyond the contract: group commit, durability, its schema."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from app.errors import NotFound, StorageError, StorageFull
+from app.jobs.sqlite import SqliteJobStore, connect, migrate
+from app.jobs.writer import Tx
+from app.model import Job, NewItem
+from tests.contracts.backends import SqliteBackend, files_end_at, pragma
+from tests.contracts.test_job_store import job_now, new_job, settle, submitted
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def records(tmp_path: Path) -> AsyncIterator[SqliteBackend]:
+    made = SqliteBackend(tmp_path)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def store(records: SqliteBackend) -> SqliteJobStore:
+    return await records.open()
+
+
+@asynccontextmanager
+async def one_group(store: SqliteJobStore) -> AsyncIterator[None]:
+    """Have all calls that are begun in the context commit together."""
+    held, gate = threading.Event(), threading.Event()
+
+    def hold(_: Tx) -> None:
+        held.set()
+        gate.wait()
+
+    holding = asyncio.create_task(store._writer.call(hold))
+    await asyncio.to_thread(held.wait)
+    try:
+        yield
+        await settle()
+    finally:
+        gate.set()
+        await holding
+
+
+async def test_an_acknowledged_write_is_on_the_disk(store: SqliteJobStore) -> None:
+    assert await pragma(store, "journal_mode") == "wal"
+    assert await pragma(store, "synchronous") == 2  # FULL
+    assert await pragma(store, "foreign_keys") == 1
+
+
+async def test_readers_cannot_write(store: SqliteJobStore) -> None:
+    with pytest.raises(StorageError):
+        await store._read(lambda db: db.execute("DELETE FROM jobs"))
+
+
+async def test_a_call_that_fails_does_not_undo_its_neighbours(store: SqliteJobStore) -> None:
+    unknown = new_job(NewItem(file_id="file_unknown"))
+    async with one_group(store):
+        calls = [
+            asyncio.create_task(store.submit(new)) for new in (new_job(), unknown, new_job()) * 3
+        ]
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    assert [isinstance(one, NotFound) for one in outcomes] == [False, True, False] * 3
+    assert len((await store.list_jobs("shop"))[0]) == 6
+
+
+async def test_calls_of_one_group_share_a_commit(store: SqliteJobStore) -> None:
+    commits: list[str] = []
+    await store._writer.call(lambda tx: tx.db.set_trace_callback(commits.append))
+    async with one_group(store):
+        calls = [asyncio.create_task(submitted(store)) for _ in range(40)]
+    await asyncio.gather(*calls)
+    await store._writer.call(lambda tx: tx.db.set_trace_callback(None))
+    # The call that set the trace, the one that held the group up, and the group.
+    assert commits.count("COMMIT") == 3
+
+
+async def test_what_does_not_fit_on_the_disk_does_not_undo_its_neighbours(
+    records: SqliteBackend, store: SqliteJobStore
+) -> None:
+    large = new_job(metadata={"text": "x" * 1_000_000})
+    job = await submitted(store)
+    async with records.full(store):
+        async with one_group(store):
+            calls = [asyncio.create_task(store.submit(large))]
+            calls += [asyncio.create_task(store.claim("cpu", 1))]
+            calls += [asyncio.create_task(store.submit(large))]
+        refused, claims, too = await asyncio.gather(*calls, return_exceptions=True)
+    assert isinstance(refused, StorageFull)
+    assert isinstance(too, StorageFull)
+    assert isinstance(claims, list)
+    assert [claim.job_id for claim in claims] == [job.id]
+    assert (await job_now(store, job)).seq == job.seq + 1
+
+
+async def test_a_group_too_large_for_the_disk_is_written_call_by_call(
+    records: SqliteBackend, store: SqliteJobStore
+) -> None:
+    large = new_job(metadata={"text": "x" * 1_000_000})
+    job = await submitted(store)
+    log = records.path.with_name("offload.db-wal")
+    with files_end_at(log.stat().st_size + 300_000):
+        async with one_group(store):
+            calls = [asyncio.create_task(store.submit(large))]
+            calls += [asyncio.create_task(store.claim("cpu", 1))]
+            calls += [asyncio.create_task(store.submit(large))]
+        refused, claims, too = await asyncio.gather(*calls, return_exceptions=True)
+    assert isinstance(refused, StorageError)
+    assert isinstance(too, StorageError)
+    assert isinstance(claims, list)
+    assert [claim.job_id for claim in claims] == [job.id]
+    assert (await store.list_jobs("shop"))[0] == [await job_now(store, job)]
+
+
+async def test_a_disk_that_takes_no_more_is_reported_and_nothing_is_half_written(
+    records: SqliteBackend, store: SqliteJobStore
+) -> None:
+    job = await submitted(store)
+    log = records.path.with_name("offload.db-wal")
+    with files_end_at(log.stat().st_size):
+        made = await asyncio.gather(*(submitted(store) for _ in range(5)), return_exceptions=True)
+        assert {type(one) for one in made} <= {StorageError, StorageFull}
+        with pytest.raises(StorageError):
+            await store.check_writable()
+        assert await job_now(store, job) == job
+        assert (await store.list_jobs("shop"))[0] == [job]
+    await store.check_writable()
+    assert isinstance(await submitted(store), Job)
+    assert store._unfinished == {"shop": 2}
+
+
+async def test_the_schema_is_made_once_and_brought_forward(tmp_path: Path) -> None:
+    def schema(db: sqlite3.Connection) -> list[tuple[str, ...]]:
+        return [tuple(row) for row in db.execute("SELECT name, sql FROM sqlite_schema")]
+
+    db = connect(tmp_path / "offload.db")
+    try:
+        migrate(db)
+        made = schema(db)
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        assert version >= 1
+        assert {"jobs", "items", "files", "idempotency_keys"} <= {name for name, _ in made}
+        migrate(db)
+        assert schema(db) == made
+        assert db.execute("PRAGMA user_version").fetchone()[0] == version
+        assert db.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+    finally:
+        db.close()
+
+
+async def test_the_queue_is_read_from_its_index(store: SqliteJobStore) -> None:
+    """With 100,000 items waiting, a claim must not look at all of them."""
+
+    def plan(db: sqlite3.Connection) -> str:
+        values = {"lane": "cpu", "limit": 1, "now_ms": 0}
+        rows = db.execute(f"EXPLAIN QUERY PLAN {store._sql['claim']}", values)
+        return "\n".join(row["detail"] for row in rows)
+
+    told = await store._read(plan)
+    assert "items_queue" in told
+    assert "TEMP B-TREE" not in told
+    assert "SCAN items" not in told
+
+
+async def test_closing_leaves_one_file_with_everything_in_it(records: SqliteBackend) -> None:
+    store = await records.open()
+    job = await submitted(store)
+    await asyncio.gather(*(job_now(store, job) for _ in range(20)))
+    await store.close()
+    assert [path.name for path in records.path.parent.iterdir()] == ["offload.db"]
+
+
+async def test_a_call_of_a_closed_store_is_refused(records: SqliteBackend) -> None:
+    store = await records.open()
+    await store.close()
+    with pytest.raises(StorageError):
+        await submitted(store)
+
+
+@pytest.mark.parametrize("obstacle", ["file", "garbage"])
+async def test_a_place_that_cannot_be_used_is_a_storage_error(
+    tmp_path: Path, obstacle: str
+) -> None:
+    if obstacle == "file":
+        (tmp_path / "records").write_text("in the way")
+    else:
+        (tmp_path / "records").mkdir()
+        (tmp_path / "records" / "offload.db").write_bytes(b"not a database" * 1000)
+    with pytest.raises(StorageError) as refusal:
+        await SqliteBackend(tmp_path).open()
+    assert refusal.type is StorageError

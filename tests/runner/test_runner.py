@@ -1,0 +1,309 @@
+"""A whole runtime at work, on a real pool, real records and a real disk; and parts that fail."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import os
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.errors import StorageError, StorageFull
+from app.jobs.base import JobStore
+from app.model import (
+    Counts,
+    Item,
+    ItemStatus,
+    Job,
+    JobStatus,
+    NamedBlob,
+    NewItem,
+    NewJob,
+    Step,
+)
+from app.ops.registry import load_operations
+from app.runner import Runner
+from app.runtime import Runtime, open_runtime
+from app.settings import Settings
+from tests.runner.test_cpu_pool import Gate
+
+pytestmark = pytest.mark.anyio
+
+COPY = Step("misbehave", {"how": "copy"})
+
+
+@pytest.fixture(autouse=True)
+def _the_plugin_is_installed(plugin: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.syspath_prepend(plugin)
+    load_operations.cache_clear()
+    yield
+    load_operations.cache_clear()
+    sys.modules.pop("offload_test_ops", None)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(
+        data_dir=tmp_path / "data",
+        drain_timeout_s=0,
+        pool={"workers": 2},
+        blobs={"min_free_bytes": 0},
+        fetch={"allow_networks": ["127.0.0.1/32"], "retries": 0},
+    )
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Gate:
+    return Gate(tmp_path / "gate")
+
+
+class FailingStore:
+    """A store whose disk is full for the first so many calls of one method."""
+
+    def __init__(self, inner: JobStore, on: str, times: int) -> None:
+        self._inner = inner
+        self._on = on
+        self.left = times
+
+    def __getattr__(self, name: str) -> Any:
+        if name == self._on and self.left > 0:
+            return self._fail
+        return getattr(self._inner, name)
+
+    async def _fail(self, *_: object) -> None:
+        self.left -= 1
+        raise StorageFull("The disk is full.")
+
+
+@asynccontextmanager
+async def at_work(settings: Settings) -> AsyncIterator[Runtime]:
+    async with open_runtime(settings) as runtime, Runner(runtime):
+        yield runtime
+
+
+async def submit(runtime: Runtime, *contents: bytes, steps: tuple[Step, ...] = (COPY,)) -> Job:
+    items = []
+    for number, content in enumerate(contents):
+        blob = await runtime.blobs.put(once(content), len(content))
+        items.append(NewItem(upload=NamedBlob(blob, f"{number}.txt")))
+    new = NewJob(client="shop", steps=steps, items=tuple(items), retention_s=3600)
+    return (await runtime.jobs.submit(new)).job
+
+
+async def once(content: bytes) -> AsyncIterator[bytes]:
+    yield content
+
+
+async def ended(runtime: Runtime, job: Job) -> tuple[Job, list[Item]]:
+    async with asyncio.timeout(60):
+        while not job.status.done:
+            job = await runtime.jobs.changed(job.id, job.seq, 60) or job
+    items, _ = await runtime.jobs.list_items(job.id)
+    return job, items
+
+
+async def result_of(runtime: Runtime, item: Item) -> bytes:
+    [file] = item.results
+    async with runtime.blobs.local(file.blob.key) as path:
+        return path.read_bytes()
+
+
+def leftovers(settings: Settings) -> list[Path]:
+    return list((settings.data_dir / "blobs" / "scratch").iterdir())
+
+
+async def test_an_item_passes_through_all_steps_wherever_they_run(settings: Settings) -> None:
+    steps = (COPY, Step("in_thread"), Step("compress", {"format": "gzip"}))
+    async with at_work(settings) as runtime:
+        job, items = await ended(runtime, await submit(runtime, b"a" * 999, b"b", steps=steps))
+        assert job.status is JobStatus.SUCCEEDED
+        for item, content in zip(items, (b"a" * 999, b"b"), strict=True):
+            assert gzip.decompress(await result_of(runtime, item)) == content
+            assert item.facts["misbehave"]["by"] != os.getpid()
+            assert item.facts["in_thread"]["by"] != "MainThread"
+            assert set(item.facts) == {"misbehave", "in_thread", "compress"}
+            assert item.results[0].name == f"{item.index}.txt.gz"
+        assert leftovers(settings) == []
+
+
+async def test_a_url_is_fetched_and_goes_on_through_the_steps(
+    settings: Settings, origin: str
+) -> None:
+    async with at_work(settings) as runtime:
+        urls = [f"{origin}/7", f"{origin}/missing", f"{origin}/8"]
+        items = tuple(NewItem(url=url) for url in urls)
+        new = NewJob(client="shop", steps=(Step("fetch"), COPY), items=items, retention_s=3600)
+        job, told = await ended(runtime, (await runtime.jobs.submit(new)).job)
+        assert job.status is JobStatus.PARTIAL
+        assert await result_of(runtime, told[0]) == b"page 7"
+        assert told[0].results[0].name == "7"
+        assert {"fetch", "misbehave"} == set(told[0].facts)
+        assert told[1].problem is not None
+        assert told[1].problem.code == "fetch.status"
+        assert await result_of(runtime, told[2]) == b"page 8"
+
+
+async def test_an_item_that_kills_its_worker_fails_alone(settings: Settings) -> None:
+    step = Step("misbehave", {"how": "die_if_poison"})
+    contents = [b"good"] * 3 + [b"poison"] + [b"good"] * 3
+    async with at_work(settings) as runtime:
+        job, items = await ended(runtime, await submit(runtime, *contents, steps=(step,)))
+        assert job.counts == Counts(succeeded=6, failed=1)
+        assert items[3].problem is not None
+        assert items[3].problem.code == "internal.worker_lost"
+        assert await result_of(runtime, items[0]) == b"good"
+        assert leftovers(settings) == []
+
+
+async def test_what_an_item_fails_with_is_recorded(settings: Settings) -> None:
+    async with at_work(settings) as runtime:
+        raising = await submit(runtime, b"x", steps=(Step("misbehave", {"how": "raise"}),))
+        _, [raised] = await ended(runtime, raising)
+        [input_] = {path for path in (settings.data_dir / "blobs").rglob("*") if path.is_file()}
+        input_.unlink()
+        new = NewJob(
+            client="shop",
+            steps=(COPY,),
+            items=(NewItem(file_id=raised.file_id),),
+            retention_s=3600,
+        )
+        _, [missing] = await ended(runtime, (await runtime.jobs.submit(new)).job)
+        codes = [item.problem.code for item in (raised, missing) if item.problem]
+        assert codes == ["internal.operation", "storage.missing"]
+
+
+@pytest.mark.parametrize("method", ["claim", "finish"])
+async def test_work_goes_on_when_a_full_disk_has_room_again(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    monkeypatch.setattr("app.runner.STORE_RETRY_S", 0.01)
+    async with open_runtime(settings) as runtime:
+        failing = FailingStore(runtime.jobs, method, times=3)
+        job = await submit(runtime, b"a", b"b")
+        async with Runner(replace(runtime, jobs=failing)) as runner:  # type: ignore[arg-type]
+            job, items = await ended(runtime, job)
+            assert runner.alive
+        assert failing.left == 0
+        assert job.status is JobStatus.SUCCEEDED
+        assert [item.attempt for item in items] == [1, 1]
+        assert await result_of(runtime, items[1]) == b"b"
+
+
+async def test_a_store_that_cannot_take_items_back_does_not_hold_up_the_others(
+    settings: Settings, gate: Gate
+) -> None:
+    async with open_runtime(settings) as runtime:
+        failing = FailingStore(runtime.jobs, "release", times=1)
+        async with Runner(replace(runtime, jobs=failing)) as runner:  # type: ignore[arg-type]
+            step = Step("misbehave", {"how": "wait", "pipe": gate.path})
+            job = await submit(runtime, b"x", steps=(step,))
+            await gate.began()
+            await runtime.cancel_job(job.id)
+            await gate.open()
+            other, _ = await ended(runtime, await submit(runtime, b"y"))
+            assert other.status is JobStatus.SUCCEEDED
+            assert failing.left == 0
+            assert runner.alive
+
+
+async def test_a_cancelled_item_is_over_at_once_and_its_late_outcome_is_void(
+    settings: Settings, gate: Gate
+) -> None:
+    async with at_work(settings) as runtime:
+        step = Step("misbehave", {"how": "wait", "pipe": gate.path})
+        job = await submit(runtime, b"x", steps=(step,))
+        await gate.began()
+        await runtime.cancel_job(job.id)
+        job, [item] = await ended(runtime, job)
+        assert (job.status, item.status) == (JobStatus.CANCELED, ItemStatus.CANCELED)
+        await gate.open()
+        # Both workers are free again, and what the ghost made is nowhere.
+        await ended(runtime, await submit(runtime, *(b"%d" % n for n in range(8))))
+        assert await ended(runtime, job) == (job, [item])
+        assert leftovers(settings) == []
+
+
+async def test_a_deleted_job_stops_and_leaves_no_trace(settings: Settings, gate: Gate) -> None:
+    async with at_work(settings) as runtime:
+        step = Step("misbehave", {"how": "wait", "pipe": gate.path})
+        job = await submit(runtime, b"x", steps=(step,))
+        await gate.began()
+        await runtime.delete_job(job.id)
+        await gate.open()
+        assert await runtime.jobs.get_job(job.id) is None
+        await ended(runtime, await submit(runtime, *(b"%d" % n for n in range(8))))
+        assert await runtime.jobs.list_items(job.id) == ([], None)
+        assert leftovers(settings) == []
+
+
+async def test_items_that_run_at_shutdown_are_finished_by_the_next_service(
+    settings: Settings, gate: Gate
+) -> None:
+    waiting = Step("misbehave", {"how": "wait", "pipe": gate.path})
+    async with open_runtime(settings) as runtime:
+        async with Runner(runtime):
+            job = await submit(runtime, b"x", b"y", steps=(waiting,))
+            await gate.began()
+        stopped = await runtime.jobs.get_job(job.id)
+        assert stopped is not None
+        assert (stopped.status, stopped.counts) == (JobStatus.QUEUED, Counts(queued=2))
+        assert leftovers(settings) == []
+
+    async with at_work(settings) as runtime:
+        passing = asyncio.create_task(gate.pass_one())
+        await passing
+        await gate.pass_one()
+        job, items = await ended(runtime, job)
+        assert job.status is JobStatus.SUCCEEDED
+        assert [await result_of(runtime, item) for item in items] == [b"x", b"y"]
+        assert items[0].attempt > 1
+
+
+async def test_bytes_without_a_record_go_after_the_grace_time_and_no_others(
+    settings: Settings,
+) -> None:
+    async with open_runtime(settings) as runtime:
+        runner = Runner(runtime)
+        names = ("input", "stored", "orphan", "fresh orphan")
+        kept, stored, orphan, fresh = [
+            await runtime.blobs.put(once(name.encode()), 99) for name in names
+        ]
+        item = NewItem(upload=NamedBlob(kept, "n"))
+        await runtime.jobs.submit(NewJob("shop", (COPY,), (item,), retention_s=60))
+        file = await runtime.jobs.add_file("shop", NamedBlob(stored, "n"), 60)
+        old = time.time() - settings.blobs.grace_s - 1
+        for blob in (kept, stored, orphan):
+            os.utime(settings.data_dir / "blobs" / "objects" / blob.key[:2] / blob.key, (old, old))
+
+        async def left() -> set[str]:
+            listed = [key async for keys in runtime.blobs.unused_since(-60) for key in keys]
+            return set(listed)
+
+        await runner.sweep()
+        assert await left() == {kept.key, stored.key, fresh.key}
+        await runtime.jobs.delete_file(file.id)
+        await runner.sweep()
+        assert await left() == {kept.key, fresh.key}
+
+
+async def test_a_second_service_on_the_same_data_folder_is_refused(settings: Settings) -> None:
+    async with open_runtime(settings):
+        with pytest.raises(StorageError, match="Another service runs on OFFLOAD_DATA_DIR"):
+            async with open_runtime(settings):
+                pass
+    async with open_runtime(settings):
+        pass
+
+
+async def test_a_data_folder_that_cannot_be_used_is_named(settings: Settings) -> None:
+    settings.data_dir.write_text("in the way")
+    with pytest.raises(StorageError, match=r"OFFLOAD_DATA_DIR .*data cannot be used"):
+        async with open_runtime(settings):
+            pass
