@@ -23,6 +23,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from multiprocessing.synchronize import Barrier
 from typing import Any
 
 import structlog
@@ -37,6 +38,8 @@ PR_SET_PDEATHSIG = 1
 IDLE = 0
 """Task number of a child that has nothing to do."""
 REBUILD_PAUSE_S = 1.0
+START_TIMEOUT_S = 60.0
+"""For all children to be up; a pool that takes longer counts as broken."""
 
 
 class PoolSettings(BaseModel):
@@ -149,10 +152,11 @@ class CpuPool:
             WorkerLost: the child died while it ran this task, and nothing else, again.
         """
         for alone in (False, True):
-            # A folder for each try: a child that died has left half of its work behind.
-            folder = task.folder / ("again" if alone else "first")
+            if alone:
+                # A child that died has left half of its work behind.
+                task = replace(task, folder=task.folder / "again")
             try:
-                result = await self._run_once(replace(task, folder=folder), alone=alone)
+                result = await self._run_once(task, alone=alone)
             except BrokenProcessPool:
                 continue  # whose fault it was shows when each suspect has run alone
             return unwrapped(result)
@@ -211,11 +215,12 @@ class CpuPool:
     def _new_generation(self) -> _Generation:
         spawn = multiprocessing.get_context("spawn")
         board = spawn.Array(ctypes.c_uint64, 2 * self.workers)
+        all_up = spawn.Barrier(self.workers, timeout=START_TIMEOUT_S)
         executor = ProcessPoolExecutor(
             self.workers,
             mp_context=spawn,
             initializer=_start_worker,
-            initargs=(board, os.getpid(), self._settings.memory_bytes),
+            initargs=(board, all_up, os.getpid(), self._settings.memory_bytes),
         )
         return _Generation(executor, board, self._settings.recycle_after * self.workers)
 
@@ -327,8 +332,12 @@ _board: Any = None
 _place = 0
 
 
-def _start_worker(board: Any, parent_pid: int, memory_bytes: int) -> None:
-    """Initialise a child: sign the board, never outlive the service, take on the limits."""
+def _start_worker(board: Any, all_up: Barrier, parent_pid: int, memory_bytes: int) -> None:
+    """Initialise a child: sign the board, never outlive the service, take on the limits.
+
+    None begins before all are up: otherwise the first one takes the greetings of the others, and
+    the pool counts as warm with half of it missing.
+    """
     global _board, _place  # noqa: PLW0603 - a child has one board and one place on it
     die_with_parent(parent_pid)
     with board.get_lock():
@@ -336,6 +345,7 @@ def _start_worker(board: Any, parent_pid: int, memory_bytes: int) -> None:
         board[_place] = os.getpid()
     _board = board.get_obj()
     prepare_worker(memory_bytes)
+    all_up.wait()
 
 
 def die_with_parent(parent_pid: int) -> None:

@@ -185,7 +185,7 @@ class Runner:
         outputs: list[StoredOutput] = []
         chain = tuple(ChainStep(step.op, step.params) for step in steps)
         for number, source in enumerate(sources):
-            own = folder / str(number)
+            own = folder / str(number) if number else folder
             finished = await run(ChainTask(source, chain, own, self._runtime.item_limits))
             outputs.extend(finished.outputs)
             facts.update(finished.facts)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -72,13 +71,9 @@ def wishes(runtime: Runtime, wait: float | None, prefer: str | None, *, redirect
 
 async def until_done(runtime: Runtime, job: Job, wait_s: float) -> Job:
     """Wait for a job's end, for `wait_s` at most; gives the job as it then is."""
-    give_up_at = time.monotonic() + wait_s
-    while not job.status.done and (left_s := give_up_at - time.monotonic()) > 0:
-        later = await runtime.jobs.changed(job.id, job.seq, left_s)
-        if later is None:  # deleted under our eyes
-            return job
-        job = later
-    return job
+    if job.status.done or not wait_s:
+        return job
+    return await runtime.jobs.ended(job.id, wait_s) or job  # deleted under our eyes: as it was
 
 
 async def view(runtime: Runtime, job: Job) -> JobView:

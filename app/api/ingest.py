@@ -21,7 +21,7 @@ from app.errors import (
     TooManyItems,
     UnsupportedBody,
 )
-from app.model import NamedBlob
+from app.model import Blob, NamedBlob
 from app.runtime import Runtime
 
 MULTIPART_OVERHEAD_BYTES = 1 << 20
@@ -31,6 +31,9 @@ MAX_DOCUMENT_BYTES = 16 << 20
 MAX_FIELDS = 1_000
 MAX_FIELD_BYTES = 1 << 20
 MAX_NAME_CHARACTERS = 255
+
+SMALL_FILE_BYTES = 64 << 10
+SMALL_FILES_AT_ONCE = 16
 
 JSON = "application/json"
 MULTIPART = "multipart/form-data"
@@ -131,30 +134,70 @@ async def _receive_raw(
     if first is None:
         raise EmptyBody("The body is empty. Send a file: multipart, or as the body itself.")
 
-    async def all_of_it() -> AsyncIterator[bytes]:
-        yield first
-        async for chunk in chunks:
-            yield chunk
-
     name = raw_name or name_in(request.headers.get("content-disposition")) or "upload"
-    blob = await runtime.blobs.put(all_of_it(), runtime.settings.upload.max_bytes)
+    blob = await runtime.blobs.put(_joined([first], chunks), runtime.settings.upload.max_bytes)
     return NamedBlob(blob, plain_name(name))
 
 
 async def _receive_parts(reader: MultipartReader, runtime: Runtime, received: Received) -> None:
     upload = runtime.settings.upload
-    async for part in reader.parts():
-        if part.filename:
-            if len(received.uploads) >= upload.max_files:
-                raise TooManyItems(f"More than {upload.max_files} files in one request.")
-            blob = await runtime.blobs.put(reader.content(), upload.max_bytes)
-            received.uploads.append(NamedBlob(blob, plain_name(part.filename)))
-        elif part.filename is None:
-            if len(received.fields) >= MAX_FIELDS:
-                raise TooManyItems(f"More than {MAX_FIELDS} form fields.")
-            if part.name in received.fields:
-                raise InvalidParameter(f"`{part.name}` is given twice.")
-            received.fields[part.name] = await _read_field(reader, part.name)
+    storing: list[asyncio.Future[Blob]] = []
+    names: list[str] = []
+    at_once = asyncio.Semaphore(SMALL_FILES_AT_ONCE)
+    try:
+        async for part in reader.parts():
+            if part.filename:
+                if len(names) >= upload.max_files:
+                    raise TooManyItems(f"More than {upload.max_files} files in one request.")
+                names.append(plain_name(part.filename))
+                storing.append(await _store_part(reader.content(), runtime, at_once))
+            elif part.filename is None:
+                if len(received.fields) >= MAX_FIELDS:
+                    raise TooManyItems(f"More than {MAX_FIELDS} form fields.")
+                if part.name in received.fields:
+                    raise InvalidParameter(f"`{part.name}` is given twice.")
+                received.fields[part.name] = await _read_field(reader, part.name)
+        blobs = await asyncio.gather(*storing)
+    except BaseException:
+        for future in storing:
+            future.cancel()
+        await asyncio.gather(*storing, return_exceptions=True)
+        raise
+    received.uploads = [NamedBlob(*pair) for pair in zip(blobs, names, strict=True)]
+
+
+async def _store_part(
+    content: AsyncIterator[bytes], runtime: Runtime, at_once: asyncio.Semaphore
+) -> asyncio.Future[Blob]:
+    """Store a part: a large one before this returns, a small one while the next ones arrive.
+
+    A small file is a few disk syncs and hardly any bytes; one after the other, a thousand of them
+    would wait for the disk a thousand times.
+    """
+    max_bytes = runtime.settings.upload.max_bytes
+    head, size_bytes = [], 0
+    async for chunk in content:
+        head.append(chunk)
+        size_bytes += len(chunk)
+        if size_bytes > SMALL_FILE_BYTES:
+            stored = asyncio.get_running_loop().create_future()
+            stored.set_result(await runtime.blobs.put(_joined(head, content), max_bytes))
+            return stored
+
+    await at_once.acquire()
+    storing = asyncio.ensure_future(runtime.blobs.put(_joined(head), max_bytes))
+    storing.add_done_callback(lambda _: at_once.release())
+    return storing
+
+
+async def _joined(
+    head: list[bytes], rest: AsyncIterator[bytes] | None = None
+) -> AsyncIterator[bytes]:
+    for chunk in head:
+        yield chunk
+    if rest is not None:
+        async for chunk in rest:
+            yield chunk
 
 
 async def _read_field(reader: MultipartReader, name: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 from app.engines.base import ClaimItems, Execute
@@ -70,17 +69,20 @@ class LocalEngine:
                 if not task.cancelled():
                     task.result()  # `execute` raises nothing: whatever comes out here is a bug
 
+        workers = [
+            asyncio.create_task(worker(self._queues[lane]))
+            for lane, count in slots.items()
+            for _ in range(count)
+        ]
         waker = asyncio.create_task(self._wake_on(stop))
         try:
-            # Not `gather`: cancelled, it would return before the items have ended.
-            async with asyncio.TaskGroup() as workers:
-                for lane, count in slots.items():
-                    for _ in range(count):
-                        workers.create_task(worker(self._queues[lane]))
+            await asyncio.gather(*workers)
         finally:
-            waker.cancel()
-            with suppress(asyncio.CancelledError):
-                await waker
+            # Cancelled, or failed, `gather` returns before the workers have: their items first.
+            for task in (waker, *workers):
+                if not task.cancelling():
+                    task.cancel()
+            await asyncio.gather(waker, *workers, return_exceptions=True)
         not_begun = [item for queue in self._queues.values() for item in queue.claimed]
         for queue in self._queues.values():
             queue.claimed.clear()

@@ -101,6 +101,9 @@ class JobStore(Protocol):
     async def changed(self, job_id: str, since: int, timeout_s: float) -> Job | None:
         """Give the job as soon as its `seq` is above `since`, or as it is after `timeout_s`."""
 
+    async def ended(self, job_id: str, timeout_s: float) -> Job | None:
+        """Give the job as soon as it is done or deleted, or as it is after `timeout_s`."""
+
     async def claim(self, lane: Lane, limit: int) -> list[Claim]:
         """Take up to `limit` queued items of a lane, by priority; they are running from now."""
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
@@ -40,7 +41,12 @@ from app.model import (
 
 T = TypeVar("T")
 
+_Waiters = dict[str, set[asyncio.Future[None]]]
+"""By job: who waits for it. Touched on the event loop only."""
+
 READERS = 4
+FEW_ROWS = 20
+"""Up to so many items are read on the event loop: what a poll of a small job shows."""
 PURGE_JOBS = 50
 PURGE_ROWS = 1000
 FOREVER = (1 << 63) - 1
@@ -98,7 +104,8 @@ class SqliteJobStore:
         self._sql = load_statements()
         self._unfinished: Counter[str] = Counter()
         """Unfinished items by client, those on their way in included; for the event loop only."""
-        self._waiters: dict[str, set[asyncio.Future[None]]] = {}
+        self._watching: _Waiters = {}
+        self._awaiting_end: _Waiters = {}
         self._local = threading.local()
         self._reading: list[sqlite3.Connection] = []
 
@@ -255,7 +262,7 @@ class SqliteJobStore:
 
     async def get_job(self, job_id: str) -> Job | None:
         """See `JobStore.get_job`."""
-        found = await self._read(lambda db: self._all(db, "get_job", id=job_id))
+        found = self._look_up("get_job", id=job_id)
         return rows.job(found[0]) if found else None
 
     async def list_jobs(
@@ -304,7 +311,7 @@ class SqliteJobStore:
             page, next_cursor = rows.page(found, "idx", limit)
             return self._with_results(db, page), next_cursor
 
-        return await self._read(read)
+        return self._read_here(read) if limit <= FEW_ROWS else await self._read(read)
 
     async def items_since(
         self, job_id: str, after: tuple[int, int], limit: int = 500
@@ -327,31 +334,28 @@ class SqliteJobStore:
 
     async def changed(self, job_id: str, since: int, timeout_s: float) -> Job | None:
         """See `JobStore.changed`."""
+        return await self._once(job_id, lambda job: job.seq > since, self._watching, timeout_s)
+
+    async def ended(self, job_id: str, timeout_s: float) -> Job | None:
+        """See `JobStore.ended`."""
+        return await self._once(job_id, lambda job: job.status.done, self._awaiting_end, timeout_s)
+
+    async def _once(
+        self, job_id: str, holds: Callable[[Job], bool], waiters: _Waiters, timeout_s: float
+    ) -> Job | None:
         give_up_at = asyncio.get_running_loop().time() + timeout_s
         while True:
             # Registered before the read: a commit between the two still wakes us. One before the
             # read may wake us too, with nothing new: then it all begins again.
-            with self._registered(job_id) as woken:
+            with _registered(waiters, job_id) as woken:
                 job = await self.get_job(job_id)
-                if job is None or job.seq > since:
+                if job is None or holds(job):
                     return job
                 try:
                     async with asyncio.timeout_at(give_up_at):
                         await woken
                 except TimeoutError:
                     return job
-
-    @contextmanager
-    def _registered(self, job_id: str) -> Iterator[asyncio.Future[None]]:
-        waiter = asyncio.get_running_loop().create_future()
-        self._waiters.setdefault(job_id, set()).add(waiter)
-        try:
-            yield waiter
-        finally:
-            waiting = self._waiters.get(job_id, set())
-            waiting.discard(waiter)
-            if not waiting:
-                self._waiters.pop(job_id, None)
 
     # -- running -----------------------------------------------------------------------------
 
@@ -418,7 +422,7 @@ class SqliteJobStore:
             finished_ms=now_ms if status.done else None,
             expires_ms=now_ms + job["retention_ms"] if status.done else None,
         )
-        self._announce(tx, job["id"])
+        self._announce(tx, job["id"], over=status.done)
 
     async def release(self, claims: Iterable[Claim]) -> None:
         """See `JobStore.release`."""
@@ -482,7 +486,7 @@ class SqliteJobStore:
         def work(tx: Tx) -> list[int]:
             running = self._cancel(tx, job_id)
             self._run(tx.db, "delete_job", id=job_id)
-            self._announce(tx, job_id)
+            self._announce(tx, job_id, over=True)
             return running
 
         return await self._writer.call(work)
@@ -501,7 +505,7 @@ class SqliteJobStore:
 
     async def get_file(self, file_id: str) -> File | None:
         """See `JobStore.get_file`."""
-        found = await self._read(lambda db: self._all(db, "get_file", id=file_id))
+        found = self._look_up("get_file", id=file_id)
         return rows.file(found[0]) if found else None
 
     async def delete_file(self, file_id: str) -> None:
@@ -573,13 +577,21 @@ class SqliteJobStore:
         return rows.to_ms(self._clock())
 
     async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        def run() -> T:
-            try:
-                return work(self._reader())
-            except sqlite3.Error as error:
-                raise translated(error) from error
-
+        run = partial(self._read_here, work)
         return await asyncio.get_running_loop().run_in_executor(self._readers, run)
+
+    def _read_here(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        try:
+            return work(self._reader())
+        except sqlite3.Error as error:
+            raise translated(error) from error
+
+    def _look_up(self, statement: str, **key: str) -> list[sqlite3.Row]:
+        """Read one row by its key on the event loop: some 10 us, where a thread takes 100.
+
+        In WAL mode a reader waits for nobody, and the pages of a key are few.
+        """
+        return self._read_here(lambda db: self._all(db, statement, **key))
 
     def _reader(self) -> sqlite3.Connection:
         """Give the calling thread's own connection."""
@@ -595,10 +607,26 @@ class SqliteJobStore:
     _run = _all
     """Alike for SQLite; the name tells a reader whether the statement changes something."""
 
-    def _announce(self, tx: Tx, job_id: str) -> None:
-        tx.after_commit(lambda: self._wake(job_id))
+    def _announce(self, tx: Tx, job_id: str, *, over: bool = False) -> None:
+        tx.after_commit(lambda: _wake(self._watching, job_id))
+        if over:
+            tx.after_commit(lambda: _wake(self._awaiting_end, job_id))
 
-    def _wake(self, job_id: str) -> None:
-        for waiter in self._waiters.pop(job_id, ()):
-            if not waiter.done():
-                waiter.set_result(None)
+
+@contextmanager
+def _registered(waiters: _Waiters, job_id: str) -> Iterator[asyncio.Future[None]]:
+    waiter = asyncio.get_running_loop().create_future()
+    waiters.setdefault(job_id, set()).add(waiter)
+    try:
+        yield waiter
+    finally:
+        waiting = waiters.get(job_id, set())
+        waiting.discard(waiter)
+        if not waiting:
+            waiters.pop(job_id, None)
+
+
+def _wake(waiters: _Waiters, job_id: str) -> None:
+    for waiter in waiters.pop(job_id, ()):
+        if not waiter.done():
+            waiter.set_result(None)

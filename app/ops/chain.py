@@ -257,7 +257,8 @@ def _run_steps(task: ChainTask, bounds: _Bounds) -> Finished:
         folder = task.folder / str(number)
         outputs = []
         for place, source in enumerate(sources):
-            outputs += _run_step(step, source, folder / str(place), task.limits)
+            own = folder / str(place) if len(sources) > 1 else folder
+            outputs += _run_step(step, source, own, task.limits)
             bounds.check_time()
             bounds.check_size(outputs)
         if number:

@@ -211,9 +211,11 @@ def test_no_child_outlives_a_killed_service(tmp_path: Path) -> None:
     with subprocess.Popen(
         [sys.executable, str(script)], stdout=subprocess.PIPE, text=True, cwd=Path.cwd()
     ) as parent:
-        assert parent.stdout is not None
-        pids = [int(pid) for pid in parent.stdout.readline().split()]
-        assert len(pids) == 2
-        parent.kill()
+        try:
+            assert parent.stdout is not None
+            pids = [int(pid) for pid in parent.stdout.readline().split()]
+            assert len(pids) == 2
+        finally:
+            parent.kill()
         parent.wait()
         wait_until_gone(pids)

@@ -257,6 +257,5 @@ async def test_a_bug_in_what_runs_items_ends_the_engine_and_is_not_hidden(
     async def execute(_: Claim) -> None:
         raise ZeroDivisionError
 
-    with pytest.raises(ExceptionGroup) as raised:
+    with pytest.raises(ZeroDivisionError):
         await engine.run(store.claim, execute, {"cpu": 3}, asyncio.Event())
-    assert raised.group_contains(ZeroDivisionError)

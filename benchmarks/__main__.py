@@ -1,0 +1,69 @@
+"""Run the cases and print what they found as Markdown: `python -m benchmarks --help`."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+from benchmarks import machine
+from benchmarks.bench import Bench, Case
+from benchmarks.cases import (
+    fetch_1000,
+    gzip_64mb,
+    handover,
+    image_12mp,
+    memory,
+    records,
+    saturated,
+    small_files,
+)
+
+CASES: dict[str, Case] = {
+    "gzip-64mb": gzip_64mb.run,
+    "image-12mp": image_12mp.run,
+    "small-files": small_files.run,
+    "fetch-1000": fetch_1000.run,
+    "saturated": saturated.run,
+    "memory": memory.run,
+    "records": records.run,
+    "handover": handover.run,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3, help="runs of everything (default 3)")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes: proves only that it runs")
+    parser.add_argument("--only", choices=CASES, action="append", help="a case; may be repeated")
+    parser.add_argument("--out", type=Path, help="append to this file too, e.g. RESULTS.md")
+    parser.add_argument("--dir", type=Path, help="folder on the disk to be measured")
+    asked = parser.parse_args()
+    if asked.rounds < 1:
+        parser.error("--rounds must be at least 1")
+    # An ordinary exit on SIGTERM too, so that every started process is ended.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    with tempfile.TemporaryDirectory(prefix="offload-bench-", dir=asked.dir) as folder:
+        bench = Bench(Path(folder), asked.rounds, asked.quick)
+        rounds = "1 round" if asked.rounds == 1 else f"medians of {asked.rounds} rounds"
+        kind = "**QUICK run: the figures mean nothing**; " if asked.quick else ""
+        run = f"- Run: {kind}{rounds}; client and service share the cores"
+        _put(asked.out, "\n".join([*machine.described(bench.folder), run, ""]))
+        for name in asked.only or CASES:
+            bench.say(name)
+            for table in CASES[name](bench):
+                _put(asked.out, table.markdown())
+
+
+def _put(out: Path | None, text: str) -> None:
+    """Print, and append, at once: what was measured is kept if a later case fails."""
+    print(text, flush=True)
+    if out is not None:
+        with out.open("a", encoding="utf-8") as file:
+            file.write(f"{text}\n")
+
+
+if __name__ == "__main__":
+    main()

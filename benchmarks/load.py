@@ -1,0 +1,91 @@
+"""The closed loop: so many clients, each sending its next request once it has its last answer."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import resource
+import time
+from dataclasses import dataclass
+
+from benchmarks.exchanges import Exchange
+from benchmarks.stats import percentile
+from benchmarks.wire import Connection
+
+LIMIT_S = 900
+"""No single load takes longer, whatever went wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What a load came to."""
+
+    latencies_ms: list[float]
+    seconds: float
+    """From the first request's first byte to the last answer's last."""
+    client_cpu: float
+    """Share of one core that this client took: near 1 it would measure itself."""
+
+    @property
+    def per_second(self) -> float:
+        """Pieces of work a second."""
+        return len(self.latencies_ms) / self.seconds
+
+    @property
+    def p50_ms(self) -> float:
+        """Median latency."""
+        return percentile(self.latencies_ms, 50)
+
+    @property
+    def p99_ms(self) -> float:
+        """The 99th percentile of latency; of fewer than 100 requests the slowest."""
+        return percentile(self.latencies_ms, 99)
+
+
+def run(
+    port: int,
+    exchange: Exchange,
+    clients: int,
+    *,
+    count: int | None = None,
+    seconds: float | None = None,
+) -> Load:
+    """Put a load on a service, until `count` requests are sent or `seconds` are over."""
+    return asyncio.run(closed_loop(port, exchange, clients, count=count, seconds=seconds))
+
+
+async def closed_loop(
+    port: int,
+    exchange: Exchange,
+    clients: int,
+    *,
+    count: int | None = None,
+    seconds: float | None = None,
+    stop: asyncio.Event | None = None,
+) -> Load:
+    """As `run`; a `stop` that is set ends it too. Requests under way are always finished."""
+    numbers = itertools.count()
+    latencies_ms: list[float] = []
+    cpu_before_s, started = _cpu_s(), time.perf_counter()
+    stop_at = started + (LIMIT_S if seconds is None else seconds)
+
+    async def client() -> None:
+        async with Connection(port) as connection:
+            while time.perf_counter() < stop_at and not (stop and stop.is_set()):
+                number = next(numbers)
+                if count is not None and number >= count:
+                    return
+                sent = time.perf_counter()
+                await exchange(connection, number)
+                latencies_ms.append((time.perf_counter() - sent) * 1000)
+
+    async with asyncio.timeout(LIMIT_S), asyncio.TaskGroup() as group:
+        for _ in range(clients):
+            group.create_task(client())
+    taken_s = time.perf_counter() - started
+    return Load(latencies_ms, taken_s, (_cpu_s() - cpu_before_s) / taken_s)
+
+
+def _cpu_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime

@@ -1,0 +1,64 @@
+"""Memory of running processes, from /proc, and its peak while something runs."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Self
+
+MIB = 1 << 20
+EVERY_S = 0.05
+
+
+def rss_bytes(pid: int) -> int:
+    """Give the resident memory of one process."""
+    resident_pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return resident_pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def tree_pss_bytes(group: int) -> int:
+    """Give the memory of a process group, each shared page divided among those who share it."""
+    total = 0
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit():
+            # A process may end between any two of these lines.
+            with suppress(OSError):
+                pid = int(entry.name)
+                if os.getpgid(pid) == group:
+                    total += _pss_bytes(pid)
+    return total
+
+
+def _pss_bytes(pid: int) -> int:
+    with open(f"/proc/{pid}/smaps_rollup") as lines:  # noqa: PTH123 - the same, and shorter
+        for line in lines:
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) << 10
+    return 0
+
+
+class Peak:
+    """The highest of what `read` gives, looked at many times a second in a thread."""
+
+    def __init__(self, read: Callable[[], int]) -> None:
+        self._read = read
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self.before_bytes = 0
+        self.bytes = 0
+
+    def __enter__(self) -> Self:
+        self.before_bytes = self.bytes = self._read()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._end.wait(EVERY_S):
+            self.bytes = max(self.bytes, self._read())

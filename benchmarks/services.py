@@ -1,0 +1,128 @@
+"""The measured services as real processes on free loopback ports, ended with the block."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.exchanges import WAIT_S
+
+ROOT = Path(__file__).resolve().parent.parent
+START_S = 60
+STOP_S = 20
+
+MALLOC = {
+    "MALLOC_MMAP_THRESHOLD_": "33554432",
+    "MALLOC_TRIM_THRESHOLD_": "268435456",
+    "MALLOC_TOP_PAD_": "67108864",
+}
+"""As `make run` starts Offload."""
+
+BOUNDS = {
+    # Widened so that a slow machine measures slowly and does not fail; none changes the work.
+    "OFFLOAD_JOBS_WAIT_MAX_S": str(WAIT_S),
+    "OFFLOAD_ITEM_TIMEOUT_S": str(WAIT_S),
+    "OFFLOAD_UPLOAD_STALL_TIMEOUT_S": str(WAIT_S),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A running service."""
+
+    pid: int
+    """Of its first process, and so of its process group."""
+    port: int
+
+
+@contextmanager
+def naive(folder: Path) -> Iterator[Service]:
+    """Run the tutorial's design by plain uvicorn; only its access log is spared it."""
+    port = free_port()
+    command = ("uvicorn", "benchmarks.naive:app", "--port", str(port), "--no-access-log")
+    with _running(folder, "naive", (*command, "--log-level", "warning"), {}, port) as service:
+        yield service
+
+
+@contextmanager
+def offload(folder: Path, settings: Mapping[str, str] | None = None) -> Iterator[Service]:
+    """Run Offload as `make run` does, on a data folder of its own that is removed afterwards."""
+    port = free_port()
+    with tempfile.TemporaryDirectory(dir=folder, prefix="data-") as data:
+        env = MALLOC | BOUNDS | {"OFFLOAD_PORT": str(port), "OFFLOAD_DATA_DIR": data}
+        env |= settings or {}
+        with _running(folder, "offload", ("app", "serve"), env, port) as service:
+            yield service
+
+
+@contextmanager
+def origin(folder: Path) -> Iterator[Service]:
+    """Run the loopback origin of the fetch cases."""
+    port = free_port()
+    with _running(folder, "origin", ("benchmarks.origin", str(port)), {}, port) as service:
+        yield service
+
+
+def free_port() -> int:
+    """Find a loopback port that nobody listens on."""
+    with socket.socket() as candidate:
+        candidate.bind(("127.0.0.1", 0))
+        return int(candidate.getsockname()[1])
+
+
+@contextmanager
+def _running(
+    folder: Path, name: str, module: tuple[str, ...], env: Mapping[str, str], port: int
+) -> Iterator[Service]:
+    inherited = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(("OFFLOAD_", "MALLOC_"))
+    }
+    log = folder / f"{name}.log"
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            (sys.executable, "-m", *module),
+            cwd=ROOT,
+            env=inherited | dict(env),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # a process group of its own, to be measured and ended whole
+        )
+    try:
+        _wait_until_listening(process, port, log)
+        yield Service(process.pid, port)
+    finally:
+        _stop(process)
+
+
+def _wait_until_listening(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    give_up_at = time.monotonic() + START_S
+    while time.monotonic() < give_up_at:
+        if process.poll() is not None:
+            break
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        time.sleep(0.05)
+    raise RuntimeError(f"A service did not start:\n{log.read_text(errors='replace')[-3000:]}")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """End a service: politely, and then whatever it left (the naive one leaves its workers)."""
+    with suppress(ProcessLookupError):
+        process.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(STOP_S)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait(STOP_S)
