@@ -396,7 +396,6 @@ class SqliteJobStore:
             return False
         job_pk = ended[0]["job_pk"]
         [job] = self._run(tx.db, "count_finished", job_pk=job_pk, succeeded=int(succeeded))
-        self._run(tx.db, "set_item_seq", pk=claim.item_key, seq=job["seq"])
         if isinstance(outcome, Done):
             for position, result in enumerate(outcome.results):
                 self._insert_file(
@@ -414,14 +413,15 @@ class SqliteJobStore:
     def _settle(self, tx: Tx, job: sqlite3.Row, now_ms: int) -> None:
         """Write what the job is now that its counts have changed, and tell its watchers."""
         status = job_status(rows.counts(job))
-        self._run(
-            tx.db,
-            "set_job_status",
-            job_pk=job["pk"],
-            status=status,
-            finished_ms=now_ms if status.done else None,
-            expires_ms=now_ms + job["retention_ms"] if status.done else None,
-        )
+        if status != job["status"]:
+            self._run(
+                tx.db,
+                "set_job_status",
+                job_pk=job["pk"],
+                status=status,
+                finished_ms=now_ms if status.done else None,
+                expires_ms=now_ms + job["retention_ms"] if status.done else None,
+            )
         self._announce(tx, job["id"], over=status.done)
 
     async def release(self, claims: Iterable[Claim]) -> None:

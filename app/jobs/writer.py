@@ -98,49 +98,35 @@ class Writer:
         self._db.close()
 
     def _commit(self, calls: list[_Call]) -> None:
+        """Run calls in one transaction; if one of them fails, each in one of its own.
+
+        Optimistic, because failures are rare: a savepoint around each call would cost as much as
+        half of the calls do.
+        """
         try:
             self._db.execute("BEGIN IMMEDIATE")
             for call in calls:
-                self._savepoint(call)
+                tx = Tx(self._db)
+                call.result = call.work(tx)
+                call.actions = tx._after_commit  # noqa: SLF001 - this module's own record
             self._db.execute("COMMIT")
-        except sqlite3.Error as error:
+        except Exception as error:  # noqa: BLE001 - it is the caller's, and goes to the caller
+            # SQLite may have rolled back by itself (disk full).
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             if len(calls) > 1:
-                # One call too large for the disk undoes the whole group, and others may fit.
                 for call in calls:
                     self._commit([call])
                 return
             [call] = calls
             call.actions = []
-            call.error = call.error or translated(error)
+            call.error = translated(error) if isinstance(error, sqlite3.Error) else error
         by_loop: dict[asyncio.AbstractEventLoop, list[_Call]] = {}
         for call in calls:
             by_loop.setdefault(call.loop, []).append(call)
         for loop, done in by_loop.items():
             if not loop.is_closed():
                 loop.call_soon_threadsafe(_deliver, done)
-
-    def _savepoint(self, call: _Call) -> None:
-        tx = Tx(self._db)
-        call.error = None
-        self._db.execute("SAVEPOINT call")
-        try:
-            call.result = call.work(tx)
-        except sqlite3.Error as error:
-            if not self._db.in_transaction:
-                raise  # SQLite rolled everything back by itself (disk full)
-            self._undo(call, translated(error))
-        except Exception as error:  # noqa: BLE001 - it is the caller's, and goes to the caller
-            self._undo(call, error)
-        else:
-            self._db.execute("RELEASE call")
-            call.actions = tx._after_commit  # noqa: SLF001 - this module's own record
-
-    def _undo(self, call: _Call, error: Exception) -> None:
-        self._db.execute("ROLLBACK TO call")
-        self._db.execute("RELEASE call")
-        call.error = error
 
 
 def _deliver(calls: list[_Call]) -> None:

@@ -215,14 +215,14 @@ class Fetcher:
         self, hop: _Hop, limits: FetchSettings, budget: Budget, save: Save[T]
     ) -> _Hop | Fetched[T]:
         """Send one request; give the hop it redirects to, or the stored content."""
-        async with self._turns.turn(hop.target.origin), budget.running():
+        async with self._turns.turn(hop.target.origin) as give_back, budget.running():
             request = self.client.build_request("GET", hop.target.url, headers=hop.headers)
             response = await self._send(request)
             try:
                 if response.status_code in REDIRECTS:
                     return self._redirected(hop, response, limits)
                 self._check_status(response)
-                body = _Body(response, limits.max_bytes)
+                body = _Body(response, limits.max_bytes, ended=give_back)
                 async with aclosing(body.chunks()) as chunks:
                     saved = await save(chunks, limits.max_bytes)
                 body.check()
@@ -285,8 +285,11 @@ class _Body:
     # What a coding may add to content that does not compress: gzip's members and stored blocks.
     _CODED_SLACK_BYTES = 64 * 1024
 
-    def __init__(self, response: httpx.Response, max_bytes: int) -> None:
+    def __init__(
+        self, response: httpx.Response, max_bytes: int, *, ended: Callable[[], None]
+    ) -> None:
         self.size_bytes = 0
+        self._ended = ended
         self._response = response
         self._max_bytes = max_bytes
         self._decoder: Decoder | None = None
@@ -309,6 +312,8 @@ class _Body:
             self._failure = error
             raise
         self._complete = True
+        # The origin is free for the next one while this body goes to disk.
+        self._ended()
 
     def check(self) -> None:
         """Make sure that what was saved is the whole; a `save` that keeps its promise passes."""

@@ -65,18 +65,30 @@ class HostTurns:
         return max(0, queue.users - self._per_host) if queue else 0
 
     @asynccontextmanager
-    async def turn(self, origin: Origin) -> AsyncIterator[None]:
-        """Wait for a turn at `origin` and hold it.
+    async def turn(self, origin: Origin) -> AsyncIterator[Callable[[], None]]:
+        """Wait for a turn at `origin` and hold it until the end, or until it is given back.
+
+        Gives the function that gives it back early, for when the origin has done its part and
+        what is left to do is ours.
 
         Never held twice by one fetch: a redirect gives the first turn back before it asks for the
         next, or two hosts that redirect to each other would lock each other up.
         """
         queue = self._queues.setdefault(origin, _Queue(asyncio.Semaphore(self._per_host)))
         queue.users += 1
+        held = False
+
+        def give_back() -> None:
+            nonlocal held
+            if held:
+                held = False
+                queue.free.release()
+
         try:
-            async with queue.free:
-                yield
+            held = await queue.free.acquire()
+            yield give_back
         finally:
+            give_back()
             queue.users -= 1
             if not queue.users:
                 del self._queues[origin]

@@ -68,7 +68,9 @@ WHERE pk = :job_pk RETURNING id, seq, steps;
 
 -- name: finish_item
 -- The outcome of the attempt that still holds the item; changes nothing for a late ghost.
-UPDATE items SET status = :status, facts = :facts, problem = :problem, finished_ms = :now_ms
+-- Its seq is the one that `count_finished` is about to give the job.
+UPDATE items SET status = :status, facts = :facts, problem = :problem, finished_ms = :now_ms,
+                 seq = (SELECT seq + 1 FROM jobs WHERE jobs.pk = items.job_pk)
 WHERE pk = :pk AND attempt = :attempt AND status = 'running'
 RETURNING job_pk;
 
@@ -77,9 +79,6 @@ RETURNING job_pk;
 UPDATE jobs SET seq = seq + 1, running = running - 1, succeeded = succeeded + :succeeded,
                 failed = failed + 1 - :succeeded
 WHERE pk = :job_pk RETURNING *;
-
--- name: set_item_seq
-UPDATE items SET seq = :seq WHERE pk = :pk;
 
 -- name: set_job_status
 UPDATE jobs SET status = :status, finished_ms = :finished_ms, expires_ms = :expires_ms
