@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip --quiet --disable-pip-version-check
 
 # glibc gives the memory of every upload chunk back and faults it in again unless told otherwise;
-# worth 1.3 to 1.7 times on ingest (benchmarks/RESULTS.md). Read once, when the process starts.
+# worth 1.3 to 1.7 times on ingest with glibc 2.36. Read once, when the process starts.
 MALLOC := MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=268435456 MALLOC_TOP_PAD_=67108864
 
 .PHONY: run demo test lint format check bench lock clean

@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import structlog
 
-from app.errors import InternalError, OffloadError, StorageError
+from app.errors import InternalError, OffloadError, OperationFailed, StorageError
 from app.model import Blob, Claim, Done, Failed, Lane, NamedBlob, Outcome, Step
 from app.ops.base import Source
 from app.ops.chain import ChainStep, ChainTask, Finished, StoredOutput, run_chain, unwrapped
@@ -59,7 +59,10 @@ class Runner:
         await asyncio.wait([self._working], timeout=self._runtime.settings.drain_timeout_s)
         for task in (self._working, *self._keeping):
             task.cancel()
-        await asyncio.gather(self._working, *self._keeping, return_exceptions=True)
+        ends = await asyncio.gather(self._working, *self._keeping, return_exceptions=True)
+        for end in ends:
+            if isinstance(end, Exception):
+                log.error("runner_failed", exc_info=end)
 
     @property
     def alive(self) -> bool:
@@ -136,6 +139,10 @@ class Runner:
                 log.error("outcome_not_recorded", **_who(claim), detail=error.log_detail)  # noqa: TRY400
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, STORE_RETRY_MAX_S)
+            except (TypeError, ValueError):
+                # An operation from elsewhere may say what cannot be written down.
+                log.exception("outcome_not_recordable", **_who(claim))
+                outcome = Failed(OperationFailed("The result cannot be recorded.").problem())
             else:
                 return
 

@@ -61,7 +61,12 @@ async def _probe(port: int, target: str, rate: float, seconds: float) -> Probed:
     async def ask(due: float) -> None:
         late_ms.append((time.perf_counter() - due) * 1000)
         connection = idle.pop() if idle else await stack.enter_async_context(fresh())
-        response = await connection.get(target)
+        try:
+            response = await connection.get(target)
+        except ConnectionError:
+            # Idle for so long that the service closed it, in the moment it was used again.
+            connection = await stack.enter_async_context(fresh())
+            response = await connection.get(target)
         if response.status != 200:
             raise RuntimeError(f"The probe was answered {response.status}.")
         latencies_ms.append((time.perf_counter() - due) * 1000)

@@ -6,10 +6,11 @@ import re
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import Header, Query, Response
+from fastapi import Depends, Header, Query, Response
 from starlette.responses import RedirectResponse
 
 from app.api import problems
+from app.api.deps import RuntimeDep
 from app.api.inputs import MAX_TAG_CHARACTERS
 from app.api.schemas import JobView, content_path, job_path, job_view
 from app.errors import Conflict
@@ -61,12 +62,20 @@ class Wishes:
     """Whether the wait came by `Prefer`, so that `Preference-Applied` is due."""
 
 
-def wishes(runtime: Runtime, wait: float | None, prefer: str | None, *, redirect: bool) -> Wishes:
+async def get_wishes(
+    runtime: RuntimeDep,
+    wait: WaitQuery = None,
+    redirect: RedirectQuery = False,
+    prefer: PreferHeader = None,
+) -> Wishes:
     """Read `?wait=`, `?redirect=` and `Prefer: wait=`; the wait is cut to the published cap."""
     preferred = re.search(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})", prefer or "", re.IGNORECASE)
     asked_s = wait if wait is not None else float(preferred[1]) if preferred else 0.0
     wait_s = min(asked_s, runtime.settings.jobs.wait_max_s)
     return Wishes(wait_s, redirect, wait is None and preferred is not None)
+
+
+WishesDep = Annotated[Wishes, Depends(get_wishes)]
 
 
 async def until_done(runtime: Runtime, job: Job, wait_s: float) -> Job:

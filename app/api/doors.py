@@ -11,15 +11,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Request, Response
 
 from app.api import openapi
-from app.api.answer import (
-    KeyHeader,
-    PreferHeader,
-    RedirectQuery,
-    TagQuery,
-    WaitQuery,
-    submitted,
-    wishes,
-)
+from app.api.answer import KeyHeader, TagQuery, WishesDep, submitted
 from app.api.deps import ClientDep, RuntimeDep
 from app.api.ingest import JSON, MULTIPART, NameQuery, body_kind, receive
 from app.api.inputs import DoorInput, Labels, make_step, new_job, parse, upload_items
@@ -45,18 +37,14 @@ def door(operation: Operation) -> APIRouter:
         request: Request,
         runtime: RuntimeDep,
         client: ClientDep,
-        wait: WaitQuery = None,
-        redirect: RedirectQuery = False,
-        prefer: PreferHeader = None,
+        how: WishesDep,
         key: KeyHeader = None,
         filename: NameQuery = None,
         tag: TagQuery = None,
     ) -> Response:
-        how = wishes(runtime, wait, prefer, redirect=redirect)
         runtime.jobs.check_backlog()
         items, options, labels = await _read(request, runtime, operation, filename, tag)
-        step = make_step(runtime.operations, operation.name, options)
-        steps = [step]
+        steps = [make_step(runtime.operations, operation.name, options)]
         new = new_job(runtime, client, steps, items, labels, key)
         made = await runtime.jobs.submit(new)
         return await submitted(runtime, made.job, how)
@@ -65,14 +53,12 @@ def door(operation: Operation) -> APIRouter:
         request: Request,
         runtime: RuntimeDep,
         client: ClientDep,
+        how: WishesDep,
         filename: Annotated[str, Path(description="Names the body, as `curl -T` does.")],
-        wait: WaitQuery = None,
-        redirect: RedirectQuery = False,
-        prefer: PreferHeader = None,
         key: KeyHeader = None,
         tag: TagQuery = None,
     ) -> Response:
-        return await submit(request, runtime, client, wait, redirect, prefer, key, filename, tag)
+        return await submit(request, runtime, client, how, key, filename, tag)
 
     described = openapi.door(operation)
     path, name = door_path(operation), operation.name

@@ -10,14 +10,11 @@ from app.api import openapi
 from app.api.answer import (
     POLL_AFTER_S,
     KeyHeader,
-    PreferHeader,
-    RedirectQuery,
-    WaitQuery,
+    WishesDep,
     result_of,
     submitted,
     until_done,
     view,
-    wishes,
 )
 from app.api.conditional import etag_matches
 from app.api.deps import ClientDep, OwnJobDep, RuntimeDep
@@ -54,12 +51,9 @@ def router(operations: list[Operation]) -> APIRouter:
         request: Request,
         runtime: RuntimeDep,
         client: ClientDep,
-        wait: WaitQuery = None,
-        redirect: RedirectQuery = False,
-        prefer: PreferHeader = None,
+        how: WishesDep,
         key: KeyHeader = None,
     ) -> Response:
-        how = wishes(runtime, wait, prefer, redirect=redirect)
         runtime.jobs.check_backlog()
         if body_kind(request) not in (JSON, MULTIPART):
             raise UnsupportedBody(
@@ -122,17 +116,14 @@ async def list_jobs(
 async def get_job(
     job: OwnJobDep,
     runtime: RuntimeDep,
+    how: WishesDep,
     response: Response,
-    wait: WaitQuery = None,
-    redirect: RedirectQuery = False,
-    prefer: PreferHeader = None,
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> JobView | Response:
     """Give the job as it is; with `wait`, as soon as it is done.
 
     With `If-None-Match` a wait ends at the first change instead, and 304 says there was none.
     """
-    how = wishes(runtime, wait, prefer, redirect=redirect)
     if if_none_match is None:
         job = await until_done(runtime, job, how.wait_s)
     elif etag_matches(if_none_match, etag(job)) and not job.status.done and how.wait_s:
@@ -144,7 +135,7 @@ async def get_job(
         headers["Preference-Applied"] = f"wait={how.wait_s:g}"
     if etag_matches(if_none_match, etag(job)):
         return Response(status_code=304, headers=headers)
-    if redirect and job.status.done:
+    if how.redirect and job.status.done:
         return await result_of(runtime, job)
     response.headers.update(headers)
     return await view(runtime, job)

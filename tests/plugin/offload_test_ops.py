@@ -14,7 +14,9 @@ from app.ops.base import Operation, Output, Params, Work
 class MisbehaveParams(Params):
     """What to do."""
 
-    how: Literal["copy", "die", "die_if_poison", "ignore_alarm", "wait", "raise"] = "copy"
+    how: Literal["copy", "die", "die_if_poison", "ignore_alarm", "wait", "raise", "unsayable"] = (
+        "copy"
+    )
     pipe: str = ""
     """For `wait`: path of a named pipe; there is another one beside it, ending in `.began`."""
 
@@ -33,6 +35,8 @@ def misbehave(work: Work, params: MisbehaveParams) -> list[Output]:
         Path(params.pipe).read_bytes()
     if params.how == "raise":
         raise _Unpicklable("a", "b")
+    if params.how == "unsayable":
+        return _copy(work, content, "\ud800")  # half of a surrogate pair: not text in any encoding
     return _copy(work, content, os.getpid())
 
 

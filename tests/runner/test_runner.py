@@ -179,6 +179,18 @@ async def test_what_an_item_fails_with_is_recorded(settings: Settings) -> None:
         assert codes == ["internal.operation", "storage.missing"]
 
 
+async def test_a_result_that_cannot_be_written_down_fails_its_item_and_no_other(
+    settings: Settings,
+) -> None:
+    async with at_work(settings) as runtime:
+        job = await submit(runtime, b"x", steps=(Step("misbehave", {"how": "unsayable"}),))
+        _, [item] = await ended(runtime, job)
+        assert item.problem is not None
+        assert item.problem.code == "internal.operation"
+        job, _ = await ended(runtime, await submit(runtime, b"y"))
+        assert job.status is JobStatus.SUCCEEDED
+
+
 @pytest.mark.parametrize("method", ["claim", "finish"])
 async def test_work_goes_on_when_a_full_disk_has_room_again(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, method: str
