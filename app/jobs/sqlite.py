@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import sqlite3
 import threading
 from collections import Counter
@@ -12,13 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import partial
-from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
 from app.errors import IdempotencyMismatch, Interrupted, NotFound, QueueFull, StorageError
 from app.jobs import rows
 from app.jobs.base import IDEMPOTENCY_KEY_AGE, JobSettings, Submitted
+from app.jobs.database import connect, load_statements, migrate
 from app.jobs.writer import Tx, Writer, translated
 from app.model import (
     MAX_INTERRUPTIONS,
@@ -50,37 +49,6 @@ FEW_ROWS = 20
 PURGE_JOBS = 50
 PURGE_ROWS = 1000
 FOREVER = (1 << 63) - 1
-
-
-def load_statements() -> dict[str, str]:
-    """Give the named statements of `sql/queries.sql`."""
-    text = resources.files("app.jobs.sql").joinpath("queries.sql").read_text("utf-8")
-    parts = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)
-    return dict(zip(parts[1::2], parts[2::2], strict=True))
-
-
-def migrate(db: sqlite3.Connection) -> None:
-    """Bring the schema up to date: numbered files, forward only, each in one transaction."""
-    (version,) = db.execute("PRAGMA user_version").fetchone()
-    folder = resources.files("app.jobs.sql")
-    for name in sorted(f.name for f in folder.iterdir() if re.match(r"\d{4}_", f.name)):
-        number = int(name[:4])
-        if number > version:
-            script = folder.joinpath(name).read_text("utf-8")
-            db.executescript(f"BEGIN;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")
-
-
-def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
-    """Open the database as this service needs it: WAL, and every commit on disk."""
-    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
-    db.row_factory = sqlite3.Row
-    db.execute("PRAGMA journal_mode = WAL")
-    # NORMAL would survive a killed process, FULL also survives the power cut.
-    db.execute("PRAGMA synchronous = FULL")
-    db.execute("PRAGMA foreign_keys = ON")
-    if read_only:
-        db.execute("PRAGMA query_only = ON")
-    return db
 
 
 class SqliteJobStore:

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from app.errors import NotFound, StorageError, StorageFull
-from app.jobs.sqlite import SqliteJobStore, connect, migrate
+from app.jobs.database import connect, migrate
+from app.jobs.sqlite import SqliteJobStore
 from app.jobs.writer import Tx
 from app.model import Job, NewItem
 from tests.contracts.backends import SqliteBackend, files_end_at, pragma

@@ -1,0 +1,39 @@
+"""The SQLite database as a file: how it is opened, its schema, its statements."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from importlib import resources
+from pathlib import Path
+
+
+def load_statements() -> dict[str, str]:
+    """Give the named statements of `sql/queries.sql`."""
+    text = resources.files("app.jobs.sql").joinpath("queries.sql").read_text("utf-8")
+    parts = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def migrate(db: sqlite3.Connection) -> None:
+    """Bring the schema up to date: numbered files, forward only, each in one transaction."""
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    folder = resources.files("app.jobs.sql")
+    for name in sorted(f.name for f in folder.iterdir() if re.match(r"\d{4}_", f.name)):
+        number = int(name[:4])
+        if number > version:
+            script = folder.joinpath(name).read_text("utf-8")
+            db.executescript(f"BEGIN;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")
+
+
+def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
+    """Open the database as this service needs it: WAL, and every commit on disk."""
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
+    db.row_factory = sqlite3.Row
+    db.execute("PRAGMA journal_mode = WAL")
+    # NORMAL would survive a killed process, FULL also survives the power cut.
+    db.execute("PRAGMA synchronous = FULL")
+    db.execute("PRAGMA foreign_keys = ON")
+    if read_only:
+        db.execute("PRAGMA query_only = ON")
+    return db
