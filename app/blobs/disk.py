@@ -25,6 +25,8 @@ from app.ops.media_type import sniff
 T = TypeVar("T")
 
 THREADS = 8
+REMOVALS = 5
+"""A file that appears while its folder is being removed keeps it; each round is a new look."""
 BUFFER_BYTES = 1 << 20
 """Handed to a thread at a time: 256 KiB to 1 MiB measured best, 4 MiB slower."""
 HEAD_BYTES = 4096
@@ -104,7 +106,7 @@ class DiskBlobStore:
             _translating(folder.mkdir)
             yield folder
         finally:
-            await asyncio.shield(self._start(shutil.rmtree, folder, True))
+            await asyncio.shield(self._start(_remove, folder))
 
     async def touch(self, key: str) -> None:
         """See `BlobStore.touch`."""
@@ -276,6 +278,14 @@ class _Upload:
         view = memoryview(data)
         while view:
             view = view[os.write(self._descriptor, view) :]
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder in which the worker of a canceled item may still be writing."""
+    for _ in range(REMOVALS):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
 
 
 def sync_folder(folder: Path) -> None:

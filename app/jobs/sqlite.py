@@ -534,7 +534,11 @@ class SqliteJobStore:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             db = connect(self._path)
-            migrate(db)
+            try:
+                migrate(db)
+            except sqlite3.Error:
+                db.close()
+                raise
         except sqlite3.Error as error:
             raise translated(error) from error
         except OSError as error:
