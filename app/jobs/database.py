@@ -29,11 +29,15 @@ def migrate(db: sqlite3.Connection) -> None:
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     """Open the database as this service needs it: WAL, and every commit on disk."""
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
-    db.row_factory = sqlite3.Row
-    db.execute("PRAGMA journal_mode = WAL")
-    # NORMAL would survive a killed process, FULL also survives the power cut.
-    db.execute("PRAGMA synchronous = FULL")
-    db.execute("PRAGMA foreign_keys = ON")
-    if read_only:
-        db.execute("PRAGMA query_only = ON")
+    try:
+        db.row_factory = sqlite3.Row
+        db.execute("PRAGMA journal_mode = WAL")
+        # NORMAL would survive a killed process, FULL also survives the power cut.
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute("PRAGMA foreign_keys = ON")
+        if read_only:
+            db.execute("PRAGMA query_only = ON")
+    except sqlite3.Error:
+        db.close()
+        raise
     return db
