@@ -283,21 +283,21 @@ class CpuPool:
         (python/cpython#115634); a second executor cannot.
         """
         fresh = self._new_generation()
+        grace_s = None
         try:
             await self._warm_up(fresh)
         except BrokenProcessPool:
-            await _end(fresh, grace_s=0)
+            grace_s = 0.0
         except asyncio.CancelledError:
             await _end(fresh, grace_s=0)
             raise
         else:
             if self._generation is worn and self._ready.is_set():
                 self._generation, fresh = fresh, worn
-            self._replacing = False
-            # Whichever of the two is not in use ends when its last task has ended.
-            await _end(fresh, grace_s=None)
         finally:
             self._replacing = False
+        # Whichever of the two is not in use ends when its last task has ended.
+        await _end(fresh, grace_s)
 
     def _spawn_background(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

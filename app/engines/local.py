@@ -20,8 +20,6 @@ class _Queue:
     refilling: asyncio.Lock = field(default_factory=asyncio.Lock)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     idle: int = 0
-    batch: int = 1
-    """Claimed at least at a time: a claim is a commit, and one for each item would be the pace."""
 
 
 class LocalEngine:
@@ -71,8 +69,6 @@ class LocalEngine:
                 if not task.cancelled():
                     task.result()  # `execute` raises nothing: whatever comes out here is a bug
 
-        for lane, count in slots.items():
-            self._queues[lane].batch = max(1, count // 2)
         workers = [
             asyncio.create_task(worker(self._queues[lane]))
             for lane, count in slots.items()
@@ -105,7 +101,7 @@ class LocalEngine:
                         return queue.claimed.popleft()
                     # Cleared before the rows are read: what is queued after that wakes us again.
                     queue.wake.clear()
-                    queue.claimed.extend(await claim(queue.lane, max(queue.idle, queue.batch)))
+                    queue.claimed.extend(await claim(queue.lane, queue.idle))
                     if not queue.claimed:
                         await queue.wake.wait()
             return None
