@@ -18,11 +18,12 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from multiprocessing.synchronize import Barrier
 from typing import Any
 
@@ -37,6 +38,9 @@ log = structlog.get_logger(__name__)
 PR_SET_PDEATHSIG = 1
 IDLE = 0
 """Task number of a child that has nothing to do."""
+COLUMNS = 4
+"""Of the board, for each child: process id, task number, how much is done, of how much."""
+PROGRESS_EVERY_S = 1.0
 REBUILD_PAUSE_S = 1.0
 START_TIMEOUT_S = 60.0
 """For all children to be up; a pool that takes longer counts as broken."""
@@ -94,17 +98,28 @@ class _Generation:
 
     executor: ProcessPoolExecutor
     board: Any
-    """Shared array of pairs: a child's process id, the number of the task that it runs."""
+    """Shared array: `COLUMNS` numbers for each child."""
     tasks_left: int
     watched: list[int] = field(default_factory=list)
     """Descriptors that become readable when a child dies."""
 
     def pids(self) -> list[int]:
-        return [pid for pid in self.board[0::2] if pid]
+        return [pid for pid in self.board[0::COLUMNS] if pid]
 
     def pid_running(self, task_number: int) -> int | None:
-        pairs = zip(self.board[0::2], self.board[1::2], strict=True)
-        return next((pid for pid, number in pairs if number == task_number), None)
+        place = self._place(task_number)
+        return None if place is None else self.board[place]
+
+    def progress(self, task_number: int) -> tuple[int, int] | None:
+        place = self._place(task_number)
+        if place is None:
+            return None
+        _, _, done, total = self.board[place : place + COLUMNS]
+        return (min(done, total), total) if total else None
+
+    def _place(self, task_number: int) -> int | None:
+        numbers = self.board[1::COLUMNS]
+        return COLUMNS * numbers.index(task_number) if task_number in numbers else None
 
 
 class CpuPool:
@@ -140,11 +155,18 @@ class CpuPool:
         """False while the pool is broken and its replacement has not answered yet."""
         return self._ready.is_set()
 
-    async def run(self, task: ChainTask) -> Finished:
+    async def run(
+        self, task: ChainTask, tell: Callable[[int, int], None] | None = None
+    ) -> Finished:
         """Run a chain of steps in a child.
 
         Waits for a free child first; `task.limits.time_s` counts from the moment the work starts.
         Cancelling the call abandons the result; the child is free again when its work ends.
+
+        Args:
+            task: what to do.
+            tell: called every second or so, if there is news, with how much the current step has
+                done and of how much, in units that are the step's own.
 
         Raises:
             OffloadError: what the operation refused with, as it refused.
@@ -156,13 +178,15 @@ class CpuPool:
                 # A child that died has left half of its work behind.
                 task = replace(task, folder=task.folder / "again")
             try:
-                result = await self._run_once(task, alone=alone)
+                result = await self._run_once(task, tell, alone=alone)
             except BrokenProcessPool:
                 continue  # whose fault it was shows when each suspect has run alone
             return unwrapped(result)
         raise WorkerLost("The worker process died each time it ran this item.")
 
-    async def _run_once(self, task: ChainTask, *, alone: bool) -> Finished | Refused:
+    async def _run_once(
+        self, task: ChainTask, tell: Callable[[int, int], None] | None, *, alone: bool
+    ) -> Finished | Refused:
         taken = await self._free.take(all_of_them=alone)
         try:
             await self._ready.wait()
@@ -191,6 +215,8 @@ class CpuPool:
 
         running.add_done_callback(ended)
         try:
+            if tell is not None:
+                await _told(running, partial(generation.progress, number), tell)
             result = await asyncio.shield(running)
         except BrokenProcessPool:
             if number in self._overdue:
@@ -214,7 +240,7 @@ class CpuPool:
 
     def _new_generation(self) -> _Generation:
         spawn = multiprocessing.get_context("spawn")
-        board = spawn.Array(ctypes.c_uint64, 2 * self.workers)
+        board = spawn.Array(ctypes.c_uint64, COLUMNS * self.workers)
         all_up = spawn.Barrier(self.workers, timeout=START_TIMEOUT_S)
         executor = ProcessPoolExecutor(
             self.workers,
@@ -305,6 +331,21 @@ class CpuPool:
         task.add_done_callback(self._background.discard)
 
 
+async def _told(
+    running: asyncio.Future[Any],
+    progress: Callable[[], tuple[int, int] | None],
+    tell: Callable[[int, int], None],
+) -> None:
+    """Wait for the end of `running`, however it ends, and tell of the progress until then."""
+    last = None
+    while not running.done():
+        await asyncio.wait([running], timeout=PROGRESS_EVERY_S)
+        now = progress()
+        if now is not None and now != last:
+            last = now
+            tell(*now)
+
+
 async def _end(generation: _Generation, grace_s: float | None) -> None:
     """Shut an executor down; kill the children that are still at work after `grace_s`.
 
@@ -341,7 +382,7 @@ def _start_worker(board: Any, all_up: Barrier, parent_pid: int, memory_bytes: in
     global _board, _place  # noqa: PLW0603 - a child has one board and one place on it
     die_with_parent(parent_pid)
     with board.get_lock():
-        _place = 2 * sum(1 for pid in board[0::2] if pid)
+        _place = COLUMNS * sum(1 for pid in board[0::COLUMNS] if pid)
         board[_place] = os.getpid()
     _board = board.get_obj()
     prepare_worker(memory_bytes)
@@ -360,8 +401,19 @@ def die_with_parent(parent_pid: int) -> None:
 
 
 def _run_numbered(number: int, task: ChainTask) -> Finished | Refused:
+    _board[_place + 2 : _place + COLUMNS] = [0, 0]
     _board[_place + 1] = number
     try:
-        return run_chain(task)
+        return run_chain(task, _tell, _cores)
     finally:
         _board[_place + 1] = IDLE
+
+
+def _tell(done: int, total: int) -> None:
+    _board[_place + 2], _board[_place + 3] = done, total
+
+
+def _cores() -> int:
+    """Count this child's core and those of the children that are idle."""
+    idle: int = _board[1::COLUMNS].count(IDLE)
+    return 1 + idle

@@ -193,7 +193,7 @@ class Runner:
         chain = tuple(ChainStep(step.op, step.params) for step in steps)
         for number, source in enumerate(sources):
             own = folder / str(number) if number else folder
-            finished = await run(ChainTask(source, chain, own, self._runtime.item_limits))
+            finished = await run(ChainTask((source,), chain, own, self._runtime.item_limits))
             outputs.extend(finished.outputs)
             facts.update(finished.facts)
         return outputs

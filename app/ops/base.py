@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -30,6 +30,8 @@ class Limits:
     """Pixels times frames of a picture, in and out."""
     max_output_bytes: int = 1 << 30
     """Bytes that one item may produce."""
+    max_files: int = 10_000
+    """Files that one item may produce."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,22 +53,66 @@ class Output:
     path: Path
     """Inside the folder that the step was given."""
     name: str
+    """The file name that a client sees. `/` separates folders: data, never a path of ours."""
     media_type: str
+    sha256: str | None = None
+    """Hexadecimal, if it was computed while writing; else the file is read once more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A part of an input, such as one member of an archive, that failed alone."""
+
+    name: str
+    """The part's name, as the input or the client gave it."""
+    code: str
+    """One of `app.errors.CATALOGUE`."""
+    detail: str
+    """For the client."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a step made, found out and left out."""
+
+    outputs: tuple[Output, ...] = ()
     facts: dict[str, Any] = field(default_factory=dict)
     """What the step found out or decided, JSON only: dimensions, ratio, method."""
+    refused: tuple[Refusal, ...] = ()
+    """Parts that failed while the others went on. If nothing went on, raise instead."""
+
+
+def _untold(_done: int, _total: int) -> None:
+    """Progress that nobody watches."""
+
+
+def _one_core() -> int:
+    return 1
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
     """What a step gets to work with."""
 
-    source: Source
+    sources: tuple[Source, ...]
+    """One file; several only for an operation that joins."""
     folder: Path
     """Empty, private to this step, on the data disk; removed by the caller whatever happens."""
     limits: Limits
+    tell: Callable[[int, int], None] = _untold
+    """Call it now and then with how much is done, and of how much: bytes, rows or frames. Costs
+    next to nothing."""
+    cores: Callable[[], int] = _one_core
+    """How many threads may compute right now, at least 1: the worker's own core and those of the
+    workers that are idle. Ask again as work goes on: others come and go."""
+
+    @property
+    def source(self) -> Source:
+        """The input, for an operation that does not join."""
+        return self.sources[0]
 
 
-Run = Callable[[Work, Any], Sequence[Output]]
+Run = Callable[[Work, Any], Result]
 """Does the work. Raises `OffloadError` where it can name the reason; anything else is reported
 as `internal.operation`. May leave rubbish in `folder` when it fails."""
 
@@ -85,6 +131,9 @@ class Operation:
     decides by reading."""
     run: Run | None
     """None for an `async` operation: the runner owns the waiting ones (see `runner.py`)."""
+    joins: bool = False
+    """Whether it makes one thing of many: it then gets all inputs at once, and as a step of a job
+    it waits for all the job's items."""
     door: str | None = None
     """Path below /v1 of its one-shot door, if not its name."""
     example: dict[str, Any] = field(default_factory=dict)

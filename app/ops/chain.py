@@ -19,7 +19,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -37,10 +37,13 @@ from app.errors import (
     StorageFull,
     from_code,
 )
-from app.ops.base import Limits, Output, Source, Work
+from app.ops.base import Limits, Operation, Output, Params, Refusal, Result, Source, Work
 from app.ops.registry import load_operations
 
 _log = logging.getLogger(__name__)
+
+MAX_TOLD = 1_000
+"""Of the parts of one item, so many are described one by one."""
 
 _KEPT_VARIABLES = ("PATH", "LANG", "TZ", "TMPDIR")
 _KEPT_PREFIXES = ("LC_", "MALLOC_", "VIPS_")
@@ -62,9 +65,9 @@ class ChainStep:
 
 @dataclass(frozen=True, slots=True)
 class ChainTask:
-    """What a child is to do: pass a file through steps."""
+    """What a child is to do: pass files through steps."""
 
-    source: Source
+    sources: tuple[Source, ...]
     steps: tuple[ChainStep, ...]
     folder: Path
     """Empty or not there yet, and private to this task; removed by the caller in any case."""
@@ -89,7 +92,12 @@ class Finished:
 
     outputs: tuple[StoredOutput, ...]
     facts: dict[str, dict[str, Any]]
-    """By the step's operation: the facts of that operation's last output."""
+    """By the step's operation; a second step of the same one is `<op>.2`. Of a step that several
+    files went through, `files` has them one by one, the first `MAX_TOLD`."""
+    refused: tuple[Refusal, ...] = ()
+    """Parts that failed alone, the first `MAX_TOLD`; a part is named by all the files it is in."""
+    log_detail: str = ""
+    """For the operator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,13 +171,22 @@ def _lower_limit(which: int, value: int, *, hard: bool = False) -> None:
     resource.setrlimit(which, (value, value if hard else ceiling))
 
 
-def run_chain(task: ChainTask) -> Finished | Refused:
-    """Pass the source through all steps; the outputs of one are the sources of the next.
+def run_chain(
+    task: ChainTask,
+    tell: Callable[[int, int], None] | None = None,
+    cores: Callable[[], int] | None = None,
+) -> Finished | Refused:
+    """Pass the sources through all steps; the outputs of one are the sources of the next.
 
     Never raises. On a process's main thread the time limit interrupts the work (a single long
     call into C is interrupted when it returns) and no file can grow over `max_output_bytes`; on
     another thread both are checked between steps only, since signals and resource limits belong
     to the process.
+
+    Args:
+        task: what to do.
+        tell: see `Work.tell`.
+        cores: see `Work.cores`.
 
     Returns:
         The final outputs, inside `task.folder`, or why there are none. What a failed chain has
@@ -184,13 +201,13 @@ def run_chain(task: ChainTask) -> Finished | Refused:
             # Before the clock: the first time takes long, and is not this item's fault.
             load_operations()
             bounds.set()
-            outcome = _run_steps(task, bounds)
+            outcome = _Pass(task, bounds, tell, cores).run()
         except BaseException as error:  # noqa: BLE001  SystemExit must not cross the pipe either
-            outcome = _refused(error)
+            outcome = _refused(error, bounds)
         bounds.armed = False
     except BaseException as error:  # noqa: BLE001
         bounds.armed = False
-        outcome = _refused_briefly(error)
+        outcome = _refused_briefly(error, bounds)
     bounds.lift()
     return outcome
 
@@ -198,7 +215,15 @@ def run_chain(task: ChainTask) -> Finished | Refused:
 class _Bounds:
     """Time and file size of one task: kept by the kernel on the main thread, else only checked."""
 
-    __slots__ = ("_alarm_before", "_fsize_before", "_limits", "_main_thread", "_started", "armed")
+    __slots__ = (
+        "_alarm_before",
+        "_fsize_before",
+        "_limits",
+        "_main_thread",
+        "_started",
+        "armed",
+        "rang",
+    )
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -208,6 +233,8 @@ class _Bounds:
         self._fsize_before: tuple[int, int] | None = None
         self.armed = False
         """Whether the alarm may raise. Setting it False silences one that is already on its way."""
+        self.rang = False
+        """Whether it did. Libraries in C turn what it raises inside them into errors of theirs."""
 
     def set(self) -> None:
         self._started = time.monotonic()
@@ -228,48 +255,120 @@ class _Bounds:
             resource.setrlimit(resource.RLIMIT_FSIZE, self._fsize_before)
 
     def check_time(self) -> None:
-        if time.monotonic() - self._started > self._limits.time_s:
-            raise self._exceeded()
+        if self.rang or time.monotonic() - self._started > self._limits.time_s:
+            raise self.exceeded()
 
     def check_size(self, outputs: Sequence[Output]) -> None:
+        if len(outputs) > self._limits.max_files:
+            raise OutputTooLarge(
+                f"The result is more than the {self._limits.max_files} files that one item may "
+                "produce."
+            )
         total_bytes = sum(output.path.stat().st_size for output in outputs)
         if total_bytes > self._limits.max_output_bytes:
             raise _too_large()
 
     def _ring(self, _number: int, _frame: FrameType | None) -> None:
         if self.armed:
-            raise self._exceeded()
+            self.rang = True
+            raise self.exceeded()
 
-    def _exceeded(self) -> DeadlineExceeded:
+    def exceeded(self) -> DeadlineExceeded:
         limit_s = self._limits.time_s
         return DeadlineExceeded(
             f"The work took longer than the {limit_s:g} s that an item may take.", limit_s=limit_s
         )
 
 
-def _run_steps(task: ChainTask, bounds: _Bounds) -> Finished:
-    if not task.steps:
-        raise InvalidParameter("There is no step to run.")
-    sources: Sequence[Source] = (task.source,)
-    facts: dict[str, dict[str, Any]] = {}
-    outputs: list[Output] = []
-    for number, step in enumerate(task.steps):
-        folder = task.folder / str(number)
-        outputs = []
-        for place, source in enumerate(sources):
-            own = folder / str(place) if len(sources) > 1 else folder
-            outputs += _run_step(step, source, own, task.limits)
-            bounds.check_time()
-            bounds.check_size(outputs)
-        if number:
-            shutil.rmtree(task.folder / str(number - 1))
-        if outputs:
-            facts[step.op] = _as_json(outputs[-1].facts)
-        sources = tuple(_as_source(output) for output in outputs)
-    return Finished(tuple(_stored(output) for output in outputs), facts)
+class _Pass:
+    """One task's way through its steps."""
+
+    def __init__(
+        self,
+        task: ChainTask,
+        bounds: _Bounds,
+        tell: Callable[[int, int], None] | None,
+        cores: Callable[[], int] | None,
+    ) -> None:
+        self._task = task
+        self._bounds = bounds
+        self._hooks: dict[str, Any] = {}
+        if tell is not None:
+            self._hooks["tell"] = tell
+        if cores is not None:
+            self._hooks["cores"] = cores
+        self._facts: dict[str, dict[str, Any]] = {}
+        self._refused: list[Refusal] = []
+        self._log: list[str] = []
+
+    def run(self) -> Finished:
+        if not self._task.steps:
+            raise InvalidParameter("There is no step to run.")
+        sources: Sequence[Source] = self._task.sources
+        outputs: Sequence[Output] = ()
+        for number, step in enumerate(self._task.steps):
+            outputs = self._step(number, step, sources)
+            if number:
+                shutil.rmtree(self._task.folder / str(number - 1))
+            sources = tuple(_as_source(output) for output in outputs)
+        stored = tuple(_stored(output) for output in outputs)
+        refused = tuple(self._refused[:MAX_TOLD])
+        return Finished(stored, self._facts, refused, "\n".join(self._log))
+
+    def _step(self, number: int, step: ChainStep, sources: Sequence[Source]) -> list[Output]:
+        operation, params = _prepared(step)
+        folder = self._task.folder / str(number)
+        outputs: list[Output] = []
+        told: list[dict[str, Any]] = []
+        went_on = False
+        together = operation.joins or len(sources) == 1
+        for place, given in enumerate((tuple(sources),) if together else [(s,) for s in sources]):
+            own = folder if together else folder / str(place)
+            own.mkdir(parents=True)
+            try:
+                result = _run_operation(
+                    operation, Work(given, own, self._task.limits, **self._hooks), params
+                )
+            except Exception as error:
+                if together or not self._fails_alone(step, given[0], error):
+                    raise
+            else:
+                went_on = True
+                outputs += result.outputs
+                told.append({"name": given[0].name} | _as_json(result.facts))
+                self._refused += result.refused
+            self._bounds.check_time()
+            self._bounds.check_size(outputs)
+        if sources and not went_on:
+            first = self._refused[-len(sources)]
+            raise from_code(first.code, first.detail)
+        self._keep_facts(step.op, told, together=together)
+        return outputs
+
+    def _fails_alone(self, step: ChainStep, source: Source, error: Exception) -> bool:
+        """Note that one of several files failed, unless it was time or room that ran out."""
+        self._bounds.check_time()
+        refused = _refused(error, self._bounds)
+        if refused.code in (MemoryExceeded.code, StorageFull.code):
+            return False
+        if refused.log_detail:
+            self._log.append(f"{step.op} of {source.name}: {refused.log_detail}")
+        self._refused.append(Refusal(source.name, refused.code, refused.detail))
+        return True
+
+    def _keep_facts(self, op: str, told: list[dict[str, Any]], *, together: bool) -> None:
+        key, times = op, 1
+        while key in self._facts:
+            times += 1
+            key = f"{op}.{times}"
+        if not together:
+            self._facts[key] = {"files": told[:MAX_TOLD]}
+        elif told:
+            del told[0]["name"]
+            self._facts[key] = told[0]
 
 
-def _run_step(step: ChainStep, source: Source, folder: Path, limits: Limits) -> Sequence[Output]:
+def _prepared(step: ChainStep) -> tuple[Operation, Params]:
     operation = load_operations().get(step.op)
     if operation is None:
         raise InvalidParameter(f"There is no operation {step.op!r}.")
@@ -278,19 +377,22 @@ def _run_step(step: ChainStep, source: Source, folder: Path, limits: Limits) -> 
             "The operation failed.", log_detail=f"{step.op} is not one that runs in a worker."
         )
     try:
-        params = operation.params.model_validate(step.params)
+        return operation, operation.params.model_validate(step.params)
     except ValidationError as error:
         raise InvalidParameter(_first_complaint(step.op, error)) from error
-    folder.mkdir(parents=True)
-    outputs = tuple(operation.run(Work(source, folder, limits), params))
-    for output in outputs:
-        inside = output.path.is_relative_to(folder) and ".." not in output.path.parts
+
+
+def _run_operation(operation: Operation, work: Work, params: Params) -> Result:
+    assert operation.run is not None  # noqa: S101 - `_prepared` has seen to it
+    result = operation.run(work, params)
+    for output in result.outputs:
+        inside = output.path.is_relative_to(work.folder) and ".." not in output.path.parts
         if not inside or output.path.is_symlink() or not output.path.is_file():
             raise OperationFailed(
                 "The operation failed.",
-                log_detail=f"{step.op} gave {output.path}, which is no file inside its folder.",
+                log_detail=f"{operation.name} gave {output.path}, no file inside its folder.",
             )
-    return outputs
+    return result
 
 
 def _first_complaint(op: str, error: ValidationError) -> str:
@@ -313,14 +415,18 @@ def _as_source(output: Output) -> Source:
 
 
 def _stored(output: Output) -> StoredOutput:
-    with output.path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-        size_bytes = os.fstat(file.fileno()).st_size
+    size_bytes = output.path.stat().st_size
+    digest = output.sha256
+    if digest is None:
+        with output.path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
     return StoredOutput(output.path, output.name, output.media_type, size_bytes, digest)
 
 
-def _refused(error: BaseException) -> Refused:
+def _refused(error: BaseException, bounds: _Bounds) -> Refused:
     known = _known(error)
+    if known is None and bounds.rang:
+        known = bounds.exceeded()
     if known is not None:
         try:
             extra = _as_json(known.extra)
@@ -348,10 +454,12 @@ def _known(error: BaseException) -> OffloadError | None:
     return None
 
 
-def _refused_briefly(error: BaseException) -> Refused:
+def _refused_briefly(error: BaseException, bounds: _Bounds) -> Refused:
     """Report what came up while a failure was being reported: the alarm, or no memory for it."""
     if isinstance(error, OffloadError):
         return Refused(error.code, error.detail, error.log_detail)
     if isinstance(error, MemoryError):
         return Refused(MemoryExceeded.code, "The work needs more memory than a worker may use.")
+    if bounds.rang:
+        return Refused(DeadlineExceeded.code, bounds.exceeded().detail)
     return Refused(OperationFailed.code, "The operation failed.", type(error).__name__)

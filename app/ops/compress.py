@@ -49,7 +49,7 @@ from isal import isal_zlib
 from pydantic import Field, ValidationInfo, field_validator
 from zlib_ng import zlib_ng
 
-from app.ops.base import Operation, Output, Params, Work
+from app.ops.base import Operation, Output, Params, Result, Work
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -136,7 +136,7 @@ class CompressParams(Params):
         return value
 
 
-def compress(work: Work, params: CompressParams) -> Sequence[Output]:
+def compress(work: Work, params: CompressParams) -> Result:
     """Compress the source into one file.
 
     The same input and parameters give the same bytes: no name, no time. gzip results are one
@@ -160,19 +160,18 @@ def compress(work: Work, params: CompressParams) -> Sequence[Output]:
         method = _by_libdeflate(work.source.path, target, params, size_bytes)
     else:
         method = _by_stream(work.source.path, target, params)
-    return [
-        Output(
-            path=target,
-            name=f"{work.source.name or 'file'}{_SUFFIX[params.format]}",
-            media_type=_MEDIA_TYPE[params.format],
-            facts={
-                "format": params.format,
-                "level": params.level,
-                "method": method,
-                "ratio": round(size_bytes / target.stat().st_size, 3) if size_bytes else None,
-            },
-        )
-    ]
+    output = Output(
+        path=target,
+        name=f"{work.source.name or 'file'}{_SUFFIX[params.format]}",
+        media_type=_MEDIA_TYPE[params.format],
+    )
+    facts = {
+        "format": params.format,
+        "level": params.level,
+        "method": method,
+        "ratio": round(size_bytes / target.stat().st_size, 3) if size_bytes else None,
+    }
+    return Result((output,), facts)
 
 
 def _by_libdeflate(source: Path, target: Path, params: CompressParams, size_bytes: int) -> str:

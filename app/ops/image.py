@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import logging
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
@@ -30,7 +29,7 @@ from app.errors import (
     PixelsExceeded,
     StorageFull,
 )
-from app.ops.base import Limits, Operation, Output, Params, Work
+from app.ops.base import Limits, Operation, Output, Params, Result, Work
 from app.ops.media_type import HEAD_BYTES, UNKNOWN, sniff
 
 Fit = Literal["inside", "cover", "contain", "fill"]
@@ -105,7 +104,7 @@ class _Plan:
     canvas: tuple[int, int]
 
 
-def resize(work: Work, params: ImageParams) -> Sequence[Output]:
+def resize(work: Work, params: ImageParams) -> Result:
     """Write the picture, fitted as asked, into one file.
 
     Upright by its EXIF orientation, in 8-bit sRGB (or grey) by its colour profile, without any
@@ -139,21 +138,20 @@ def resize(work: Work, params: ImageParams) -> Sequence[Output]:
         _write(picture, target, written, params)
     except pyvips.Error as error:
         raise _translated(str(error)) from error
-    return [
-        Output(
-            path=target,
-            name=f"{PurePosixPath(work.source.name).stem or 'image'}{_SUFFIX[written]}",
-            media_type=f"image/{written}",
-            facts={
-                "format": written,
-                "width_px": plan.canvas[0],
-                "height_px": plan.canvas[1],
-                "source_width_px": size[0],
-                "source_height_px": size[1],
-                "frames": frames,
-            },
-        )
-    ]
+    output = Output(
+        path=target,
+        name=f"{PurePosixPath(work.source.name).stem or 'image'}{_SUFFIX[written]}",
+        media_type=f"image/{written}",
+    )
+    facts = {
+        "format": written,
+        "width_px": plan.canvas[0],
+        "height_px": plan.canvas[1],
+        "source_width_px": size[0],
+        "source_height_px": size[1],
+        "frames": frames,
+    }
+    return Result((output,), facts)
 
 
 def warm_up() -> None:

@@ -22,7 +22,7 @@ def make_work(tmp_path):
         path = base / "source"
         path.write_bytes(content)
         source = Source(path, name, "application/octet-stream", len(content))
-        return Work(source, folder, limits or Limits())
+        return Work((source,), folder, limits or Limits())
 
     return make
 

@@ -29,7 +29,7 @@ TROUBLE = '''
 """Operations that misbehave, each in its own way."""
 import errno, os, signal, subprocess, sys, time
 from app.errors import FetchTimeout
-from app.ops.base import Operation, Output, Params
+from app.ops.base import Operation, Output, Params, Result
 
 class How(Params):
     how: str = ""
@@ -54,7 +54,7 @@ def write(work, size_bytes):
     with target.open("wb") as file:
         for _ in range(size_bytes // 1000):
             file.write(bytes(1000))
-    return [Output(target, "big", "x/y")]
+    return Result((Output(target, "big", "x/y"),))
 
 def fail(how):
     if how == "odd":
@@ -93,26 +93,26 @@ def run(work, params):
         return len(bytearray(params.size_bytes))
     if how == "environment":
         target.write_text(repr(sorted(os.environ)))
-        return [Output(target, "environment", "text/plain")]
+        return Result((Output(target, "environment", "text/plain"),))
     if how == "outside":
-        return [Output(work.source.path, "source", "x/y")]
+        return Result((Output(work.source.path, "source", "x/y"),))
     if how == "missing":
-        return [Output(target, "result", "x/y")]
+        return Result((Output(target, "result", "x/y"),))
     if how == "link":
         target.symlink_to(work.source.path)
-        return [Output(target, "result", "x/y")]
+        return Result((Output(target, "result", "x/y"),))
     if how == "facts":
         target.write_bytes(b"")
-        return [Output(target, "result", "x/y", {"how": lambda: 0})]
+        return Result((Output(target, "result", "x/y"),), {"how": lambda: 0})
     if how == "none":
-        return []
+        return Result()
     if how == "split":
         parts = []
         for number, byte in enumerate(work.source.path.read_bytes()):
             part = work.folder / str(number)
             part.write_bytes(bytes([byte]))
-            parts.append(Output(part, f"{number}.txt", "text/plain", {"number": number}))
-        return parts
+            parts.append(Output(part, f"{number}.txt", "text/plain"))
+        return Result(tuple(parts), {"number": number})
     fail(how)
 
 OPERATION = Operation("trouble", "Make trouble.", How, "process", ("*/*",), run)
@@ -137,7 +137,7 @@ def make_task(tmp_path):
         folder = tmp_path / f"task{made}"
         folder.mkdir()
         source = Source(path, name, "text/plain", len(content))
-        return ChainTask(source, steps, folder, limits or Limits())
+        return ChainTask((source,), steps, folder, limits or Limits())
 
     return make
 
@@ -200,7 +200,7 @@ def test_only_the_last_steps_folder_remains(make_task):
 def test_the_source_is_only_read(make_task):
     task = make_task(b"hello", ChainStep("compress"))
     run_chain(task)
-    assert task.source.path.read_bytes() == b"hello"
+    assert task.sources[0].path.read_bytes() == b"hello"
 
 
 def test_every_output_of_a_step_passes_through_the_next(make_task, trouble):
@@ -212,11 +212,16 @@ def test_every_output_of_a_step_passes_through_the_next(make_task, trouble):
     ]
     assert [output.name for output in finished.outputs] == ["0.txt.gz", "1.txt.gz", "2.txt.gz"]
     assert finished.facts["trouble"] == {"number": 2}
+    assert [told["name"] for told in finished.facts["compress"]["files"]] == [
+        "0.txt",
+        "1.txt",
+        "2.txt",
+    ]
 
 
 def test_a_step_may_have_no_output(make_task, trouble):
     finished = run_chain(make_task(b"abc", trouble("none"), ChainStep("compress")))
-    assert finished == Finished((), {})
+    assert finished == Finished((), {"trouble": {}, "compress": {"files": []}})
 
 
 # -- what goes wrong -----------------------------------------------------------------------------
@@ -381,7 +386,7 @@ def test_a_worker_out_of_memory_refuses_and_lives_on(make_task, trouble, pool):
 
 def test_a_worker_compresses_a_large_file_within_its_memory(make_task, pool):
     task = make_task(b"", ChainStep("compress"), ChainStep("compress", {"format": "zstd"}))
-    os.truncate(task.source.path, 64 << 20)
+    os.truncate(task.sources[0].path, 64 << 20)
     assert isinstance(pool.submit(run_chain, task).result(), Finished)
 
 
@@ -411,7 +416,7 @@ def test_a_worker_is_bounded_and_leaves_ctrl_c_to_the_service(pool):
 def test_all_that_crosses_the_pipe_pickles():
     stored = StoredOutput(Path("a"), "a", "text/plain", 1, "00")
     for value in (
-        ChainTask(Source(Path("a"), "a", "b", 1), (ChainStep("a", {"b": 1}),), Path(), Limits()),
+        ChainTask((Source(Path("a"), "a", "b", 1),), (ChainStep("a", {"b": 1}),), Path(), Limits()),
         Finished((stored,), {"a": {"b": 1}}),
         Refused("a", "b"),
     ):

@@ -51,7 +51,7 @@ def restored(path, chosen: str) -> bytes:
 
 def run(make_work, content: bytes, **params):
     work = make_work(content, "app.log")
-    (output,) = compress(work, CompressParams(**params))
+    (output,) = compress(work, CompressParams(**params)).outputs
     assert output.path.parent == work.folder
     return output
 
@@ -90,7 +90,7 @@ def test_a_file_too_large_for_one_call_is_streamed(make_work, chosen, level, met
         file.truncate(64 << 20)
         file.seek(0, 2)
         file.write(CONTENTS["text"])
-    (output,) = compress(work, CompressParams(format=chosen, level=level))
+    (output,) = compress(work, CompressParams(format=chosen, level=level)).outputs
     assert output.facts["method"] == method
     assert restored(output.path.rename(output.path.parent / output.name), chosen) == (
         work.source.path.read_bytes()
@@ -189,7 +189,7 @@ def test_any_content_survives(tmp_path_factory, content, chosen, level):
     folder = tmp_path_factory.mktemp("any")
     (folder / "source").write_bytes(content)
     work = Work(Source(folder / "source", "any", "x/y", len(content)), folder, Limits())
-    (output,) = compress(work, CompressParams(format=chosen, level=level))
+    (output,) = compress(work, CompressParams(format=chosen, level=level)).outputs
     packed = output.path.read_bytes()
     if chosen == "zstd":
         assert zstd.decompress(packed) == content

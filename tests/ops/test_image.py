@@ -478,7 +478,7 @@ def test_nothing_of_libvips_reaches_standard_error(tmp_path):
         "import sys; from pathlib import Path; from app.ops.image import *; "
         "from app.ops.base import *; from app.errors import ImageUnreadable\n"
         "folder = Path(sys.argv[1])\n"
-        "try: resize(Work(Source(folder / 'cut', 'a', 'b', 1), folder, Limits()), ImageParams())\n"
+        "try: resize(Work((Source(folder / 'cut', 'a', 'b', 1),), folder, Limits()), ImageParams())\n"
         "except ImageUnreadable: print('refused')"
     )
     done = subprocess.run(

@@ -3,7 +3,7 @@ import pytest
 from app.ops.registry import load_operations
 
 DOUBLE = """
-from app.ops.base import Operation, Output, Params
+from app.ops.base import Operation, Output, Params, Result
 
 class DoubleParams(Params):
     pass
@@ -11,7 +11,7 @@ class DoubleParams(Params):
 def double(work, params):
     target = work.folder / "twice"
     target.write_bytes(work.source.path.read_bytes() * 2)
-    return [Output(target, work.source.name, "text/plain")]
+    return Result((Output(target, work.source.name, "text/plain"),))
 
 OPERATION = Operation("NAME", "Double it.", DoubleParams, "process", ("*/*",), double)
 """

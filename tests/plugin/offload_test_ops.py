@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 from typing import Literal
 
-from app.ops.base import Operation, Output, Params, Work
+from app.ops.base import Operation, Output, Params, Result, Work
 
 
 class MisbehaveParams(Params):
@@ -21,7 +21,7 @@ class MisbehaveParams(Params):
     """For `wait`: path of a named pipe; there is another one beside it, ending in `.began`."""
 
 
-def misbehave(work: Work, params: MisbehaveParams) -> list[Output]:
+def misbehave(work: Work, params: MisbehaveParams) -> Result:
     """Do it, and copy the input if still alive."""
     content = work.source.path.read_bytes()
     if params.how == "die" or (params.how == "die_if_poison" and content == b"poison"):
@@ -45,15 +45,16 @@ class _Unpicklable(Exception):
         super().__init__(one)
 
 
-def in_thread(work: Work, params: Params) -> list[Output]:
+def in_thread(work: Work, params: Params) -> Result:
     """Copy, and tell which thread did it."""
     return _copy(work, work.source.path.read_bytes(), threading.current_thread().name)
 
 
-def _copy(work: Work, content: bytes, by: object) -> list[Output]:
+def _copy(work: Work, content: bytes, by: object) -> Result:
     target = work.folder / "copy"
     target.write_bytes(content)
-    return [Output(target, work.source.name, work.source.media_type, {"by": by})]
+    output = Output(target, work.source.name, work.source.media_type)
+    return Result((output,), {"by": by})
 
 
 MISBEHAVE = Operation(

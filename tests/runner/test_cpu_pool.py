@@ -54,7 +54,7 @@ class Tasks:
         source = own / "source"
         source.write_bytes(content)
         return ChainTask(
-            Source(source, "name", "text/plain", len(content)),
+            (Source(source, "name", "text/plain", len(content)),),
             (ChainStep("misbehave", {"how": how, "pipe": pipe}),),
             work,
             Limits(time_s=time_s),
