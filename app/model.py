@@ -13,7 +13,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
 
-from app.errors import Problem
+from app.errors import Problem, Refusal
 
 MAX_INTERRUPTIONS = 10
 """How often the service may go down under an item before the item is given up. Work runs in
@@ -57,6 +57,8 @@ class ItemStatus(StrEnum):
 
 Lane = Literal["io", "cpu"]
 """Which slots an item waits for, by its first step: many that wait, few that compute."""
+
+JOIN_LANE: Lane = "cpu"
 
 
 def new_id(prefix: str) -> str:
@@ -127,11 +129,25 @@ class NewJob:
     steps: tuple[Step, ...]
     items: tuple[NewItem, ...]
     retention_s: float
+    join_at: int | None = None
+    """Position in `steps` of the one that joins: the items stop before it, and one more item,
+    behind them, takes all their results through it and the steps that follow."""
     tag: str | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
     idempotency_key: str | None = None
     fingerprint: str = ""
     """Digest of all that makes the request what it is; compared when the key is used again."""
+
+    @property
+    def total_items(self) -> int:
+        """How many items it will have."""
+        return len(self.items) + (self.join_at is not None)
+
+    def passes(self, item: NewItem) -> bool:
+        """Tell whether an item has nothing to go through before it is joined."""
+        if self.join_at is None or item.url is not None:
+            return False
+        return all(step.op == "fetch" for step in self.steps[: self.join_at])
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +181,8 @@ class Job:
     seq: int
     """Raised by every commit that changes what a client can see of the job or its items."""
     steps: tuple[Step, ...]
+    join_at: int | None
+    """See `NewJob.join_at`."""
     counts: Counts
     tag: str | None
     metadata: dict[str, Any]
@@ -173,6 +191,14 @@ class Job:
     finished_at: datetime | None
     expires_at: datetime | None
     """When its inputs and results go; None until it is done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How much of an item's current step is done, in units of the step's own."""
+
+    done: int
+    total: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,8 +216,14 @@ class Item:
     url: str | None
     file_id: str | None
     blob: Blob | None
-    """The input's bytes; None for a URL."""
+    """The input's bytes; None for a URL and for an item that joins."""
+    joins: bool
+    """Whether its inputs are the results of all the job's other items."""
+    progress: Progress | None
+    """None unless it runs, and its step has told."""
     facts: dict[str, Any]
+    refused: tuple[Refusal, ...]
+    """Parts of it that failed alone."""
     problem: Problem | None
     results: tuple[File, ...]
     started_at: datetime | None
@@ -208,7 +240,8 @@ class Claim:
     index: int
     steps: tuple[Step, ...]
     name: str
-    blob: Blob | None
+    inputs: tuple[NamedBlob, ...]
+    """The stored file; none for a URL; for an item that joins, all there is to join."""
     url: str | None
     headers: dict[str, str]
 
@@ -219,6 +252,7 @@ class Done:
 
     results: tuple[NamedBlob, ...]
     facts: dict[str, Any]
+    refused: tuple[Refusal, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,16 +9,32 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from itertools import groupby
-from pathlib import Path
 from typing import Any, Self
 
 import structlog
 
-from app.errors import InternalError, OffloadError, OperationFailed, StorageError
-from app.model import Blob, Claim, Done, Failed, Lane, NamedBlob, Outcome, Step
+from app.errors import (
+    InternalError,
+    NoSources,
+    OffloadError,
+    OperationFailed,
+    Refusal,
+    StorageError,
+)
+from app.model import Blob, Claim, Done, Failed, Lane, NamedBlob, Outcome, Progress, Step
 from app.ops.base import Source
-from app.ops.chain import ChainStep, ChainTask, Finished, StoredOutput, run_chain, unwrapped
+from app.ops.chain import (
+    MAX_TOLD,
+    ChainStep,
+    ChainTask,
+    Finished,
+    StoredOutput,
+    add_facts,
+    run_chain,
+    unwrapped,
+)
 from app.ops.fetch import FetchParams
 from app.runtime import Runtime
 
@@ -29,6 +45,8 @@ SLOTS_PER_WORKER = 4
 THREADS = 8
 PURGE_EVERY_S = 60.0
 SWEEP_EVERY_S = 600.0
+TELL_EVERY_S = 1.0
+ADOPT_AT_ONCE = 16
 STORE_RETRY_S = 1.0
 STORE_RETRY_MAX_S = 30.0
 
@@ -41,6 +59,7 @@ class Runner:
         self._runtime = runtime
         self._stop = asyncio.Event()
         self._threads = asyncio.Semaphore(THREADS)
+        self._progress: dict[int, tuple[Claim, Progress]] = {}
 
     async def __aenter__(self) -> Self:
         """Take back what a dead service left, and begin."""
@@ -50,6 +69,7 @@ class Runner:
         self._keeping = [
             asyncio.create_task(_every(PURGE_EVERY_S, self.purge)),
             asyncio.create_task(_every(SWEEP_EVERY_S, self.sweep)),
+            asyncio.create_task(_every(TELL_EVERY_S, self.tell)),
         ]
         return self
 
@@ -148,29 +168,45 @@ class Runner:
 
     async def _work_on(self, claim: Claim) -> Done:
         facts: dict[str, Any] = {}
+        refused: list[Refusal] = []
         async with AsyncExitStack() as stack:
-            blob, name, steps = claim.blob, claim.name, list(claim.steps)
+            inputs, steps = claim.inputs, list(claim.steps)
             if steps and steps[0].op == "fetch":
                 fetching = steps.pop(0)
                 if claim.url is not None:
-                    blob, name = await self._fetch(claim, claim.url, fetching, facts)
-            if blob is None:
-                raise InternalError("The item has no input.")
+                    inputs = (await self._fetch(claim, claim.url, fetching, facts),)
+            if not inputs:
+                raise NoSources("No item before it has a result, so there is nothing to join.")
             if not steps:
-                return Done((NamedBlob(blob, name),), facts)
-            path = await stack.enter_async_context(self._runtime.blobs.local(blob.key))
-            sources = [Source(path, name, blob.media_type, blob.size_bytes)]
-            outputs: list[StoredOutput] = []
+                return Done(inputs, facts)
+            sources = [
+                Source(
+                    await stack.enter_async_context(self._runtime.blobs.local(given.blob.key)),
+                    given.name,
+                    given.blob.media_type,
+                    given.blob.size_bytes,
+                )
+                for given in inputs
+            ]
+            outputs: tuple[StoredOutput, ...] = ()
             for runs, group in groupby(steps, lambda s: self._runtime.operations[s.op].runs):
-                run = self._runtime.cpu.run if runs == "process" else self._run_in_thread
                 folder = await stack.enter_async_context(self._runtime.blobs.scratch())
-                outputs = await self._compute(run, sources, list(group), folder, facts)
+                chain = tuple(ChainStep(step.op, step.params) for step in group)
+                task = ChainTask(tuple(sources), chain, folder, self._runtime.item_limits)
+                if runs == "process":
+                    finished = await self._runtime.cpu.run(task, partial(self._note, claim))
+                else:
+                    finished = await self._run_in_thread(task)
+                if finished.log_detail:
+                    log.info("parts_failed", **_who(claim), detail=finished.log_detail)
+                outputs = finished.outputs
+                add_facts(facts, finished.facts)
+                refused.extend(finished.refused)
                 sources = [Source(o.path, o.name, o.media_type, o.size_bytes) for o in outputs]
-            return Done(tuple([await self._adopt(output) for output in outputs]), facts)
+            results = await self._adopt(outputs)
+            return Done(results, facts, tuple(refused[:MAX_TOLD]))
 
-    async def _fetch(
-        self, claim: Claim, url: str, step: Step, facts: dict[str, Any]
-    ) -> tuple[Blob, str]:
+    async def _fetch(self, claim: Claim, url: str, step: Step, facts: dict[str, Any]) -> NamedBlob:
         fetched = await self._runtime.fetcher.fetch(
             url,
             FetchParams.model_validate(step.params),
@@ -178,35 +214,32 @@ class Runner:
             self._runtime.blobs.put,
         )
         facts["fetch"] = fetched.facts
-        return fetched.body, claim.name or fetched.facts["name"] or "download"
-
-    async def _compute(
-        self,
-        run: Callable[[ChainTask], Awaitable[Finished]],
-        sources: list[Source],
-        steps: list[Step],
-        folder: Path,
-        facts: dict[str, Any],
-    ) -> list[StoredOutput]:
-        """Send each source through a run of steps that belong to the same kind of worker."""
-        outputs: list[StoredOutput] = []
-        chain = tuple(ChainStep(step.op, step.params) for step in steps)
-        for number, source in enumerate(sources):
-            own = folder / str(number) if number else folder
-            finished = await run(ChainTask((source,), chain, own, self._runtime.item_limits))
-            outputs.extend(finished.outputs)
-            facts.update(finished.facts)
-        return outputs
+        return NamedBlob(fetched.body, claim.name or fetched.facts["name"] or "download")
 
     async def _run_in_thread(self, task: ChainTask) -> Finished:
         async with self._threads:
             result = await asyncio.to_thread(run_chain, task)
         return unwrapped(result)
 
-    async def _adopt(self, output: StoredOutput) -> NamedBlob:
-        blob = Blob(output.sha256, output.size_bytes, output.media_type)
-        await self._runtime.blobs.adopt(output.path, blob)
-        return NamedBlob(blob, output.name)
+    async def _adopt(self, outputs: tuple[StoredOutput, ...]) -> tuple[NamedBlob, ...]:
+        """Move finished files into the store, a few at a time."""
+        results: list[NamedBlob] = []
+        for start in range(0, len(outputs), ADOPT_AT_ONCE):
+            batch = outputs[start : start + ADOPT_AT_ONCE]
+            blobs = [Blob(output.sha256, output.size_bytes, output.media_type) for output in batch]
+            pairs = list(zip(batch, blobs, strict=True))
+            await asyncio.gather(*(self._runtime.blobs.adopt(o.path, b) for o, b in pairs))
+            results += [NamedBlob(blob, output.name) for output, blob in pairs]
+        return tuple(results)
+
+    def _note(self, claim: Claim, done: int, total: int) -> None:
+        self._progress[claim.item_key] = (claim, Progress(done, total))
+
+    async def tell(self) -> None:
+        """Write down how far the items are that have told."""
+        told, self._progress = self._progress, {}
+        if told:
+            await self._runtime.jobs.tell(told.values())
 
     # -- keeping house -----------------------------------------------------------------------
 

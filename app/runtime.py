@@ -45,6 +45,7 @@ class Runtime:
             time_s=item.timeout_s,
             max_pixels=item.max_pixels,
             max_output_bytes=item.max_output_bytes,
+            max_files=item.max_files,
         )
 
     async def cancel_job(self, job_id: str) -> None:

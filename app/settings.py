@@ -42,6 +42,7 @@ class ItemSettings(BaseModel):
         50_000_000, ge=1, description="Pixels times frames of a picture, in and out."
     )
     max_output_bytes: int = Field(1 << 30, ge=1, description="Bytes that one item may produce.")
+    max_files: int = Field(10_000, ge=1, description="Files that one item may produce.")
 
 
 class _Environment(EnvSettingsSource):

@@ -111,9 +111,11 @@ async def submitted(runtime: Runtime, job: Job, wishes: Wishes) -> Response:
 async def result_of(runtime: Runtime, job: Job) -> Response:
     """Answer with the way to a done job's single result, or with its single item's error.
 
-    Raises `Conflict` if there is not exactly one.
+    Where the items are joined, the item that does it is the one. Raises `Conflict` if there is
+    not exactly one.
     """
-    items, _ = await runtime.jobs.list_items(job.id, limit=2)
+    before = None if job.join_at is None else str(job.counts.total - 2)
+    items, _ = await runtime.jobs.list_items(job.id, cursor=before, limit=2)
     if len(items) == 1:
         [item] = items
         if item.problem is not None:

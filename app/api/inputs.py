@@ -165,7 +165,8 @@ def new_job(
     Raises:
         MissingInput: there is nothing to work on, or nothing to do with it.
         TooManyItems: more items than a job may have.
-        InvalidParameter: `fetch` is not the first step, or the labels are too large.
+        InvalidParameter: `fetch` is not the first step, there are two steps that join, or the
+            labels are too large.
     """
     limit = runtime.settings.jobs.max_items
     if not items:
@@ -181,6 +182,7 @@ def new_job(
         planned.insert(0, make_step(runtime.operations, "fetch", {}))
     if any(item.url is None for item in items) and not [s for s in planned if s.op != "fetch"]:
         raise MissingInput("Give at least one step: there is nothing to do with the files.")
+    join_at = _join_at(runtime.operations, planned)
     if len(json.dumps(labels.metadata)) > MAX_METADATA_BYTES:
         raise InvalidParameter(f"`metadata` is larger than {MAX_METADATA_BYTES} bytes of JSON.")
     return NewJob(
@@ -188,11 +190,20 @@ def new_job(
         steps=tuple(planned),
         items=tuple(items),
         retention_s=runtime.settings.jobs.retention_s,
+        join_at=join_at,
         tag=labels.tag,
         metadata=labels.metadata,
         idempotency_key=idempotency_key,
         fingerprint=fingerprint(planned, items, labels) if idempotency_key else "",
     )
+
+
+def _join_at(operations: Mapping[str, Operation], steps: Sequence[Step]) -> int | None:
+    joining = [at for at, step in enumerate(steps) if operations[step.op].joins]
+    if len(joining) > 1:
+        names = " and ".join(f"`{steps[at].op}`" for at in joining[:2])
+        raise InvalidParameter(f"A job can join its items once; {names} both do.")
+    return joining[0] if joining else None
 
 
 def fingerprint(steps: Sequence[Step], items: Sequence[NewItem], labels: Labels) -> str:

@@ -22,6 +22,7 @@ class OperationView(BaseModel):
     summary: str
     door: str = Field(description="Path of its one-shot door.", examples=["/v1/compress"])
     accepts: list[str] = Field(description="Media types that it takes, by content.")
+    joins: bool = Field(description="Whether it makes one thing of all the items of a job.")
     runs: Runs = Field(description="Where its work runs: process, thread or event loop.")
     params: dict[str, Any] = Field(description="JSON Schema of its parameters.")
     example: dict[str, Any]
@@ -45,6 +46,7 @@ class LimitsView(BaseModel):
     item_timeout_s: float
     item_max_pixels: int
     item_max_output_bytes: int
+    item_max_files: int
     fetch_timeout_s: float
     fetch_max_bytes: int
     fetch_max_redirects: int
@@ -61,6 +63,7 @@ async def list_operations(runtime: RuntimeDep) -> OperationList:
                 summary=operation.summary,
                 door=door_path(operation),
                 accepts=list(operation.accepts),
+                joins=operation.joins,
                 runs=operation.runs,
                 params=params_schema(operation),
                 example=operation.example,
@@ -84,6 +87,7 @@ async def get_limits(runtime: RuntimeDep) -> LimitsView:
         item_timeout_s=settings.item.timeout_s,
         item_max_pixels=settings.item.max_pixels,
         item_max_output_bytes=settings.item.max_output_bytes,
+        item_max_files=settings.item.max_files,
         fetch_timeout_s=settings.fetch.timeout_s,
         fetch_max_bytes=settings.fetch.max_bytes,
         fetch_max_redirects=settings.fetch.max_redirects,

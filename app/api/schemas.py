@@ -44,6 +44,21 @@ class StepView(BaseModel):
     params: dict[str, Any]
 
 
+class ProgressView(BaseModel):
+    """How far an item's current step is."""
+
+    done: int = Field(description="Bytes, rows or frames: what the step counts in.")
+    total: int
+
+
+class RefusalView(BaseModel):
+    """A part of an item that failed alone, while the others went on."""
+
+    name: str = Field(description="Of the part, such as a member of an archive.")
+    code: str = Field(description="One of docs/errors.md.")
+    detail: str
+
+
 class ItemView(BaseModel):
     """One input of a job and what became of it."""
 
@@ -53,9 +68,19 @@ class ItemView(BaseModel):
     url: str | None
     file_id: str | None = Field(description="The input file; null for a URL, and once expired.")
     size_bytes: int | None = Field(description="Of the input file.")
+    joins: bool = Field(
+        description="Whether its inputs are the results of all the other items: the last item of "
+        "a job with a step such as `archive`."
+    )
+    progress: ProgressView | None = Field(
+        description="Of a running item's current step, about once a second; null if untold."
+    )
     results: list[FileView]
     facts: dict[str, dict[str, Any]] = Field(
         description="What each step found out: HTTP status and hops, dimensions, ratio, method."
+    )
+    refused: list[RefusalView] = Field(
+        description="Parts that failed alone, at most 1,000: members of an archive, variants."
     )
     error: ProblemView | None
     attempt: int
@@ -70,7 +95,12 @@ class JobView(BaseModel):
     id: str
     status: JobStatus
     done: bool = Field(description="Whether it is over; the one field to watch.")
-    progress: float = Field(ge=0, le=1, description="Share of items that are over.")
+    progress: float = Field(
+        ge=0,
+        le=1,
+        description="Share of items that are over; where `items` is given, with what is done of "
+        "those that run.",
+    )
     counts: CountsView
     steps: list[StepView]
     tag: str | None
@@ -141,14 +171,27 @@ def item_view(item: Item) -> ItemView:
         url=item.url,
         file_id=item.file_id,
         size_bytes=item.blob.size_bytes if item.blob else None,
+        joins=item.joins,
+        progress=ProgressView(done=item.progress.done, total=item.progress.total)
+        if item.progress
+        else None,
         results=[file_view(file) for file in item.results],
         facts=item.facts,
+        refused=[
+            RefusalView(name=part.name, code=part.code, detail=part.detail) for part in item.refused
+        ],
         error=view_of(item.problem) if item.problem else None,
         attempt=item.attempt,
         started_at=item.started_at,
         finished_at=item.finished_at,
         elapsed_ms=elapsed_ms,
     )
+
+
+def _progress(job: Job, items: list[Item]) -> float:
+    under_way = sum(i.progress.done / i.progress.total for i in items if i.progress)
+    finished, total = job.counts.finished + under_way, job.counts.total
+    return min(1.0, round(finished / total, 4)) if total else 1.0
 
 
 def job_view(job: Job, items: list[Item] | None = None) -> JobView:
@@ -158,7 +201,7 @@ def job_view(job: Job, items: list[Item] | None = None) -> JobView:
         id=job.id,
         status=job.status,
         done=job.status.done,
-        progress=round(counts.finished / counts.total, 4) if counts.total else 1.0,
+        progress=_progress(job, items or []),
         counts=CountsView(
             total=counts.total,
             queued=counts.queued,

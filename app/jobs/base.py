@@ -20,6 +20,7 @@ from app.model import (
     NamedBlob,
     NewJob,
     Outcome,
+    Progress,
 )
 
 IDEMPOTENCY_KEY_AGE = timedelta(hours=24)
@@ -113,6 +114,9 @@ class JobStore(Protocol):
         Returns False, and changes nothing, if the claim is void: the item was claimed again,
         canceled or deleted meanwhile.
         """
+
+    async def tell(self, progress: Iterable[tuple[Claim, Progress]]) -> None:
+        """Write how far running items are; void claims are ignored."""
 
     async def release(self, claims: Iterable[Claim]) -> None:
         """Give claimed items back to the queue; void claims are ignored."""

@@ -8,8 +8,20 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from app.errors import InvalidParameter, Problem
-from app.model import Blob, Claim, Counts, File, Item, ItemStatus, Job, JobStatus, Step
+from app.errors import InvalidParameter, Problem, Refusal
+from app.model import (
+    Blob,
+    Claim,
+    Counts,
+    File,
+    Item,
+    ItemStatus,
+    Job,
+    JobStatus,
+    NamedBlob,
+    Progress,
+    Step,
+)
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -39,6 +51,11 @@ def dump_problem(problem: Problem) -> str:
     return dump(asdict(problem))
 
 
+def dump_refused(refused: tuple[Refusal, ...]) -> str | None:
+    """Give refusals as a JSON array, none as NULL."""
+    return dump([asdict(part) for part in refused]) if refused else None
+
+
 def counts(row: sqlite3.Row) -> Counts:
     """Read the item counts of a jobs row."""
     return Counts(
@@ -60,6 +77,7 @@ def job(row: sqlite3.Row) -> Job:
         status=JobStatus(row["status"]),
         seq=row["seq"],
         steps=steps(row["steps"]),
+        join_at=row["join_at"],
         counts=counts(row),
         tag=row["tag"],
         metadata=load(row["metadata"]),
@@ -111,7 +129,10 @@ def item(row: sqlite3.Row, results: tuple[File, ...]) -> Item:
         url=row["url"],
         file_id=row["file_id"],
         blob=blob(row),
+        joins=bool(row["joins"]),
+        progress=progress(row),
         facts=load(row["facts"]),
+        refused=tuple(Refusal(**part) for part in json.loads(row["refused"] or "[]")),
         problem=Problem(**json.loads(row["problem"])) if row["problem"] else None,
         results=results,
         started_at=from_ms(row["started_ms"]),
@@ -119,16 +140,25 @@ def item(row: sqlite3.Row, results: tuple[File, ...]) -> Item:
     )
 
 
-def claim(row: sqlite3.Row, job_row: sqlite3.Row) -> Claim:
-    """Read an items row that was just claimed, and what its job says to do."""
+def progress(row: sqlite3.Row) -> Progress | None:
+    """Read the progress columns of an items row."""
+    if row["status"] != ItemStatus.RUNNING or row["progress_total"] is None:
+        return None
+    return Progress(row["progress_done"], row["progress_total"])
+
+
+def claim(row: sqlite3.Row, job_row: sqlite3.Row, to_join: list[sqlite3.Row]) -> Claim:
+    """Read an items row that was just claimed, what its job says to do, and what it joins."""
+    chain, join_at = steps(job_row["steps"]), job_row["join_at"]
+    stored = to_join if row["joins"] else [row]
     return Claim(
         item_key=row["pk"],
         attempt=row["attempt"],
         job_id=job_row["id"],
         index=row["idx"],
-        steps=steps(job_row["steps"]),
+        steps=chain[join_at:] if row["joins"] else chain[:join_at],
         name=row["name"],
-        blob=blob(row),
+        inputs=tuple(NamedBlob(found, r["name"]) for r in stored if (found := blob(r))),
         url=row["url"],
         headers=load(row["headers"]),
     )
@@ -143,7 +173,7 @@ def bare_claim(row: sqlite3.Row) -> Claim:
         index=row["idx"],
         steps=(),
         name="",
-        blob=None,
+        inputs=(),
         url=None,
         headers={},
     )

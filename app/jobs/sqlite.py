@@ -20,8 +20,10 @@ from app.jobs.base import IDEMPOTENCY_KEY_AGE, JobSettings, Submitted
 from app.jobs.database import connect, load_statements, migrate
 from app.jobs.writer import Tx, Writer, translated
 from app.model import (
+    JOIN_LANE,
     MAX_INTERRUPTIONS,
     Claim,
+    Counts,
     Done,
     Failed,
     File,
@@ -34,6 +36,7 @@ from app.model import (
     NewItem,
     NewJob,
     Outcome,
+    Progress,
     job_status,
     new_id,
 )
@@ -49,6 +52,8 @@ FEW_ROWS = 20
 PURGE_JOBS = 50
 PURGE_ROWS = 1000
 FOREVER = (1 << 63) - 1
+HELD = "held"
+"""The lane of an item that waits for others: nobody claims from it."""
 
 
 class SqliteJobStore:
@@ -105,31 +110,40 @@ class SqliteJobStore:
 
     async def submit(self, new: NewJob) -> Submitted:
         """See `JobStore.submit`."""
-        self.check_backlog(len(new.items))
+        passing = sum(new.passes(item) for item in new.items)
+        counts = Counts(queued=new.total_items - passing, succeeded=passing)
+        self.check_backlog(counts.queued)
         ahead = self._unfinished[new.client]
         # Counted before they are written, so that submissions under way see each other.
-        self._unfinished[new.client] += len(new.items)
+        self._unfinished[new.client] += counts.queued
 
         def work(tx: Tx) -> Submitted:
             if earlier := self._earlier(tx, new):
                 return earlier
-            job_id = new_id("job")
+            job_id, now_ms = new_id("job"), self._now_ms()
             [row] = self._run(
                 tx.db,
                 "insert_job",
                 id=job_id,
                 client=new.client,
+                status=job_status(counts),
                 steps=rows.dump([{"op": s.op, "params": s.params} for s in new.steps]),
+                join_at=new.join_at,
                 tag=new.tag,
                 metadata=rows.dump(new.metadata),
-                queued=len(new.items),
+                queued=counts.queued,
+                succeeded=passing,
                 retention_ms=int(new.retention_s * 1000),
-                now_ms=self._now_ms(),
+                now_ms=now_ms,
+                started_ms=now_ms if passing else None,
             )
             for index, item in enumerate(new.items):
                 # Round robin between clients for the price of one integer: an item waits behind
                 # as many of its own client's as are unfinished, and behind no others.
                 self._insert_item(tx, new, row["pk"], index, item, priority=-(ahead + index))
+            if new.join_at is not None:
+                lane = JOIN_LANE if counts.queued == 1 else HELD
+                self._insert_join(tx, new, row["pk"], lane, priority=-(ahead + counts.queued - 1))
             if new.idempotency_key is not None:
                 self._run(
                     tx.db,
@@ -146,7 +160,7 @@ class SqliteJobStore:
 
         def written(done: asyncio.Future[Submitted]) -> None:
             if done.cancelled() or done.exception() or not done.result().created:
-                self._unfinished[new.client] -= len(new.items)
+                self._unfinished[new.client] -= counts.queued
 
         writing = asyncio.ensure_future(self._writer.call(work))
         writing.add_done_callback(written)
@@ -181,11 +195,13 @@ class SqliteJobStore:
             source = NamedBlob(file.blob, file.name)
         elif source is not None:
             file_id = self._insert_file(tx, new.client, source, job_pk=job_pk)
-        self._run(
+        passes = new.passes(item)
+        [row] = self._run(
             tx.db,
             "insert_item",
             job_pk=job_pk,
             idx=index,
+            status=ItemStatus.SUCCEEDED if passes else ItemStatus.QUEUED,
             lane=self._lane_of(item, new),
             priority=priority,
             name=(source.name if source else item.name) or "",
@@ -195,6 +211,26 @@ class SqliteJobStore:
             size_bytes=source.blob.size_bytes if source else None,
             url=item.url,
             headers=rows.dump(dict(item.headers)) if item.headers else None,
+            joins=False,
+            ended_ms=self._now_ms() if passes else None,
+        )
+        if passes and source is not None:
+            self._insert_file(tx, new.client, source, job_pk=job_pk, item_pk=row["pk"], position=0)
+
+    def _insert_join(self, tx: Tx, new: NewJob, job_pk: int, lane: str, *, priority: int) -> None:
+        nothing = dict.fromkeys(("file_id", "blob", "media_type", "size_bytes", "url", "headers"))
+        self._run(
+            tx.db,
+            "insert_item",
+            job_pk=job_pk,
+            idx=len(new.items),
+            status=ItemStatus.QUEUED,
+            lane=lane,
+            priority=priority,
+            name="",
+            joins=True,
+            ended_ms=None,
+            **nothing,
         )
 
     def _insert_file(
@@ -339,9 +375,14 @@ class SqliteJobStore:
                 self._announce(tx, jobs[job_pk]["id"])
             # RETURNING gives rows in no promised order.
             taken.sort(key=lambda row: (-row["priority"], row["pk"]))
-            return [rows.claim(row, jobs[row["job_pk"]]) for row in taken]
+            return [rows.claim(row, jobs[row["job_pk"]], self._to_join(tx, row)) for row in taken]
 
         return await self._writer.call(work)
+
+    def _to_join(self, tx: Tx, item: sqlite3.Row) -> list[sqlite3.Row]:
+        if not item["joins"]:
+            return []
+        return self._run(tx.db, "join_sources", job_pk=item["job_pk"])
 
     async def finish(self, claim: Claim, outcome: Outcome) -> bool:
         """See `JobStore.finish`."""
@@ -357,6 +398,7 @@ class SqliteJobStore:
             attempt=claim.attempt,
             status=ItemStatus.SUCCEEDED if succeeded else ItemStatus.FAILED,
             facts=rows.dump(outcome.facts),
+            refused=rows.dump_refused(outcome.refused) if isinstance(outcome, Done) else None,
             problem=rows.dump_problem(outcome.problem) if isinstance(outcome, Failed) else None,
             now_ms=now_ms,
         )
@@ -380,6 +422,9 @@ class SqliteJobStore:
 
     def _settle(self, tx: Tx, job: sqlite3.Row, now_ms: int) -> None:
         """Write what the job is now that its counts have changed, and tell its watchers."""
+        only_the_join = job["join_at"] is not None and job["queued"] == 1 and not job["running"]
+        if only_the_join and self._run(tx.db, "release_join", job_pk=job["pk"], lane=JOIN_LANE):
+            tx.after_commit(self._on_queued)
         status = job_status(rows.counts(job))
         if status != job["status"]:
             self._run(
@@ -391,6 +436,28 @@ class SqliteJobStore:
                 expires_ms=now_ms + job["retention_ms"] if status.done else None,
             )
         self._announce(tx, job["id"], over=status.done)
+
+    async def tell(self, progress: Iterable[tuple[Claim, Progress]]) -> None:
+        """See `JobStore.tell`."""
+        told = tuple(progress)
+
+        def work(tx: Tx) -> None:
+            changed: set[int] = set()
+            for claim, now in told:
+                found = self._run(
+                    tx.db,
+                    "tell_progress",
+                    pk=claim.item_key,
+                    attempt=claim.attempt,
+                    done=now.done,
+                    total=now.total,
+                )
+                changed.update(row["job_pk"] for row in found)
+            for job_pk in changed:
+                [job] = self._run(tx.db, "job_told", job_pk=job_pk)
+                self._announce(tx, job["id"])
+
+        await self._writer.call(work)
 
     async def release(self, claims: Iterable[Claim]) -> None:
         """See `JobStore.release`."""

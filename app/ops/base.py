@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from app.errors import Refusal
+
 Runs = Literal["process", "thread", "async"]
 """Where an operation's work belongs: CPU work in the shared process pool, a blocking library in
 a bounded thread, waiting on the event loop."""
@@ -57,18 +59,6 @@ class Output:
     media_type: str
     sha256: str | None = None
     """Hexadecimal, if it was computed while writing; else the file is read once more."""
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """A part of an input, such as one member of an archive, that failed alone."""
-
-    name: str
-    """The part's name, as the input or the client gave it."""
-    code: str
-    """One of `app.errors.CATALOGUE`."""
-    detail: str
-    """For the client."""
 
 
 @dataclass(frozen=True, slots=True)

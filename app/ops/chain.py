@@ -34,10 +34,11 @@ from app.errors import (
     OffloadError,
     OperationFailed,
     OutputTooLarge,
+    Refusal,
     StorageFull,
     from_code,
 )
-from app.ops.base import Limits, Operation, Output, Params, Refusal, Result, Source, Work
+from app.ops.base import Limits, Operation, Output, Params, Result, Source, Work
 from app.ops.registry import load_operations
 
 _log = logging.getLogger(__name__)
@@ -357,15 +358,21 @@ class _Pass:
         return True
 
     def _keep_facts(self, op: str, told: list[dict[str, Any]], *, together: bool) -> None:
-        key, times = op, 1
-        while key in self._facts:
-            times += 1
-            key = f"{op}.{times}"
         if not together:
-            self._facts[key] = {"files": told[:MAX_TOLD]}
+            add_facts(self._facts, {op: {"files": told[:MAX_TOLD]}})
         elif told:
             del told[0]["name"]
-            self._facts[key] = told[0]
+            add_facts(self._facts, {op: told[0]})
+
+
+def add_facts(facts: dict[str, dict[str, Any]], more: dict[str, dict[str, Any]]) -> None:
+    """Add the facts of later steps; what is there under the same name stays, see `Finished`."""
+    for op, told in more.items():
+        key, times = op, 1
+        while key in facts:
+            times += 1
+            key = f"{op}.{times}"
+        facts[key] = told
 
 
 def _prepared(step: ChainStep) -> tuple[Operation, Params]:

@@ -815,7 +815,7 @@ async def test_an_input_outlives_the_stored_file_that_it_came_from(
     assert await store.get_file(file.id) is None
     assert await store.unreferenced([blob("x").key]) == []
     [claim] = await store.claim("cpu", 1)
-    assert claim.blob == blob("x")
+    assert claim.inputs == (NamedBlob(blob("x"), "x"),)
 
 
 async def test_purging_takes_a_bounded_bite_and_says_that_there_is_more(

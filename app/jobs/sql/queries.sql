@@ -1,17 +1,20 @@
 -- Every statement that the SQLite store runs. A name, its purpose, the statement.
 
 -- name: insert_job
--- A new job; all its items are queued.
-INSERT INTO jobs (id, client, status, seq, steps, tag, metadata, queued, retention_ms, created_ms)
-VALUES (:id, :client, 'queued', 1, :steps, :tag, :metadata, :queued, :retention_ms, :now_ms)
+-- A new job, with what its items add up to.
+INSERT INTO jobs (id, client, status, seq, steps, join_at, tag, metadata, queued, succeeded,
+                  retention_ms, created_ms, started_ms)
+VALUES (:id, :client, :status, 1, :steps, :join_at, :tag, :metadata, :queued, :succeeded,
+        :retention_ms, :now_ms, :started_ms)
 RETURNING pk;
 
 -- name: insert_item
--- One input of a new job.
+-- One input of a new job; or, with `joins`, what all the others are joined into.
 INSERT INTO items (job_pk, idx, status, seq, lane, priority, name, file_id, blob, media_type,
-                   size_bytes, url, headers)
-VALUES (:job_pk, :idx, 'queued', 1, :lane, :priority, :name, :file_id, :blob, :media_type,
-        :size_bytes, :url, :headers);
+                   size_bytes, url, headers, joins, started_ms, finished_ms)
+VALUES (:job_pk, :idx, :status, 1, :lane, :priority, :name, :file_id, :blob, :media_type,
+        :size_bytes, :url, :headers, :joins, :ended_ms, :ended_ms)
+RETURNING pk;
 
 -- name: insert_file
 -- A stored file, a job's input, or (with item_pk and position) one result of an item.
@@ -55,21 +58,44 @@ ORDER BY files.item_pk, files.position;
 
 -- name: claim
 -- The next items of a lane, now running, one attempt more.
-UPDATE items SET status = 'running', attempt = attempt + 1, started_ms = :now_ms
+UPDATE items SET status = 'running', attempt = attempt + 1, started_ms = :now_ms,
+                 progress_done = NULL, progress_total = NULL
 WHERE pk IN (SELECT pk FROM items WHERE status = 'queued' AND lane = :lane
              ORDER BY priority DESC, pk LIMIT :limit)
-RETURNING pk, job_pk, idx, attempt, name, blob, media_type, size_bytes, url, headers, priority;
+RETURNING pk, job_pk, idx, attempt, name, blob, media_type, size_bytes, url, headers, priority,
+          joins;
+
+-- name: join_sources
+-- What there is to join: all results of a job so far, in input order.
+SELECT files.blob, files.name, files.media_type, files.size_bytes
+FROM items JOIN files ON files.item_pk = items.pk
+WHERE items.job_pk = :job_pk ORDER BY items.idx, files.position;
+
+-- name: release_join
+-- All other items are over: the one that joins them may be claimed.
+UPDATE items SET lane = :lane
+WHERE job_pk = :job_pk AND joins = 1 AND lane = 'held' AND status = 'queued' RETURNING pk;
+
+-- name: tell_progress
+-- How far a running attempt is with its current step.
+UPDATE items SET progress_done = :done, progress_total = :total
+WHERE pk = :pk AND attempt = :attempt AND status = 'running' RETURNING job_pk;
+
+-- name: job_told
+-- Items of the job have told of their progress.
+UPDATE jobs SET seq = seq + 1 WHERE pk = :job_pk RETURNING id;
 
 -- name: job_began
 -- `n` items of the job have started.
 UPDATE jobs SET seq = seq + 1, queued = queued - :n, running = running + :n, status = 'running',
                 started_ms = coalesce(started_ms, :now_ms)
-WHERE pk = :job_pk RETURNING id, seq, steps;
+WHERE pk = :job_pk RETURNING id, seq, steps, join_at;
 
 -- name: finish_item
 -- The outcome of the attempt that still holds the item; changes nothing for a late ghost.
 -- Its seq is the one that `count_finished` is about to give the job.
-UPDATE items SET status = :status, facts = :facts, problem = :problem, finished_ms = :now_ms,
+UPDATE items SET status = :status, facts = :facts, refused = :refused, problem = :problem,
+                 finished_ms = :now_ms,
                  seq = (SELECT seq + 1 FROM jobs WHERE jobs.pk = items.job_pk)
 WHERE pk = :pk AND attempt = :attempt AND status = 'running'
 RETURNING job_pk;
