@@ -7,6 +7,7 @@ The tree, by group; catch the group, raise the leaf:
     ├── LimitError         limit.*      it does, and is more than this service was set up to do
     ├── FetchError         fetch.*      an origin, or the way to it, did not deliver
     ├── CodecError         codec.*      a compressed stream could not be made or read
+    ├── ArchiveError       archive.*    an archive, or a member of one, could not be made or read
     ├── ImageError         image.*      a picture could not be read or made
     ├── StorageError       storage.*    bytes or records could not be kept
     └── InternalError      internal.*   our fault
@@ -31,6 +32,18 @@ class Problem:
     detail: str
     retryable: bool = False
     extra: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A part of an input, such as one member of an archive, that failed alone."""
+
+    name: str
+    """The part's name, as the input or the client gave it."""
+    code: str
+    """One of `CATALOGUE`."""
+    detail: str
+    """For the client."""
 
 
 class OffloadError(Exception):
@@ -79,6 +92,14 @@ class MissingInput(InputError):
     code = "input.missing"
     status = 400
     title = "Nothing to work on"
+
+
+class NoSources(InputError):
+    """A step that joins comes after items of which none has a result."""
+
+    code = "input.none_left"
+    status = 422
+    title = "Nothing is left to join"
 
 
 class EmptyBody(InputError):
@@ -248,6 +269,27 @@ class OutputTooLarge(LimitError):
     title = "The result is too large"
 
 
+class RatioExceeded(LimitError):
+    """Compressed content swells by more than it may."""
+
+    code = "limit.ratio"
+    title = "The compression ratio is too high"
+
+
+class RatioExceeded(LimitError):
+    """Decoding gave more bytes for each byte read than the budget allows: a bomb, most likely."""
+
+    code = "limit.ratio"
+    title = "The input expands too much"
+
+
+class TooManyMembers(LimitError):
+    """The archive has more members than asked or allowed."""
+
+    code = "limit.entries"
+    title = "The archive has too many members"
+
+
 # -- fetch.* -----------------------------------------------------------------------------------
 
 
@@ -363,6 +405,35 @@ class CodecError(OffloadError):
     title = "The compression failed"
 
 
+class CodecUnknown(CodecError):
+    """The content is in none of the compression formats that are read here, or not in the named."""
+
+    code = "codec.unknown"
+    status = 415
+    title = "Not a known compression format"
+
+
+class StreamTruncated(CodecError):
+    """A compressed stream ends before its end."""
+
+    code = "codec.truncated"
+    title = "The compressed stream is cut"
+
+
+class StreamDamaged(CodecError):
+    """A compressed stream breaks its format's rules, or its checksum does not fit."""
+
+    code = "codec.damaged"
+    title = "The compressed stream is damaged"
+
+
+class TrailingData(CodecError):
+    """Something that is no part of it follows a compressed stream."""
+
+    code = "codec.trailing_data"
+    title = "Something follows the compressed stream"
+
+
 class ImageError(OffloadError):
     """A picture could not be read or made."""
 
@@ -384,6 +455,88 @@ class ImageUnreadable(ImageError):
 
     code = "image.unreadable"
     title = "The picture is damaged"
+
+
+# -- archive.* ---------------------------------------------------------------------------------
+
+
+class ArchiveError(OffloadError):
+    """An archive, or a member of one, could not be made or read."""
+
+    code = "archive.failed"
+    status = 422
+    title = "The archive could not be processed"
+
+
+class ArchiveUnsupported(ArchiveError):
+    """Not an archive of a kind that is read here, or a member that uses what is not."""
+
+    code = "archive.unsupported"
+    status = 415
+    title = "Not an archive of a supported kind"
+
+
+class ArchiveDamaged(ArchiveError):
+    """The archive contradicts itself, or a member's bytes are not those it was made of."""
+
+    code = "archive.damaged"
+    title = "The archive is damaged"
+
+
+class ArchiveTruncated(ArchiveError):
+    """The archive ends before its end."""
+
+    code = "archive.truncated"
+    title = "The archive is cut"
+
+
+class ArchiveTrailing(ArchiveError):
+    """Bytes follow the archive's end; they belong to no member and were not read."""
+
+    code = "archive.trailing"
+    title = "Something follows the archive's end"
+
+
+class ArchiveOverlap(ArchiveError):
+    """Members of a zip share bytes, as those of a bomb do and honest ones never."""
+
+    code = "archive.overlap"
+    title = "Members of the archive overlap"
+
+
+class MemberEncrypted(ArchiveError):
+    """The member, or the archive's directory, needs a password."""
+
+    code = "archive.encrypted"
+    title = "The member is encrypted"
+
+
+class MemberPathUnsafe(ArchiveError):
+    """The member's path is absolute, climbs with `..`, or is none that can be stored."""
+
+    code = "archive.unsafe_path"
+    title = "The member's path is not safe"
+
+
+class MemberIsLink(ArchiveError):
+    """The member is a symbolic or hard link: it has no content of its own."""
+
+    code = "archive.link"
+    title = "The member is a link"
+
+
+class MemberIsSpecial(ArchiveError):
+    """The member is a device, a FIFO or a socket."""
+
+    code = "archive.special_file"
+    title = "The member is no ordinary file"
+
+
+class MemberNameTaken(ArchiveError):
+    """Two files would get one path in the archive, and `on_collision` is `error`."""
+
+    code = "archive.collision"
+    title = "Two members would have one path"
 
 
 # -- storage.* ---------------------------------------------------------------------------------
