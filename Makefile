@@ -8,7 +8,7 @@ PIP := $(BIN)/pip --quiet --disable-pip-version-check
 # worth 1.3 to 1.7 times on ingest with glibc 2.36. Read once, when the process starts.
 MALLOC := MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=268435456 MALLOC_TOP_PAD_=67108864
 
-.PHONY: run demo test lint format check bench lock clean
+.PHONY: run demo test fuzz docs lint format check bench lock clean
 
 run: $(VENV)/.run
 	$(MALLOC) exec $(BIN)/offload serve
@@ -19,6 +19,11 @@ demo: $(VENV)/.run
 test: $(VENV)/.dev
 	$(BIN)/pytest
 
+# Every decoder against damaged and hostile input, for so many seconds each.
+FUZZ_SECONDS ?= 60
+fuzz: $(VENV)/.dev
+	FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/pytest tests/fuzz --timeout 0
+
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -28,6 +33,10 @@ lint: $(VENV)/.dev
 format: $(VENV)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# What derives from the code; `make test` fails while a page is out of date.
+docs: $(VENV)/.run
+	$(BIN)/python docs/generate.py
 
 check: lint test
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from app.errors import CATALOGUE
+from app.errors import CATALOGUE, Refusal
 from app.ops.base import Limits, Source
 from app.ops.chain import (
     ChainStep,
@@ -113,6 +113,17 @@ def run(work, params):
             part.write_bytes(bytes([byte]))
             parts.append(Output(part, f"{number}.txt", "text/plain"))
         return Result(tuple(parts), {"number": number})
+    if how == "fail_b" and work.source.path.read_bytes() == b"b":
+        raise FetchTimeout("Not b.")
+    if how == "crash_b" and work.source.path.read_bytes() == b"b":
+        raise RuntimeError("/secret/b")
+    if how in ("fail_b", "crash_b"):
+        target.write_bytes(work.source.path.read_bytes())
+        return Result((Output(target, work.source.name, "text/plain"),), {"kept": True})
+    if how == "spin_b":
+        if work.source.path.read_bytes() == b"b":
+            spin("")
+        return Result()
     fail(how)
 
 OPERATION = Operation("trouble", "Make trouble.", How, "process", ("*/*",), run)
@@ -222,6 +233,51 @@ def test_every_output_of_a_step_passes_through_the_next(make_task, trouble):
 def test_a_step_may_have_no_output(make_task, trouble):
     finished = run_chain(make_task(b"abc", trouble("none"), ChainStep("compress")))
     assert finished == Finished((), {"trouble": {}, "compress": {"files": []}})
+
+
+@pytest.mark.parametrize(
+    ("how", "code", "detail", "logged"),
+    [
+        ("fail_b", "fetch.timeout", "Not b.", ""),
+        (
+            "crash_b",
+            "internal.operation",
+            "The operation failed for a reason that only the service's log has.",
+            "/secret/b",
+        ),
+    ],
+)
+def test_one_of_several_files_fails_alone(make_task, trouble, how, code, detail, logged):
+    task = make_task(b"abc", trouble("split"), trouble(how), ChainStep("compress"))
+    finished = run_chain(task)
+    assert [gzip.decompress(output.path.read_bytes()) for output in finished.outputs] == [
+        b"a",
+        b"c",
+    ]
+    assert finished.refused == (Refusal("1.txt", code, detail),)
+    assert logged in finished.log_detail
+    assert [told["name"] for told in finished.facts["trouble.2"]["files"]] == ["0.txt", "2.txt"]
+
+
+def test_if_all_of_several_files_fail_so_does_the_item(make_task, trouble):
+    refused = run_chain(make_task(b"bbb", trouble("split"), trouble("fail_b")))
+    assert (refused.code, refused.detail) == ("fetch.timeout", "Not b.")
+
+
+def test_the_deadline_of_one_of_several_files_is_the_items(make_task, trouble):
+    limits = Limits(time_s=0.2)
+    refused = run_chain(make_task(b"abc", trouble("split"), trouble("spin_b"), limits=limits))
+    assert refused.code == "limit.time"
+
+
+def test_more_files_than_an_item_may_make_are_refused(make_task, trouble):
+    limits = Limits(max_files=2)
+    refused = run_chain(make_task(b"abc", trouble("split"), limits=limits))
+    assert (refused.code, refused.detail) == (
+        "limit.output",
+        "The result is more than the 2 files that one item may produce.",
+    )
+    assert isinstance(run_chain(make_task(b"ab", trouble("split"), limits=limits)), Finished)
 
 
 # -- what goes wrong -----------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 from typing import Literal
 
+from app.errors import Refusal
 from app.ops.base import Operation, Output, Params, Result, Work
 
 
@@ -30,6 +31,7 @@ def misbehave(work: Work, params: MisbehaveParams) -> Result:
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])
         threading.Event().wait()
     if params.how == "wait":
+        work.tell(3, 10)
         # Two named pipes: one tells the test which process has begun, one waits to be let go.
         Path(params.pipe + ".began").write_text(str(os.getpid()))
         Path(params.pipe).read_bytes()
@@ -37,7 +39,7 @@ def misbehave(work: Work, params: MisbehaveParams) -> Result:
         raise _Unpicklable("a", "b")
     if params.how == "unsayable":
         return _copy(work, content, "\ud800")  # half of a surrogate pair: not text in any encoding
-    return _copy(work, content, os.getpid())
+    return _copy(work, content, os.getpid(), cores=work.cores())
 
 
 class _Unpicklable(Exception):
@@ -50,11 +52,32 @@ def in_thread(work: Work, params: Params) -> Result:
     return _copy(work, work.source.path.read_bytes(), threading.current_thread().name)
 
 
-def _copy(work: Work, content: bytes, by: object) -> Result:
+def glue(work: Work, params: Params) -> Result:
+    """Make one file of all, each on a line of its own behind its name."""
+    target = work.folder / "glued"
+    lines = [source.name.encode() + b" " + source.path.read_bytes() for source in work.sources]
+    target.write_bytes(b"\n".join(lines))
+    return Result((Output(target, "glued.txt", "text/plain"),), {"inputs": len(lines)})
+
+
+def cut(work: Work, params: Params) -> Result:
+    """Make a file of each line; a line that says `bad` is refused."""
+    outputs, refused = [], []
+    for number, line in enumerate(work.source.path.read_bytes().splitlines()):
+        if line == b"bad":
+            refused.append(Refusal(f"line {number}", "input.invalid", "It says so itself."))
+            continue
+        target = work.folder / str(number)
+        target.write_bytes(line)
+        outputs.append(Output(target, f"{number}.txt", "text/plain"))
+    return Result(tuple(outputs), {"lines": len(outputs)}, tuple(refused))
+
+
+def _copy(work: Work, content: bytes, by: object, **more: object) -> Result:
     target = work.folder / "copy"
     target.write_bytes(content)
     output = Output(target, work.source.name, work.source.media_type)
-    return Result((output,), {"by": by})
+    return Result((output,), {"by": by, **more})
 
 
 MISBEHAVE = Operation(
@@ -72,4 +95,21 @@ IN_THREAD = Operation(
     runs="thread",
     accepts=("*/*",),
     run=in_thread,
+)
+GLUE = Operation(
+    name="glue",
+    summary="Make one file of many.",
+    params=Params,
+    runs="process",
+    accepts=("*/*",),
+    run=glue,
+    joins=True,
+)
+CUT = Operation(
+    name="cut",
+    summary="Make a file of each line.",
+    params=Params,
+    runs="process",
+    accepts=("*/*",),
+    run=cut,
 )

@@ -109,6 +109,36 @@ async def test_an_exception_that_does_not_pickle_fails_its_item_and_no_other(tas
         await pool.run(tasks("copy"))
 
 
+async def test_progress_is_told_while_the_work_goes_on(tasks: Tasks) -> None:
+    async with opened() as pool:
+        gate, told = tasks.gate(), asyncio.Event()
+        heard: list[tuple[int, int]] = []
+
+        def tell(done: int, total: int) -> None:
+            heard.append((done, total))
+            told.set()
+
+        running = asyncio.create_task(pool.run(tasks("wait", pipe=gate.path), tell))
+        await gate.began()
+        await told.wait()
+        assert heard == [(3, 10)]
+        await gate.open()
+        await running
+
+
+async def test_work_is_told_how_many_cores_nobody_else_uses(tasks: Tasks) -> None:
+    async with opened() as pool:
+        alone = await pool.run(tasks("copy"))
+        gate = tasks.gate()
+        other = asyncio.create_task(pool.run(tasks("wait", pipe=gate.path)))
+        await gate.began()
+        beside = await pool.run(tasks("copy"))
+        await gate.open()
+        assert alone.facts["misbehave"]["cores"] == 2
+        assert beside.facts["misbehave"]["cores"] == 1
+        assert (await other).facts["misbehave"]["cores"] == 2
+
+
 async def test_a_killed_child_costs_no_item(tasks: Tasks) -> None:
     async with opened() as pool:
         gates = [tasks.gate(), tasks.gate()]

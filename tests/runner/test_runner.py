@@ -26,6 +26,7 @@ from app.model import (
     NamedBlob,
     NewItem,
     NewJob,
+    Progress,
     Step,
 )
 from app.ops.registry import load_operations
@@ -131,6 +132,67 @@ async def test_an_item_passes_through_all_steps_wherever_they_run(settings: Sett
             assert set(item.facts) == {"misbehave", "in_thread", "compress"}
             assert item.results[0].name == f"{item.index}.txt.gz"
         assert leftovers(settings) == []
+
+
+async def test_items_are_joined_with_their_parts_and_without_what_failed(
+    settings: Settings, origin: str
+) -> None:
+    cut, glue = Step("cut"), Step("glue")
+    steps = (Step("fetch"), cut, glue, Step("compress"))
+    urls = [f"{origin}/7", f"{origin}/missing"]
+    async with at_work(settings) as runtime:
+        blob = await runtime.blobs.put(once(b"one\nbad\ntwo"), 1000)
+        items = (
+            *(NewItem(url=url) for url in urls),
+            NewItem(upload=NamedBlob(blob, "lines.txt")),
+        )
+        new = NewJob(client="shop", steps=steps, items=items, retention_s=3600, join_at=2)
+        job, told = await ended(runtime, (await runtime.jobs.submit(new)).job)
+        assert (job.status, job.counts) == (JobStatus.PARTIAL, Counts(succeeded=3, failed=1))
+        packed = await result_of(runtime, told[3])
+        assert gzip.decompress(packed) == b"0.txt page 7\n0.txt one\n2.txt two"
+        assert told[3].facts["glue"] == {"inputs": 3}
+        assert [part.name for part in told[2].refused] == ["line 1"]
+        assert leftovers(settings) == []
+
+
+async def test_files_are_joined_as_they_came(settings: Settings) -> None:
+    async with at_work(settings) as runtime:
+        blobs = [await runtime.blobs.put(once(text), 1000) for text in (b"b", b"a")]
+        items = tuple(NewItem(upload=NamedBlob(blob, f"{n}.txt")) for n, blob in enumerate(blobs))
+        new = NewJob(client="shop", steps=(Step("glue"),), items=items, retention_s=3600, join_at=0)
+        job, told = await ended(runtime, (await runtime.jobs.submit(new)).job)
+        assert job.status is JobStatus.SUCCEEDED
+        assert await result_of(runtime, told[2]) == b"0.txt b\n1.txt a"
+
+
+async def test_a_join_of_nothing_says_so(settings: Settings, origin: str) -> None:
+    async with at_work(settings) as runtime:
+        steps = (Step("fetch"), Step("glue"))
+        items = (NewItem(url=f"{origin}/missing"),)
+        new = NewJob(client="shop", steps=steps, items=items, retention_s=3600, join_at=1)
+        job, told = await ended(runtime, (await runtime.jobs.submit(new)).job)
+        assert job.status is JobStatus.FAILED
+        assert told[1].problem is not None
+        assert told[1].problem.code == "input.none_left"
+
+
+async def test_a_running_item_shows_how_far_it_is(settings: Settings, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    os.mkfifo(f"{gate}.began")
+    step = Step("misbehave", {"how": "wait", "pipe": str(gate)})
+    async with at_work(settings) as runtime:
+        job = await submit(runtime, b"a", steps=(step,))
+        await asyncio.to_thread(Path(f"{gate}.began").read_text)
+        items, _ = await runtime.jobs.list_items(job.id)
+        while items[0].progress is None:
+            job = await runtime.jobs.changed(job.id, job.seq, 60) or job
+            items, _ = await runtime.jobs.list_items(job.id)
+        assert items[0].progress == Progress(3, 10)
+        await asyncio.to_thread(gate.write_bytes, b"")
+        job, items = await ended(runtime, job)
+        assert items[0].progress is None
 
 
 async def test_a_url_is_fetched_and_goes_on_through_the_steps(
