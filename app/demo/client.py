@@ -20,10 +20,13 @@ class Client:
         self.http = http
         self._folder = folder
 
-    async def upload(self, door: str, source: Path, **params: str | int) -> JobView:
+    async def upload(
+        self, door: str, source: Path, name: str | None = None, **params: str | int
+    ) -> JobView:
         """Send a file to an operation's door, as a browser's form does; gives the done job."""
         content = await asyncio.to_thread(source.read_bytes)
-        response = await self.http.post(door, params=params, files={"file": (source.name, content)})
+        form = {"file": (name or source.name, content)}
+        response = await self.http.post(door, params=params, files=form)
         return await self.done(response)
 
     async def done(self, response: httpx.Response) -> JobView:

@@ -136,7 +136,7 @@ async def chain(client: Client, inputs: Inputs, origin_url: str) -> Row:
 async def optimize(client: Client, source: Path) -> Row:
     """Make a photo as small as it can be without looking different; never larger."""
     started = time.monotonic()
-    job = await client.upload("/v1/images", source, width=1600, quality=95)
+    job = await client.upload("/v1/images", source, "hero.jpg", width=1600, quality=95)
     [shrunk] = items_of(job)[0].results
     response = await client.http.post("/v1/optimize", json={"file_ids": [shrunk.id]})
     job = await client.done(response)

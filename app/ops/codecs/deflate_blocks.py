@@ -41,6 +41,12 @@ _WHOLE: dict[Wrapper, Callable[[bytes, int], bytearray]] = {
     "zlib": deflate.zlib_compress,
     "deflate-raw": deflate.deflate_compress,
 }
+_MAKE: dict[str, Any] = {"isal": isal_zlib.compressobj, "zlib-ng": zlib_ng.compressobj}
+
+_TRIAL_BYTES = BLOCK_BYTES // 16
+"""Of a block, to see which of several levels suits it."""
+_WORTH = 1.01
+"""Another level than the first, which is the quickest, has to save as much."""
 
 
 class DeflatePacker(BlockPacker):
@@ -88,8 +94,9 @@ class DeflatePacker(BlockPacker):
             self._sink.write(struct.pack(">L", self._check))
 
     def _begin(self) -> None:
-        levels = sorted(set(self._levels.block_levels))
-        self.method = f"{self._levels.library} {' and '.join(map(str, levels))}"
+        levels = map(str, sorted(set(self._levels.block_levels)))
+        together = (" or " if self._levels.rivals else " and ").join(levels)
+        self.method = f"{self._levels.library} {together}"
         if self._wrapper == "gzip":
             self._sink.write(_GZIP_HEADER)
         elif self._wrapper == "zlib":
@@ -104,7 +111,9 @@ class DeflatePacker(BlockPacker):
 
     def _block(self, data: bytes, *, last: bool) -> Block:
         level = next(self._block_levels)
-        block = partial(_MAKE[self._levels.library], level, data, self._dictionary, last)
+        levels = self._levels.block_levels if self._levels.rivals else (level,)
+        make = _MAKE[self._levels.library]
+        block = partial(_compressed, make, levels, data, self._dictionary, last)
         self._dictionary = data[-WINDOW_BYTES:]
         return block
 
@@ -114,21 +123,28 @@ class DeflatePacker(BlockPacker):
 
 
 def _compressed(
-    make: Any, level: int, data: bytes, dictionary: bytes, last: bool, _: threading.Event
+    make: Any,
+    levels: tuple[int, ...],
+    data: bytes,
+    dictionary: bytes,
+    last: bool,
+    _: threading.Event,
 ) -> tuple[bytes, bytes]:
-    compressor = make(
-        level,
-        zlib.DEFLATED,
-        -zlib.MAX_WBITS,
-        _MEMORY_LEVEL,
-        zlib.Z_DEFAULT_STRATEGY,
-        **({"zdict": dictionary} if dictionary else {}),
-    )
-    body = compressor.compress(data)
-    return body, cast("bytes", compressor.flush(zlib.Z_FINISH if last else zlib.Z_SYNC_FLUSH))
+    def run(level: int, part: bytes, flush: int) -> tuple[bytes, bytes]:
+        compressor = make(
+            level,
+            zlib.DEFLATED,
+            -zlib.MAX_WBITS,
+            _MEMORY_LEVEL,
+            zlib.Z_DEFAULT_STRATEGY,
+            **({"zdict": dictionary} if dictionary else {}),
+        )
+        body = compressor.compress(part)
+        return body, cast("bytes", compressor.flush(flush))
 
+    def trial_bytes(level: int) -> float:
+        packed_bytes = sum(map(len, run(level, data[:_TRIAL_BYTES], zlib.Z_FINISH)))
+        return packed_bytes * (1 if level == levels[0] else _WORTH)
 
-_MAKE = {
-    "isal": partial(_compressed, isal_zlib.compressobj),
-    "zlib-ng": partial(_compressed, zlib_ng.compressobj),
-}
+    best = levels[0] if len(levels) == 1 else min(levels, key=trial_bytes)
+    return run(best, data, zlib.Z_FINISH if last else zlib.Z_SYNC_FLUSH)

@@ -64,7 +64,8 @@ _WEBP_LOSSLESS_S = (0.25, 1.0, 2.0, 2.0, 2.0, 3.0, 10.0)
 _GIF_S = (0.0, 1.2, 1.2, 1.2, 3.0, 4.6, 8.0, 12.0)
 
 _SHARE_OF_TIME = 0.5
-"""Of the time that an item has left, so much is planned to be spent in such a call."""
+"""Of the time that an item has left, so much is planned to be spent in such a call: others may
+want the core as well."""
 
 Keep = Literal["exif", "xmp", "iptc", "other", "icc", "all"]
 
@@ -95,16 +96,16 @@ def affordable(encoding: Encoding, pixels: int, time_s: float) -> Encoding:
         time_s: what is left.
 
     Raises:
-        DeadlineExceeded: the least effort would take longer than that.
+        DeadlineExceeded: the least effort would take longer than half of that.
     """
-    effort = encoding.effort
-    while effort > 0 and _time_s(encoding, effort, pixels) > time_s * _SHARE_OF_TIME:
+    effort, spent_s = encoding.effort, max(time_s, 0) * _SHARE_OF_TIME
+    while effort > 0 and _time_s(encoding, effort, pixels) > spent_s:
         effort -= 1
     needed_s = _time_s(encoding, effort, pixels)
-    if needed_s > max(time_s, 0):
+    if needed_s > spent_s:
         raise DeadlineExceeded(
-            f"Writing {pixels:,} pixels as {encoding.format} would take some {needed_s:.0f} s, "
-            "more than the item has left."
+            f"Writing {pixels:,} pixels as {encoding.format} would take some {needed_s:.0f} s; "
+            f"of the {time_s:.0f} s that the item has left, {_SHARE_OF_TIME:.0%} may be spent so."
         )
     return replace(encoding, effort=effort)
 

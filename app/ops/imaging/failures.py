@@ -60,6 +60,9 @@ def translated(text: str) -> OffloadError:
     # The last two are libwebp's: it has no other reason left to fail on a picture that fits it.
     starved = (
         "out of memory",
+        "Failed to allocate",
+        "Memory allocation error",
+        "Insufficient memory",
         os.strerror(errno.ENOMEM),
         "picture memory error",
         "webpsave: unable to encode",

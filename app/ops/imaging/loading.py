@@ -211,8 +211,12 @@ def resized(picture: Any, header: Header, size: tuple[int, int], *, to_srgb: boo
     Returns:
         8 bits a channel, sRGB or grey, upright.
     """
+    converts = to_srgb and header.has_profile
+    if (picture.width, picture.height) == size and header.orientation == 1 and not converts:
+        # Alpha need not go in and out, at a cost in time and in what is nearly transparent.
+        return eight_bit(picture)
     options: dict[str, Any] = {}
-    if to_srgb and header.has_profile:
+    if converts:
         # Without a profile the loaders' sRGB, grey or usual CMYK is right already, and asking
         # for a profile all the same takes 0.3 s a megapixel.
         options["output_profile"] = "srgb"
