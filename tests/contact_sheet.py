@@ -235,4 +235,6 @@ def draw_sheet() -> Image.Image:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m tests.contact_sheet OUT.png")
     draw_sheet().save(sys.argv[1])
