@@ -6,8 +6,16 @@ import struct
 from itertools import product
 
 # Of the primaries, adapted to D50, as the specifications' own profiles have them.
-ADOBE_RGB = ((0.60974, 0.31111, 0.01947), (0.20528, 0.62567, 0.06087), (0.14919, 0.06322, 0.74457))
-DISPLAY_P3 = ((0.51512, 0.24120, -0.00105), (0.29198, 0.69225, 0.04189), (0.15710, 0.06657, 0.78407))
+ADOBE_RGB = (
+    (0.60974, 0.31111, 0.01947),
+    (0.20528, 0.62567, 0.06087),
+    (0.14919, 0.06322, 0.74457),
+)
+DISPLAY_P3 = (
+    (0.51512, 0.24120, -0.00105),
+    (0.29198, 0.69225, 0.04189),
+    (0.15710, 0.06657, 0.78407),
+)
 _D50 = (0.9642, 1.0, 0.8249)
 
 
@@ -35,7 +43,8 @@ def cmyk_profile() -> bytes:
         lightness = 100 - 30 * cyan - 25 * magenta - 35 * yellow - 60 * black
         a = 60 * cyan - 60 * magenta + 20 * yellow
         b = 40 * cyan + 40 * magenta - 70 * yellow
-        grid += bytes((round(max(lightness, 0) * 2.55), a * (1 - black) + 128, b * (1 - black) + 128))
+        ink = 1 - black
+        grid += bytes((round(max(lightness, 0) * 2.55), a * ink + 128, b * ink + 128))
     ramp = bytes(range(256))
     matrix = struct.pack(">9i", 65536, 0, 0, 0, 65536, 0, 0, 0, 65536)
     table = b"mft1" + bytes(4) + bytes((4, 3, 2, 0)) + matrix + ramp * 4 + bytes(grid) + ramp * 3
