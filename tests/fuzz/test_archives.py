@@ -5,7 +5,6 @@ import gzip
 import io
 import lzma
 import random
-import resource
 import struct
 import sys
 import tarfile
@@ -25,6 +24,7 @@ from app.ops.archives.names import MAX_COMPONENT_BYTES, MAX_PATH_BYTES, Names, s
 from app.ops.base import Limits, Source, Work
 from app.ops.extract import ExtractParams, extract
 from tests.fuzz.budget import BUDGET_S, mutated, rounds
+from tests.memory import peak_kib
 from tests.ops.raw_archives import (
     END,
     Raw,
@@ -134,22 +134,18 @@ def assert_storable(name: str) -> None:
     assert all(len(part.encode()) <= MAX_COMPONENT_BYTES for part in path.parts)
 
 
-def peak_bytes() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
 def test_spoiled_archives_give_what_went_in_or_nothing():
-    before_bytes = peak_bytes()
+    before_kib = peak_kib()
     seeds = list(CHECKED.values())
     right = set(FILES.values())
     for chance in rounds(1):
         contents = extracted(mutated(chance.choice(seeds), chance))
         assert contents is None or set(contents.values()) <= right
-    assert peak_bytes() - before_bytes < 300_000_000
+    assert peak_kib() - before_kib < 300_000
 
 
 def test_spoiled_tars_and_bombs_are_survived():
-    before_bytes = peak_bytes()
+    before_kib = peak_kib()
     seeds = [*UNCHECKED.values(), *CHECKED.values()]
     for chance in rounds(2):
         content = mutated(chance.choice(seeds), chance)
@@ -159,7 +155,7 @@ def test_spoiled_tars_and_bombs_are_survived():
         extracted(content, list_only=chance.random() < 0.2)
         if chance.random() < 0.2:
             extracted(gzip.compress(content, 1))
-    assert peak_bytes() - before_bytes < 300_000_000
+    assert peak_kib() - before_kib < 300_000
 
 
 def test_tars_with_mended_checksums_are_survived():

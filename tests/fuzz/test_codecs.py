@@ -4,7 +4,6 @@ import bz2
 import io
 import lzma
 import random
-import resource
 import sys
 import zlib
 
@@ -17,6 +16,7 @@ from app.ops.base import Limits, Source, Work
 from app.ops.codecs import CODECS, LEVELS, codec_of, packing, unpacking
 from app.ops.decompress import DecompressParams, decompress
 from tests.fuzz.budget import mutated, rounds
+from tests.memory import peak_kib
 from tests.ops.codec_tools import MADE_ELSEWHERE
 
 if sys.version_info >= (3, 14):
@@ -109,7 +109,7 @@ def agrees(ours: bytes | None, theirs: bytes | None) -> bool:
 
 
 def test_a_spoiled_stream_is_refused_or_read_as_others_read_it():
-    before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before_kib = peak_kib()
     for chance in rounds():
         codec = chance.choice(CODECS)
         members = chance.choice((1, 1, 2, 5)) if codec in WITH_MEMBERS else 1
@@ -119,7 +119,7 @@ def test_a_spoiled_stream_is_refused_or_read_as_others_read_it():
         theirs = reference(spoiled, codec)
         assert agrees(ours, theirs), spoiled.hex()[:2000]
         assert read(packed, codec, chance) is not None
-    grown_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib
+    grown_kib = peak_kib() - before_kib
     assert grown_kib < MEMORY_KIB
 
 

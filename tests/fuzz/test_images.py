@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import struct
 import zlib
 from pathlib import Path
@@ -17,6 +16,7 @@ from app.ops.base import Limits, Source, Work
 from app.ops.image import ImageParams, convert
 from app.ops.imaging.rights import _from_iptc, _from_xmp
 from tests.fuzz.budget import mutated, rounds
+from tests.memory import peak_kib
 from tests.ops.image_cases import RED, animation, corners, encoded, noise, plain, png_chunk
 from tests.ops.image_profiles import rgb_profile
 
@@ -81,10 +81,6 @@ def outcome(folder: Path, content: bytes, params: dict) -> str:
             assert picture.format == told["format"].upper()
         output.path.unlink()
     return "made"
-
-
-def peak_kib() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 @pytest.mark.parametrize("kind", SEEDS)

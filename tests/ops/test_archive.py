@@ -476,18 +476,15 @@ def test_zip64_comes_with_the_place_that_needs_it(tmp_path):
 
 # -- memory --------------------------------------------------------------------------------------
 
-# Not `ru_maxrss`: a child begins with its parent's.
 MEASURE = """
 import sys
 from pathlib import Path
 from app.ops.archive import ArchiveParams, archive
 from app.ops.base import Limits, Source, Work
+from tests.memory import peak_kib
 folder = Path(sys.argv[1])
 sources = [Source(path, path.name, "text/plain", 0) for path in sorted(folder.iterdir())]
 (folder / "made").mkdir()
-def peak_kib():
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 before = peak_kib()
 archive(Work(tuple(sources), folder / "made", Limits()), ArchiveParams(format=sys.argv[2]))
 print(peak_kib() - before)

@@ -368,18 +368,19 @@ import resource, sys
 from pathlib import Path
 from app.errors import OffloadError
 from app.ops.base import Limits, Source, Work
+from tests.memory import peak_kib
 from app.ops.decompress import DecompressParams, decompress
 source, folder, codec = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 resource.setrlimit(resource.RLIMIT_AS, (700 << 20, 700 << 20))
 decompress_small = Work((Source(source.with_name("small"), "a", "", 0),), folder, Limits())
 decompress(decompress_small, DecompressParams(format=codec))
 (folder / "result").unlink()
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak_kib()
 work = Work((Source(source, "a", "", 0),), folder, Limits(max_output_bytes=200 << 20))
 try:
     decompress(work, DecompressParams(format=codec, max_ratio=1e12))
 except OffloadError as error:
-    print(error.code, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+    print(error.code, (peak_kib() - before) // 1024)
 """
 
 

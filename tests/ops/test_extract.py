@@ -804,7 +804,6 @@ def test_what_it_is_called_does_not_matter(make_work):
 
 # -- memory --------------------------------------------------------------------------------------
 
-# Not `ru_maxrss`: a child begins with its parent's.
 MEASURE = """
 import sys
 from pathlib import Path
@@ -812,11 +811,9 @@ from app.errors import OffloadError
 from app.ops.base import Limits, Source, Work
 from app.ops.extract import ExtractParams, extract
 from app.ops.media_type import sniff
+from tests.memory import peak_kib
 sniff(b"\\xff\\xd8\\xff" + bytes(100))
 path, folder = Path(sys.argv[1]), Path(sys.argv[2])
-def peak_kib():
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 before = peak_kib()
 source = Source(path, "a", "x", path.stat().st_size)
 try:

@@ -1,6 +1,5 @@
 """What is no picture, or none that should be decoded; cut, damaged and lying files."""
 
-import resource
 import struct
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from PIL import Image
 from app.errors import ImageUnreadable, ImageUnsupported, OffloadError, PixelsExceeded
 from app.ops.base import Limits
 from app.ops.image import ImageParams, convert
+from tests.memory import peak_kib
 from tests.ops.image_cases import (
     RED,
     animation,
@@ -245,10 +245,6 @@ def test_a_huge_picture_is_refused_from_its_header(make_work, content, told):
     assert peak_kib() - before < 20_000
     assert told in refusal.value.detail
     assert refusal.value.extra["max_pixels"] == 50_000_000
-
-
-def peak_kib() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 @pytest.mark.parametrize(

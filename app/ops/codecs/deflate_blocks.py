@@ -85,7 +85,10 @@ class DeflatePacker(BlockPacker):
         if self._early is not None:
             level = self._levels.whole(self._size_bytes)
             self.method = f"libdeflate {level}"
-            self._sink.write(bytes(_WHOLE[self._wrapper](b"".join(self._early), level)))
+            # Let go of the input at once: the lanes and this refer to each other, and the
+            # collector comes late.
+            early, self._early = self._early, None
+            self._sink.write(bytes(_WHOLE[self._wrapper](b"".join(early), level)))
             return
         super().finish()
         if self._wrapper == "gzip":
