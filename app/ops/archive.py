@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,6 +11,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from app.errors import MemberNameTaken, MemberPathUnsafe, NoSources, Refusal
+from app.ops import values
 from app.ops.archives import template
 from app.ops.archives.names import Names, safe_path
 from app.ops.archives.stored import is_dense
@@ -87,13 +87,7 @@ class ArchiveParams(Params):
     @field_validator("level", mode="before")
     @classmethod
     def _number_or_name(cls, value: Any) -> Any:
-        if value in ("balanced", "fast", "best"):
-            return value
-        if isinstance(value, str) and re.fullmatch(r"[0-9]{1,3}", value.strip(), re.ASCII):
-            return int(value)
-        if isinstance(value, int) and not isinstance(value, bool):
-            return value
-        raise ValueError("must be fast, balanced, best or a whole number")
+        return values.level(value)
 
     @field_validator("level", mode="after")
     @classmethod

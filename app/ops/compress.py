@@ -8,6 +8,7 @@ from typing import Any, Literal, cast
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from app.ops import values
 from app.ops.base import Operation, Output, Params, Result, Work
 from app.ops.codecs import (
     LEVELS,
@@ -27,18 +28,6 @@ _READ_BYTES = 1 << 20
 _LONGEST_WINDOW_LOG = 27
 _HTTP_WINDOW_LOG = 23
 """RFC 9659."""
-
-
-def _number_or_name(value: Any) -> Any:
-    """Take a query's "9" for 9, and say once, in one sentence, what else is valid."""
-    if isinstance(value, str):
-        if value in ("balanced", "fast", "best"):
-            return value
-        if re.fullmatch(r"[+-]?[0-9]{1,6}", value.strip(), re.ASCII):
-            return int(value)
-    elif isinstance(value, int) and not isinstance(value, bool):
-        return value
-    raise ValueError("must be fast, balanced, best or a whole number")
 
 
 def _window_log(value: Any) -> int | bool:
@@ -84,7 +73,7 @@ class CompressParams(Params):
     @field_validator("level", mode="before")
     @classmethod
     def _level_is_number_or_name(cls, value: Any) -> Any:
-        return _number_or_name(value)
+        return values.level(value)
 
     @field_validator("level", mode="after")
     @classmethod

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 from pydantic import Field, field_validator
 
 from app.errors import ArchiveError, MemberPathUnsafe, OffloadError, Refusal, from_code
+from app.ops import values
 from app.ops.archives import globs
 from app.ops.archives.members import Archive, Budget, Member
 from app.ops.archives.names import Names, safe_path, shown
@@ -64,7 +65,7 @@ class ExtractParams(Params):
     @field_validator("include", "exclude", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
-        return globs.as_list(value)
+        return values.listed(value)
 
     @field_validator("include", "exclude", mode="after")
     @classmethod

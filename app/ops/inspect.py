@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable
 from typing import Any, Literal, Protocol
 
 from isal import isal_zlib
 from pydantic import Field, field_validator
 
+from app.ops import values
 from app.ops.base import Operation, Params, Result, Work
 from app.ops.codecs import codec_of
 from app.ops.imaging.facts import describe_picture
@@ -41,15 +41,7 @@ class InspectParams(Params):
     @field_validator("digests", mode="before")
     @classmethod
     def _list_or_text(cls, value: Any) -> Any:
-        """Take a form's or query's JSON list, or names between commas."""
-        if not isinstance(value, str):
-            return value
-        if value.lstrip().startswith("["):
-            try:
-                return json.loads(value)
-            except ValueError as error:
-                raise ValueError("must be a list of digests") from error
-        return [name.strip() for name in value.split(",") if name.strip()]
+        return values.listed(value)
 
 
 def inspect(work: Work, params: InspectParams) -> Result:

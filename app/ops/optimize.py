@@ -9,7 +9,6 @@ input's own bytes are given back.
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -17,6 +16,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from app.errors import InvalidParameter
+from app.ops import values
 from app.ops.base import Operation, Output, Params, Result, Work
 from app.ops.imaging.contenders import RACERS, Contender, Racer, entrants
 from app.ops.imaging.content import is_see_through, looks_drawn
@@ -79,15 +79,7 @@ class OptimizeParams(Params):
     @field_validator("formats", mode="before")
     @classmethod
     def _list_or_text(cls, value: Any) -> Any:
-        """Take a form's or query's JSON list, or names between commas."""
-        if not isinstance(value, str):
-            return value
-        if value.lstrip().startswith("["):
-            try:
-                return json.loads(value)
-            except ValueError as error:
-                raise ValueError("must be a list of formats") from error
-        return [name.strip() for name in value.split(",")]
+        return values.listed(value)
 
 
 def optimize(work: Work, params: OptimizeParams) -> Result:

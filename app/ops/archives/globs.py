@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import fnmatch
-import json
 import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import Any
 
 MAX_PATTERNS = 100
 MAX_PATTERN_CHARACTERS = 500
@@ -21,19 +19,6 @@ MEANING = (
 )
 
 _ANY_DEPTH = "**"
-
-
-def as_list(value: Any) -> Any:
-    """Take `*.jpg, *.png` for a list of two patterns, and `["*.jpg", "*.png"]` too."""
-    if isinstance(value, str):
-        if value.lstrip().startswith('["'):
-            try:
-                return json.loads(value)
-            except ValueError:
-                # A set with a quotation mark in it, then.
-                pass
-        return [part.strip() for part in value.split(",") if part.strip()]
-    return value
 
 
 def checked(patterns: Sequence[str]) -> Sequence[str]:

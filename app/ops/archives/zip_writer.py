@@ -17,13 +17,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
-import deflate
 from isal import isal_zlib
 
 from app.ops.archives.zip_directory import FULL16, FULL32
 from app.ops.codecs import Level, packing
 from app.ops.codecs.blocks import Lane
-from app.ops.codecs.levels import deflate_levels
 
 _LOCAL = struct.Struct("<4s5H3L2H")
 _ENTRY = struct.Struct("<4s6H3L5H2L")
@@ -291,15 +289,6 @@ def _packed(path: Path, level: Level, deflated: bool, _: threading.Event) -> _Pa
 
 
 def _deflated(data: bytes, level: Level) -> tuple[bytes, str]:
-    """Compress a small file as `packing` would.
-
-    Where it would call libdeflate once this does so itself: a packer refers to itself, so that
-    its input stays in memory until the garbage collector comes by, and there may be thousands.
-    """
-    levels = deflate_levels(level)
-    if len(data) <= levels.whole_bytes:
-        number = levels.whole(len(data))
-        return bytes(deflate.deflate_compress(data, number)), f"libdeflate {number}"
     sink = io.BytesIO()
     with packing(sink, "deflate-raw", level, cores=lambda: 1, size_bytes=len(data)) as packer:
         packer.write(data)
