@@ -28,6 +28,8 @@ CASES: dict[str, Case] = {
     "gzip-64mb": gzip_64mb.run,
     "image-12mp": image_12mp.run,
     "codecs": codecs.run,
+    "codecs-others": codecs.others,
+    "codecs-memory": codecs.memory,
     "pictures": pictures.run,
     "small-files": small_files.run,
     "fetch-1000": fetch_1000.run,

@@ -122,14 +122,26 @@ class Outcome:
 
 
 def run(bench: Bench) -> list[Table]:
+    return _beside(bench, REQUIRED, bench.size(64 << 20, 2 << 20), (1, MANY))
+
+
+def others(bench: Bench) -> list[Table]:
+    return _beside(bench, OTHERS, bench.size(32 << 20, 1 << 20), (1, 2))
+
+
+def memory(bench: Bench) -> list[Table]:
+    return [_memory(bench)]
+
+
+def _beside(
+    bench: Bench, pairs: Sequence[Pair], size_bytes: int, in_flight: tuple[int, int]
+) -> list[Table]:
     tables = []
     with services.offload(bench.folder) as offload:
         for kind, generate in (("logs", corpus.logs), ("text", corpus.source_text)):
-            large = _written(bench, kind, generate(bench.size(64 << 20, 2 << 20)))
-            small = _written(bench, kind, large.data[: bench.size(32 << 20, 1 << 20)])
-            tables.append(_table(bench, offload, large, REQUIRED, (1, MANY)))
-            tables.append(_table(bench, offload, small, OTHERS, (1, 2)))
-    return [*tables, _memory(bench)]
+            given = _written(bench, kind, generate(size_bytes))
+            tables.append(_table(bench, offload, given, pairs, in_flight))
+    return tables
 
 
 def _written(bench: Bench, kind: str, data: bytes) -> Input:
