@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from app.api.destinations import StoreInput, WebhookInput, placed, webhook_of
 from app.api.ingest import plain_name
 from app.api.problems import invalid
 from app.errors import InvalidParameter, MalformedBody, MissingInput, TooManyItems
@@ -39,10 +40,13 @@ class UrlInput(BaseModel):
         default=None, min_length=1, max_length=255, description="The name that its content gets."
     )
 
+    store: StoreInput | None = Field(default=None, description="Where its result is put too.")
+
     def item(self) -> NewItem:
         """Give it as an item."""
         name = plain_name(self.filename) if self.filename else None
-        return NewItem(url=self.url, headers=self.headers, name=name)
+        store = self.store.target() if self.store else None
+        return NewItem(url=self.url, headers=self.headers, name=name, store=store)
 
 
 class FileInput(BaseModel):
@@ -52,18 +56,24 @@ class FileInput(BaseModel):
 
     file_id: str = Field(examples=["file_0f0e0d0c0b0a09080706050403020100"])
 
+    store: StoreInput | None = Field(default=None, description="Where its result is put too.")
+
     def item(self) -> NewItem:
         """Give it as an item."""
-        return NewItem(file_id=self.file_id)
+        return NewItem(file_id=self.file_id, store=self.store.target() if self.store else None)
 
 
 class Labels(BaseModel):
-    """What a client may hang on a job, for itself."""
+    """What a client may hang on a job, whatever its work is."""
 
     tag: str | None = Field(
         default=None, max_length=MAX_TAG_CHARACTERS, description="For finding it in the list."
     )
     metadata: dict[str, Any] = Field(default={}, description="Given back as it came; 16 KiB.")
+    webhook: WebhookInput | None = Field(default=None, description="Who is told of its events.")
+    store: StoreInput | None = Field(
+        default=None, description="Where the result of a job that has one is put too."
+    )
 
 
 class DoorInput(Labels):
@@ -165,8 +175,9 @@ def new_job(
     Raises:
         MissingInput: there is nothing to work on, or nothing to do with it.
         TooManyItems: more items than a job may have.
-        InvalidParameter: `fetch` is not the first step, there are two steps that join, or the
-            labels are too large.
+        InvalidParameter: `fetch` is not the first step, there are two steps that join, the
+            labels are too large, or `webhook` or `store` cannot be used so.
+        FetchError: the guard refuses the URL of one of these.
     """
     limit = runtime.settings.jobs.max_items
     if not items:
@@ -185,6 +196,7 @@ def new_job(
     join_at = _join_at(runtime.operations, planned)
     if len(json.dumps(labels.metadata)) > MAX_METADATA_BYTES:
         raise InvalidParameter(f"`metadata` is larger than {MAX_METADATA_BYTES} bytes of JSON.")
+    items, store = placed(runtime, labels.store, items, joins=join_at is not None)
     return NewJob(
         client=client,
         steps=tuple(planned),
@@ -195,6 +207,8 @@ def new_job(
         metadata=labels.metadata,
         idempotency_key=idempotency_key,
         fingerprint=fingerprint(planned, items, labels) if idempotency_key else "",
+        webhook=webhook_of(runtime, labels.webhook),
+        store=store,
     )
 
 
@@ -208,7 +222,7 @@ def _join_at(operations: Mapping[str, Operation], steps: Sequence[Step]) -> int 
 
 def fingerprint(steps: Sequence[Step], items: Sequence[NewItem], labels: Labels) -> str:
     """Digest what makes a request what it is, contents of uploads included."""
-    said = [
+    said: list[Any] = [
         [[step.op, step.params] for step in steps],
         [
             [
@@ -221,6 +235,9 @@ def fingerprint(steps: Sequence[Step], items: Sequence[NewItem], labels: Labels)
             for item in items
         ],
         [labels.tag, labels.metadata],
+        labels.webhook.said() if labels.webhook else None,
+        labels.store.model_dump() if labels.store else None,
+        [[item.store.url, dict(item.store.headers)] for item in items if item.store],
     ]
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 

@@ -8,9 +8,9 @@ from importlib import resources
 from pathlib import Path
 
 
-def load_statements() -> dict[str, str]:
-    """Give the named statements of `sql/queries.sql`."""
-    text = resources.files("app.jobs.sql").joinpath("queries.sql").read_text("utf-8")
+def load_statements(file: str) -> dict[str, str]:
+    """Give the named statements of a file in `sql/`."""
+    text = resources.files("app.jobs.sql").joinpath(file).read_text("utf-8")
     parts = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 

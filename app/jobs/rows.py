@@ -20,6 +20,7 @@ from app.model import (
     JobStatus,
     NamedBlob,
     Progress,
+    Push,
     Step,
 )
 
@@ -117,7 +118,7 @@ def file(row: sqlite3.Row) -> File:
     )
 
 
-def item(row: sqlite3.Row, results: tuple[File, ...]) -> Item:
+def item(row: sqlite3.Row, results: tuple[File, ...], pushed: Push | None) -> Item:
     """Read an items row joined with its job's `job_id`."""
     return Item(
         job_id=row["job_id"],
@@ -137,6 +138,7 @@ def item(row: sqlite3.Row, results: tuple[File, ...]) -> Item:
         results=results,
         started_at=from_ms(row["started_ms"]),
         finished_at=from_ms(row["finished_ms"]),
+        pushed=pushed,
     )
 
 

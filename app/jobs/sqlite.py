@@ -18,6 +18,7 @@ from app.errors import IdempotencyMismatch, Interrupted, NotFound, QueueFull, St
 from app.jobs import rows
 from app.jobs.base import IDEMPOTENCY_KEY_AGE, JobSettings, Submitted
 from app.jobs.database import connect, load_statements, migrate
+from app.jobs.sqlite_outbox import SqliteOutbox
 from app.jobs.writer import Tx, Writer, translated
 from app.model import (
     JOIN_LANE,
@@ -74,7 +75,8 @@ class SqliteJobStore:
         self._clock = clock
         self._lane_of = lane_of
         self._on_queued = on_queued
-        self._sql = load_statements()
+        self._sql = load_statements("queries.sql")
+        self.outbox = SqliteOutbox(_Lent(self))
         self._unfinished: Counter[str] = Counter()
         """Unfinished items by client, those on their way in included; for the event loop only."""
         self._watching: _Waiters = {}
@@ -137,6 +139,7 @@ class SqliteJobStore:
                 now_ms=now_ms,
                 started_ms=now_ms if passing else None,
             )
+            self.outbox.set_webhook(tx, row["pk"], new.webhook)
             for index, item in enumerate(new.items):
                 # Round robin between clients for the price of one integer: an item waits behind
                 # as many of its own client's as are unfinished, and behind no others.
@@ -214,12 +217,13 @@ class SqliteJobStore:
             joins=False,
             ended_ms=self._now_ms() if passes else None,
         )
+        self.outbox.set_store(tx, row["pk"], item.store)
         if passes and source is not None:
             self._insert_file(tx, new.client, source, job_pk=job_pk, item_pk=row["pk"], position=0)
 
     def _insert_join(self, tx: Tx, new: NewJob, job_pk: int, lane: str, *, priority: int) -> None:
         nothing = dict.fromkeys(("file_id", "blob", "media_type", "size_bytes", "url", "headers"))
-        self._run(
+        [row] = self._run(
             tx.db,
             "insert_item",
             job_pk=job_pk,
@@ -232,6 +236,7 @@ class SqliteJobStore:
             ended_ms=None,
             **nothing,
         )
+        self.outbox.set_store(tx, row["pk"], new.store)
 
     def _insert_file(
         self,
@@ -334,7 +339,11 @@ class SqliteJobStore:
         keys = [row["pk"] for row in found if row["status"] == ItemStatus.SUCCEEDED]
         for row in self._all(db, "results_of", item_pks=rows.dump(keys)):
             results.setdefault(row["item_pk"], []).append(rows.file(row))
-        return [rows.item(row, tuple(results.get(row["pk"], ()))) for row in found]
+        pushes = self.outbox.pushes_of(db, found)
+        return [
+            rows.item(row, tuple(results.get(row["pk"], ())), pushes.get(row["pk"]))
+            for row in found
+        ]
 
     async def changed(self, job_id: str, since: int, timeout_s: float) -> Job | None:
         """See `JobStore.changed`."""
@@ -416,6 +425,7 @@ class SqliteJobStore:
                     item_pk=claim.item_key,
                     position=position,
                 )
+        self.outbox.item_ended(tx, job, claim, outcome, ended[0]["store"])
         self._settle(tx, job, now_ms)
         tx.after_commit(lambda: self._unfinished.subtract({job["client"]: 1}))
         return True
@@ -435,6 +445,8 @@ class SqliteJobStore:
                 finished_ms=now_ms if status.done else None,
                 expires_ms=now_ms + job["retention_ms"] if status.done else None,
             )
+            if status.done:
+                self.outbox.job_ended(tx, job, status)
         self._announce(tx, job["id"], over=status.done)
 
     async def tell(self, progress: Iterable[tuple[Claim, Progress]]) -> None:
@@ -521,6 +533,7 @@ class SqliteJobStore:
         def work(tx: Tx) -> list[int]:
             running = self._cancel(tx, job_id)
             self._run(tx.db, "delete_job", id=job_id)
+            self.outbox.job_dropped(tx, job_id, events=True)
             self._announce(tx, job_id, over=True)
             return running
 
@@ -571,10 +584,12 @@ class SqliteJobStore:
             for row in due:
                 if row["status"] == JobStatus.EXPIRED:
                     self._run(tx.db, "drop_job", job_pk=row["pk"])
+                    self.outbox.job_dropped(tx, row["id"], events=False)
                     continue
                 self._run(tx.db, "drop_job_files", job_pk=row["pk"])
                 self._run(tx.db, "drop_job_inputs", job_pk=row["pk"])
-                self._run(tx.db, "expire_job", job_pk=row["pk"], now_ms=now_ms)
+                [job] = self._run(tx.db, "expire_job", job_pk=row["pk"], now_ms=now_ms)
+                self.outbox.job_expired(tx, job)
                 self._announce(tx, row["id"])
             files = self._run(tx.db, "drop_due_files", now_ms=now_ms, limit=PURGE_ROWS)
             before_ms = now_ms - IDEMPOTENCY_KEY_AGE // timedelta(milliseconds=1)
@@ -650,6 +665,19 @@ class SqliteJobStore:
         tx.after_commit(lambda: _wake(self._watching, job_id))
         if over:
             tx.after_commit(lambda: _wake(self._awaiting_end, job_id))
+
+
+class _Lent:
+    """`sqlite_outbox.Database`: what the outbox writes is part of the store's transactions."""
+
+    def __init__(self, store: SqliteJobStore) -> None:
+        self.now_ms = store._now_ms  # noqa: SLF001 - the store's other half
+        self.read = store._read  # noqa: SLF001
+        self.announce = store._announce  # noqa: SLF001
+        self._store = store
+
+    async def write(self, work: Callable[[Tx], T]) -> T:
+        return await self._store._writer.call(work)  # noqa: SLF001
 
 
 @contextmanager

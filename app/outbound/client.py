@@ -13,7 +13,7 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import asynccontextmanager
 from ipaddress import ip_address
 from types import SimpleNamespace
@@ -228,7 +228,7 @@ class _Transport(httpx.AsyncBaseTransport):
         round uses up one kept connection.
         """
         timeout = request.extensions.get("timeout", {})
-        body = await request.aread() or None
+        body = _content(request)
         while True:
             reused: list[bool] = []
             try:
@@ -251,6 +251,14 @@ class _Transport(httpx.AsyncBaseTransport):
                     raise FetchConnectError(
                         "The origin closed the connection without an answer.", log_detail=str(exc)
                     ) from exc
+
+
+def _content(request: httpx.Request) -> bytes | AsyncIterable[bytes] | None:
+    """Give the request's body: bytes at once, or, with a Content-Length of its own, as it comes."""
+    if isinstance(request.stream, httpx.ByteStream):
+        return request.content or None
+    assert isinstance(request.stream, httpx.AsyncByteStream)  # noqa: S101 - an async client's
+    return request.stream
 
 
 class _Body(httpx.AsyncByteStream):

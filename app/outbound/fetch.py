@@ -6,8 +6,15 @@ import asyncio
 import random
 import re
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, aclosing
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Mapping,
+    Sequence,
+)
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Generic, Self, TypeVar
@@ -27,7 +34,7 @@ from app.errors import (
 from app.ops.fetch import FetchParams
 from app.outbound.client import open_client
 from app.outbound.coding import Decoder, decoder_for
-from app.outbound.guard import Guard, GuardSettings, Lookup, SystemLookup, Target
+from app.outbound.guard import Guard, GuardSettings, Lookup, Network, SystemLookup, Target
 from app.outbound.headers import checked, file_name, media_type
 from app.outbound.pace import Budget, HostTurns
 from app.outbound.retry import RETRY_STATUSES, retry_after_s, retry_delay_s
@@ -160,6 +167,17 @@ class Fetcher:
         if self._client is None:
             raise RuntimeError("The fetcher is not open.")
         return self._client
+
+    @asynccontextmanager
+    async def wider_client(self, networks: Sequence[Network]) -> AsyncIterator[httpx.AsyncClient]:
+        """Open another client, which may reach `networks` too."""
+        async with open_client(
+            self.guard.wider(networks),
+            user_agent=self._settings.user_agent,
+            connect_timeout_s=self._settings.connect_timeout_s,
+            read_timeout_s=self._settings.read_timeout_s,
+        ) as client:
+            yield client
 
     async def fetch(
         self, url: str, params: FetchParams, headers: Mapping[str, str] | None, save: Save[T]

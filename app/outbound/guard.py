@@ -197,6 +197,12 @@ class Guard:
         self._settings = settings
         self._lookup = lookup
 
+    def wider(self, networks: Sequence[Network]) -> Guard:
+        """Give a guard that lets pass what this one does, and `networks`."""
+        allowed = (*self._settings.allow_networks, *networks)
+        settings = GuardSettings(allow_networks=allowed, ports=self._settings.ports)
+        return Guard(settings, self._lookup)
+
     def judge(self, address: Address, port: int) -> str | None:
         """Say why `address` may not be dialled on `port`, or None where it may."""
         plain: Address = address

@@ -47,8 +47,8 @@ REFUSED = frozenset(
 """Header names, in lower case, that a caller may not set."""
 
 
-def checked(headers: Mapping[str, str] | None) -> dict[str, str]:
-    """Give a caller's headers back if all of them may be sent.
+def checked(headers: Mapping[str, str] | None, what: str = "fetch") -> dict[str, str]:
+    """Give a caller's headers for a `what` back if all of them may be sent.
 
     Raises:
         InvalidParameter: too many, a name or value that HTTP does not allow, or a name in
@@ -57,15 +57,15 @@ def checked(headers: Mapping[str, str] | None) -> dict[str, str]:
     if headers is None:
         return {}
     if len(headers) > MAX_HEADERS:
-        raise InvalidParameter(f"More than {MAX_HEADERS} headers were given for the fetch.")
+        raise InvalidParameter(f"More than {MAX_HEADERS} headers were given for the {what}.")
     for name, value in headers.items():
         if not _TOKEN.fullmatch(name):
-            raise InvalidParameter("A header for the fetch has a name that HTTP does not allow.")
+            raise InvalidParameter(f"A header for the {what} has a name that HTTP does not allow.")
         if name.lower() in REFUSED:
-            raise InvalidParameter(f"The header {name} cannot be set for the fetch.")
+            raise InvalidParameter(f"The header {name} cannot be set for the {what}.")
         if len(value) > MAX_VALUE_CHARS or not _VALUE.fullmatch(value):
             raise InvalidParameter(
-                f"The header {name} for the fetch has a value that cannot be sent: it takes "
+                f"The header {name} for the {what} has a value that cannot be sent: it takes "
                 f"visible ASCII characters, at most {MAX_VALUE_CHARS}."
             )
     return dict(headers)

@@ -98,7 +98,7 @@ UPDATE items SET status = :status, facts = :facts, refused = :refused, problem =
                  finished_ms = :now_ms,
                  seq = (SELECT seq + 1 FROM jobs WHERE jobs.pk = items.job_pk)
 WHERE pk = :pk AND attempt = :attempt AND status = 'running'
-RETURNING job_pk;
+RETURNING job_pk, store;
 
 -- name: count_finished
 -- One item of the job has ended; the counts decide what the job is now.
@@ -161,13 +161,15 @@ SELECT pk, id, status, retention_ms FROM jobs WHERE expires_ms <= :now_ms LIMIT 
 
 -- name: expire_job
 UPDATE jobs SET status = 'expired', seq = seq + 1, expires_ms = :now_ms + retention_ms
-WHERE pk = :job_pk RETURNING id, seq;
+WHERE pk = :job_pk RETURNING *;
 
 -- name: drop_job_files
 DELETE FROM files WHERE job_pk = :job_pk;
 
 -- name: drop_job_inputs
-UPDATE items SET blob = NULL, file_id = NULL, headers = NULL WHERE job_pk = :job_pk;
+UPDATE items SET blob = NULL, file_id = NULL, headers = NULL,
+                 store = CASE WHEN store IS NOT NULL THEN '{}' END
+WHERE job_pk = :job_pk;
 
 -- name: drop_job
 DELETE FROM jobs WHERE pk = :job_pk;
