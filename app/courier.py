@@ -170,6 +170,8 @@ class Courier:
         except asyncio.CancelledError:
             await asyncio.shield(self._release(parcel))
             raise
+        except Exception:  # sent again at once, it would be so for ever: `recover` finds it
+            log.exception("attempt_lost", **_who(parcel))
         finally:
             self._turns.give_back(parcel.route, quick=quick)
             self._wake.set()
@@ -284,4 +286,4 @@ def _quick(parcel: Parcel, attempt: Attempt) -> bool:
 
 
 def _who(parcel: Parcel) -> dict[str, Any]:
-    return {"delivery": parcel.id, "event": parcel.event or "push", "tries": parcel.tries}
+    return {"delivery": parcel.id, "what": parcel.event or "push", "tries": parcel.tries}

@@ -11,6 +11,15 @@ from app.ops.base import Operation
 
 DOOR_ERRORS = (400, 401, 404, 408, 409, 413, 415, 422, 429, 503, 507)
 
+FORM_LABELS = {
+    "tag": {"type": "string", "description": "For finding the job in the list."},
+    "webhook": {"type": "string", "description": "Who is told: a URL, or the JSON of `webhook`."},
+    "store": {
+        "type": "string",
+        "description": "Where the result is put too: a URL, or the JSON of `store`.",
+    },
+}
+
 
 def params_schema(operation: Operation) -> dict[str, Any]:
     """Give the JSON Schema of an operation's parameters, whole in itself."""
@@ -45,6 +54,7 @@ def door(operation: Operation) -> dict[str, Any]:
                     "items": {"type": "string", "format": "binary"},
                     "description": "One part for each file; any field name does.",
                 },
+                **FORM_LABELS,
                 **properties,
             },
             "required": ["file"],

@@ -6,8 +6,8 @@ import asyncio
 import base64
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import aclosing, suppress
+from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -81,11 +81,12 @@ async def put(
     }
     given = {name.lower(): value for name, value in target.headers.items()}
     headers = described | given | {"content-length": str(blob.size_bytes)}
-    async with aclosing(_chunks(path)) as chunks:
-        return await _attempt(client, "PUT", target.url, headers, chunks, timeout_s, at)
+    return await _attempt(client, "PUT", target.url, headers, _chunks(path), timeout_s, at)
 
 
-async def _chunks(path: Path) -> AsyncGenerator[bytes, None]:
+async def _chunks(path: Path) -> AsyncIterator[bytes]:
+    # Not closed from here: where the receiver answers early, the connection's own task may be in
+    # the middle of it, and ends it.
     with await asyncio.to_thread(path.open, "rb") as file:
         while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
             yield chunk

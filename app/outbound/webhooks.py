@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import json
@@ -34,7 +33,7 @@ def secret_key(secret: str) -> bytes:
     coded = secret.removeprefix(SECRET_PREFIX)
     try:
         key = base64.b64decode(coded + "=" * (-len(coded) % 4), validate=True)
-    except binascii.Error:
+    except ValueError:
         key = b""
     if coded == secret or len(key) not in SECRET_BYTES:
         message = "a webhook secret is `whsec_` and the base64 of 24 to 64 random bytes"

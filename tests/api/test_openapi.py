@@ -101,17 +101,18 @@ def test_a_door_describes_its_bodies_with_all_options(document, operations, name
     content = described["requestBody"]["content"]
     assert described["requestBody"]["required"]
     in_json = content[JSON]["schema"]
-    assert set(in_json["properties"]) == options | {"urls", "file_ids", "tag", "metadata"}
+    labels = {"tag", "webhook", "store"}
+    assert set(in_json["properties"]) == options | labels | {"urls", "file_ids", "metadata"}
     assert in_json["additionalProperties"] is False
     assert "urls" in content[JSON]["example"]
     in_query = {p["name"] for p in described["parameters"] if p["in"] == "query"}
-    assert in_query == options | {"wait", "redirect", "filename", "tag"}
+    assert in_query == options | labels | {"wait", "redirect", "filename"}
     if operations[name]["runs"] == "async":
         assert set(content) == {JSON}
         return
     assert set(content) == {JSON, OCTETS, FORM}
     assert content[OCTETS]["schema"] == {"type": "string", "format": "binary"}
-    assert set(content[FORM]["schema"]["properties"]) == options | {"file"}
+    assert set(content[FORM]["schema"]["properties"]) == options | labels | {"file"}
     for path in (DOORS[name], DOORS[name] + "/{filename}"):
         assert OCTETS in document["paths"][path]["put"]["requestBody"]["content"]
 
