@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime, timedelta
@@ -26,7 +27,7 @@ from app.errors import (
     StorageError,
 )
 from app.jobs.outbox import Outbox
-from app.model import Attempt, DeliveryStatus, Parcel, Verdict
+from app.model import Attempt, DeliveryStatus, Parcel, Route, Verdict
 from app.outbound import attempt as outbound
 from app.outbound import webhooks
 from app.outbound.fetch import Fetcher
@@ -38,6 +39,10 @@ log = structlog.get_logger(__name__)
 
 LOOK_EVERY_S = 30.0
 """The rows are looked at so often at least, whatever the hints say."""
+LOOK_SHARE = 0.1
+"""How much of the time may go into looking for what is due, where a look is not cheap."""
+LOOK_CHEAP_S = 0.05
+LOOK_PAUSE_MAX_S = 5.0
 PURGE_EVERY_S = 60.0
 STORE_RETRY_S = 1.0
 STORE_RETRY_MAX_S = 30.0
@@ -77,6 +82,8 @@ class Courier:
         self._wake = asyncio.Event()
         self._stopping = False
         self._sending: set[asyncio.Task[None]] = set()
+        self._look_at = 0.0
+        """Not before this time, on the monotonic clock, are the rows searched again."""
         self._stack = AsyncExitStack()
         self._configured_gone = False
         """Whether the operator's endpoint answered 410; a success, or a restart, ends it."""
@@ -137,17 +144,18 @@ class Courier:
         """Say how long there is nothing to do, unless something wakes us."""
         now = self._clock()
         times = (await self._outbox.next_due_at(), self._turns.resumes_at(now))
-        known = [(time - now).total_seconds() for time in times if time is not None]
-        return max(0.0, min([*known, LOOK_EVERY_S]))
+        waits_s = [(at - now).total_seconds() for at in times if at is not None]
+        if (rest_s := self._look_at - time.monotonic()) > 0:
+            waits_s.append(rest_s)
+        return max(0.0, min([*waits_s, LOOK_EVERY_S]))
 
     async def _send_due(self) -> None:
         """Start attempts until there is nothing due, or no room."""
         while self._turns.free and not self._stopping:
-            only = self._turns.only()
-            routes = await self._outbox.due(self._turns.busy(self._clock()), only)
-            taken = {route.key: route for route in routes if self._turns.take(route)}
-            if not taken:
+            routes = self._turns.waiting(self._clock()) or await self._look()
+            if not routes:
                 return
+            taken = {route.key: route for route in routes}
             try:
                 for parcel in await self._outbox.claim(list(taken)):
                     del taken[parcel.key]
@@ -157,6 +165,22 @@ class Courier:
             finally:
                 for route in taken.values():
                     self._turns.give_back(route, quick=None)
+
+    async def _look(self) -> list[Route]:
+        """Find what is due and may be sent now.
+
+        With a hundred thousand rows due to an endpoint that is busy, passing them over takes a
+        while; so much at most of the time goes into that.
+        """
+        started = time.monotonic()
+        if started < self._look_at:
+            return []
+        busy, only = self._turns.busy(self._clock()), self._turns.only()
+        found = await self._outbox.due(busy, only)
+        spent_s = time.monotonic() - started
+        if spent_s > LOOK_CHEAP_S:
+            self._look_at = time.monotonic() + min(spent_s / LOOK_SHARE, LOOK_PAUSE_MAX_S)
+        return self._turns.offer(found)
 
     async def _deliver(self, parcel: Parcel) -> None:
         """Make one attempt, to its recorded outcome; raises nothing but CancelledError."""

@@ -38,7 +38,7 @@ T = TypeVar("T")
 
 CONFIGURED = "configured"
 """The lane of the endpoint that the operator configured."""
-DUE_ROWS = 256
+DUE_ROWS = 500
 PURGE_ROWS = 1000
 FOREVER = (1 << 63) - 1
 

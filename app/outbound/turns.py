@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import Counter, OrderedDict, deque
+from collections.abc import Iterable
 from datetime import datetime
 
 from app.model import Route
@@ -28,15 +29,44 @@ class Turns:
         self._by_lane: Counter[str] = Counter()
         self._proven: OrderedDict[str, None] = OrderedDict()
         self._paused: dict[str, datetime] = {}
+        self._waiting: dict[str, deque[Route]] = {}
 
     @property
     def free(self) -> int:
         """Count the slots that nobody holds."""
         return self._total - self._by_origin.total()
 
+    def offer(self, routes: Iterable[Route]) -> list[Route]:
+        """Take what can be taken of what is due; keep the rest of the same lanes for `waiting`.
+
+        A lane of which nothing could be taken is not kept: so there are never more than slots.
+        """
+        taken: list[Route] = []
+        left: list[Route] = []
+        for route in routes:
+            (taken if self.take(route) else left).append(route)
+        lanes = {route.lane for route in taken}
+        for route in left:
+            if route.lane in lanes:
+                self._waiting.setdefault(route.lane, deque()).append(route)
+        return taken
+
+    def waiting(self, now: datetime) -> list[Route]:
+        """Take what can be taken of what was kept: a backlog is not searched for each of them."""
+        self._resume(now)
+        taken = []
+        for lane, kept in list(self._waiting.items()):
+            while kept and self.take(kept[0]):
+                taken.append(kept.popleft())
+            if not kept:
+                del self._waiting[lane]
+        return taken
+
     def take(self, route: Route) -> bool:
         """Hold a slot for `route` until it is given back; False if it is not its turn."""
-        if self.free < 1 or self._full(route.origin) or self._by_lane[route.lane] >= self._each:
+        if self.free < 1 or self._full(route.origin) or route.lane in self._paused:
+            return False
+        if self._by_lane[route.lane] >= self._each:
             return False
         if route.origin not in self._proven and self._unproven_full():
             return False
@@ -63,14 +93,18 @@ class Turns:
 
     def resumes_at(self, now: datetime) -> datetime | None:
         """Give the time at which the next paused lane goes on; None where none is paused."""
-        self._paused = {lane: until for lane, until in self._paused.items() if until > now}
+        self._resume(now)
         return min(self._paused.values(), default=None)
 
     def busy(self, now: datetime) -> list[str]:
-        """Give the origins and lanes whose turn it is not."""
-        lanes = [lane for lane, held in self._by_lane.items() if held >= self._each]
-        paused = [lane for lane, until in self._paused.items() if until > now]
-        return [origin for origin in self._by_origin if self._full(origin)] + lanes + paused
+        """Give the origins and lanes whose turn it is not, and those of which some are kept."""
+        self._resume(now)
+        full = [origin for origin in self._by_origin if self._full(origin)]
+        full += [lane for lane, held in self._by_lane.items() if held >= self._each]
+        return full + list(self._paused.keys() | self._waiting.keys())
+
+    def _resume(self, now: datetime) -> None:
+        self._paused = {lane: until for lane, until in self._paused.items() if until > now}
 
     def only(self) -> list[str] | None:
         """Give the origins that may have a slot now; None where all may."""

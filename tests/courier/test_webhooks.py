@@ -498,3 +498,31 @@ async def test_a_test_is_one_attempt(house, receiver, path, status):
     assert (found.status, len(found.attempts)) == (status, 1)
     [one] = receiver.received
     assert Verifier(OWN).verify(one.body, one.headers)["type"] == "webhook.test"
+
+
+# -- backlogs ----------------------------------------------------------------------------------
+
+
+async def test_a_backlog_goes_out_whole_and_a_few_at_a_time(house, receiver):
+    courier = await house.courier(per_endpoint_concurrency=2)
+    job = await house.job(f"{receiver.url}/ok", items=60, events=frozenset({"item.succeeded"}))
+    await house.end(*[b"r"] * 60)
+    await deliver(courier)
+    assert {d.status for d in await house.deliveries(job)} == {DeliveryStatus.DELIVERED}
+    assert len(receiver.received) == 60
+    assert receiver.most_under_way <= 2
+
+
+async def test_a_search_that_is_not_cheap_is_not_made_all_the_time(house, receiver, monkeypatch):
+    courier = await house.courier(started=True)
+    delivery = await house.ended(f"{receiver.url}/ok")
+    await house.outbox.ended(delivery.id, 20)
+    monkeypatch.setattr("app.courier.LOOK_CHEAP_S", -1)
+    monkeypatch.setattr("app.courier.LOOK_SHARE", 1e-3)
+    delivery = await house.ended(f"{receiver.url}/ok")
+    await house.outbox.ended(delivery.id, 20)
+    assert await courier._look() == []
+    assert 0 < await courier._idle_s() <= 5
+    courier._look_at = 0.0
+    later = await house.ended(f"{receiver.url}/ok")
+    assert (await house.outbox.ended(later.id, 20)).status is DeliveryStatus.DELIVERED

@@ -81,13 +81,42 @@ def test_there_are_no_more_slots_than_there_are():
     assert turns.free == 0
 
 
+def test_what_is_due_behind_a_lane_that_is_full_is_kept_for_its_turn():
+    turns = Turns(total=10, each=2)
+    routes = [Route(n, "a", "a/") for n in range(5)] + [Route(9, "b", "b/")]
+    assert [one.key for one in turns.offer(routes)] == [0, 1, 9]
+    assert turns.waiting(NOW) == []
+    # The rest of the lane is not to be searched for again.
+    assert "a/" in turns.busy(NOW)
+    turns.give_back(routes[0], quick=False)
+    assert "a/" in turns.busy(NOW)
+    assert [one.key for one in turns.waiting(NOW)] == [2]
+    for route in routes[1:3]:
+        turns.give_back(route, quick=True)
+    assert [one.key for one in turns.waiting(NOW)] == [3, 4]
+    for route in routes[3:5]:
+        turns.give_back(route, quick=True)
+    assert turns.busy(NOW) == []
+
+
+def test_a_lane_of_which_nothing_can_be_taken_is_not_kept():
+    turns = Turns(total=4, each=2)
+    assert len(turns.offer(Route(n, f"dead{n}", f"dead{n}/") for n in range(10_000))) == 2
+    assert set(turns.busy(NOW)) == set()
+    assert turns.waiting(NOW) == []
+
+
 def test_a_lane_that_asked_for_time_is_left_alone_for_it():
     turns = Turns(total=10, each=2)
     turns.pause("a/", NOW + timedelta(seconds=10))
     turns.pause("b/", NOW + timedelta(seconds=20))
     assert set(turns.busy(NOW)) == {"a/", "b/"}
+    assert turns.offer([route("a"), route("c")]) == [route("c")]
     assert turns.resumes_at(NOW) == NOW + timedelta(seconds=10)
     later = NOW + timedelta(seconds=10)
+    assert turns.waiting(later) == []
+    assert turns.take(route("a"))
+    turns.give_back(route("a"), quick=None)
     assert turns.busy(later) == ["b/"]
     assert turns.resumes_at(later) == NOW + timedelta(seconds=20)
     assert turns.resumes_at(NOW + timedelta(seconds=20)) is None
