@@ -26,6 +26,11 @@ Every error is an RFC 9457 problem document with a stable `code`; a failed item 
 """
 
 
+DELIVERIES_DRAIN_S = 1.0
+"""How long attempts under way may hold a shutdown, after the items: what is cut off is only sent
+again."""
+
+
 class State(TypedDict):
     """What the lifespan hands to every request."""
 
@@ -75,5 +80,5 @@ def courier_of(runtime: Runtime) -> Courier:
         runtime.fetcher,
         settings.webhooks,
         settings.push,
-        drain_timeout_s=settings.drain_timeout_s,
+        drain_timeout_s=min(settings.drain_timeout_s, DELIVERIES_DRAIN_S),
     )

@@ -235,10 +235,14 @@ def fingerprint(steps: Sequence[Step], items: Sequence[NewItem], labels: Labels)
             for item in items
         ],
         [labels.tag, labels.metadata],
+    ]
+    told = [
         labels.webhook.said() if labels.webhook else None,
         labels.store.model_dump() if labels.store else None,
-        [[item.store.url, dict(item.store.headers)] for item in items if item.store],
+        [[n, i.store.url, dict(i.store.headers)] for n, i in enumerate(items) if i.store],
     ]
+    if any(told):  # without, a request has the digest that it had before there were webhooks
+        said.append(told)
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from app.errors import IdempotencyMismatch, Interrupted, NotFound, QueueFull, StorageError
 from app.jobs import rows
+from app.jobs.announcements import Announcements
 from app.jobs.base import IDEMPOTENCY_KEY_AGE, JobSettings, Submitted
 from app.jobs.database import connect, load_statements, migrate
 from app.jobs.sqlite_outbox import SqliteOutbox
@@ -76,7 +77,8 @@ class SqliteJobStore:
         self._lane_of = lane_of
         self._on_queued = on_queued
         self._sql = load_statements("queries.sql")
-        self.outbox = SqliteOutbox(_Lent(self))
+        self._told = Announcements(_Lent(self))
+        self.outbox = SqliteOutbox(_Lent(self), self._told)
         self._unfinished: Counter[str] = Counter()
         """Unfinished items by client, those on their way in included; for the event loop only."""
         self._watching: _Waiters = {}
@@ -139,7 +141,7 @@ class SqliteJobStore:
                 now_ms=now_ms,
                 started_ms=now_ms if passing else None,
             )
-            self.outbox.set_webhook(tx, row["pk"], new.webhook)
+            self._told.set_webhook(tx, row["pk"], new.webhook)
             for index, item in enumerate(new.items):
                 # Round robin between clients for the price of one integer: an item waits behind
                 # as many of its own client's as are unfinished, and behind no others.
@@ -217,7 +219,7 @@ class SqliteJobStore:
             joins=False,
             ended_ms=self._now_ms() if passes else None,
         )
-        self.outbox.set_store(tx, row["pk"], item.store)
+        self._told.set_store(tx, row["pk"], item.store)
         if passes and source is not None:
             self._insert_file(tx, new.client, source, job_pk=job_pk, item_pk=row["pk"], position=0)
 
@@ -236,7 +238,7 @@ class SqliteJobStore:
             ended_ms=None,
             **nothing,
         )
-        self.outbox.set_store(tx, row["pk"], new.store)
+        self._told.set_store(tx, row["pk"], new.store)
 
     def _insert_file(
         self,
@@ -425,7 +427,7 @@ class SqliteJobStore:
                     item_pk=claim.item_key,
                     position=position,
                 )
-        self.outbox.item_ended(tx, job, claim, outcome, ended[0]["store"])
+        self._told.item_ended(tx, job, claim, outcome, ended[0]["store"])
         self._settle(tx, job, now_ms)
         tx.after_commit(lambda: self._unfinished.subtract({job["client"]: 1}))
         return True
@@ -446,7 +448,7 @@ class SqliteJobStore:
                 expires_ms=now_ms + job["retention_ms"] if status.done else None,
             )
             if status.done:
-                self.outbox.job_ended(tx, job, status)
+                self._told.job_ended(tx, job, status)
         self._announce(tx, job["id"], over=status.done)
 
     async def tell(self, progress: Iterable[tuple[Claim, Progress]]) -> None:
@@ -533,7 +535,7 @@ class SqliteJobStore:
         def work(tx: Tx) -> list[int]:
             running = self._cancel(tx, job_id)
             self._run(tx.db, "delete_job", id=job_id)
-            self.outbox.job_dropped(tx, job_id, events=True)
+            self._told.job_dropped(tx, job_id, events=True)
             self._announce(tx, job_id, over=True)
             return running
 
@@ -584,12 +586,12 @@ class SqliteJobStore:
             for row in due:
                 if row["status"] == JobStatus.EXPIRED:
                     self._run(tx.db, "drop_job", job_pk=row["pk"])
-                    self.outbox.job_dropped(tx, row["id"], events=False)
+                    self._told.job_dropped(tx, row["id"], events=False)
                     continue
                 self._run(tx.db, "drop_job_files", job_pk=row["pk"])
                 self._run(tx.db, "drop_job_inputs", job_pk=row["pk"])
                 [job] = self._run(tx.db, "expire_job", job_pk=row["pk"], now_ms=now_ms)
-                self.outbox.job_expired(tx, job)
+                self._told.job_expired(tx, job)
                 self._announce(tx, row["id"])
             files = self._run(tx.db, "drop_due_files", now_ms=now_ms, limit=PURGE_ROWS)
             before_ms = now_ms - IDEMPOTENCY_KEY_AGE // timedelta(milliseconds=1)
@@ -668,7 +670,7 @@ class SqliteJobStore:
 
 
 class _Lent:
-    """`sqlite_outbox.Database`: what the outbox writes is part of the store's transactions."""
+    """`announcements.Database`: what is told is written in the store's own transactions."""
 
     def __init__(self, store: SqliteJobStore) -> None:
         self.now_ms = store._now_ms  # noqa: SLF001 - the store's other half
