@@ -11,7 +11,7 @@ import random
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -24,7 +24,7 @@ from standardwebhooks import Webhook
 from tests.conftest import LOOPBACK
 from tests.service import Service
 
-KILLS = int(os.environ.get("DELIVERY_KILLS", "6"))
+KILLS = int(os.environ.get("DELIVERY_KILLS", "5"))
 JOBS_EACH = 4
 SECRET = "whsec_" + base64.b64encode(b"kill -9 " * 4).decode()
 ENV = {
@@ -107,9 +107,15 @@ def endpoint() -> Iterator[tuple[str, Endpoint]]:
         server.shutdown()
 
 
-def submit(service: Service, url: str, numbers: range) -> dict[str, str]:
-    """Submit jobs until the service dies; gives what was acknowledged, and where it is put."""
+def submit(
+    service: Service, url: str, numbers: range, told: Callable[[int], None]
+) -> dict[str, str]:
+    """Submit jobs until the service dies; gives what was acknowledged, and where it is put.
+
+    `told` is told, at the start and after each, how many were acknowledged.
+    """
     acknowledged: dict[str, str] = {}
+    told(0)
     with httpx.Client(base_url=service.url, timeout=30) as client:
         for number in numbers:
             job: dict[str, Any] = {
@@ -125,6 +131,7 @@ def submit(service: Service, url: str, numbers: range) -> dict[str, str]:
                 break  # never acknowledged, so nothing was promised
             assert made.status_code == 202
             acknowledged[made.json()["id"]] = f"/put/{number}"
+            told(len(acknowledged))
     return acknowledged
 
 
@@ -137,16 +144,24 @@ def test_no_event_is_lost_to_kill_9(tmp_path: Path, endpoint: tuple[str, Endpoin
         service = Service(tmp_path / "data", ENV)
         taken.strike.clear()
         moment = moments[kill % len(moments)]
-        taken.strike_at = (taken.requests + rng.randint(1, 2 * JOBS_EACH), moment)
-        wait_s = rng.uniform(0, 0.4) if moment == "at some time" else 2.0
+        strike_in, armed_after = rng.randint(1, 6), rng.randint(0, JOBS_EACH)
+        wait_s = rng.uniform(0, 0.2) if moment == "at some time" else 2.0
 
         def killer(service: Service = service, wait_s: float = wait_s) -> None:
             taken.strike.wait(wait_s)
             service.process.kill()
 
         striking = threading.Thread(target=killer)
-        striking.start()
-        promised |= submit(service, url, range(kill * JOBS_EACH, (kill + 1) * JOBS_EACH))
+
+        def arm(
+            acknowledged: int, at: tuple[int, int, str] = (armed_after, strike_in, moment),
+            striking: threading.Thread = striking,
+        ) -> None:  # fmt: skip
+            if acknowledged == at[0]:
+                taken.strike_at = (taken.requests + at[1], at[2])
+                striking.start()
+
+        promised |= submit(service, url, range(kill * JOBS_EACH, (kill + 1) * JOBS_EACH), arm)
         striking.join()
         service.kill()
     taken.strike_at = None
