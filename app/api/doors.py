@@ -25,7 +25,7 @@ from app.runtime import Runtime
 
 LABELS = ("tag", "webhook", "store")
 """Labels that may stand in a form or in the query, too."""
-CONTROLS = {"wait", "redirect", "filename", *LABELS}
+CONTROLS = {"wait", "redirect", "download", "filename", *LABELS}
 """Query parameters that are not the operation's own."""
 
 

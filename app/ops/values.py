@@ -1,0 +1,31 @@
+"""Values of parameters as queries and forms spell them: all text."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+
+def listed(value: Any) -> Any:
+    """Take `a, b` for a list of two, and the JSON text `["a", "b"]` too."""
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        try:
+            return json.loads(value)
+        except ValueError:
+            pass  # a glob may begin so as well
+    return [part.strip() for part in value.split(",") if part.strip()]
+
+
+def level(value: Any) -> Any:
+    """Take the text "9" for 9; raises `ValueError` that says once, and whole, what is valid."""
+    if isinstance(value, str):
+        if value in ("balanced", "fast", "best"):
+            return value
+        if re.fullmatch(r"[+-]?[0-9]{1,6}", value.strip(), re.ASCII):
+            return int(value)
+    elif isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise ValueError("must be fast, balanced, best or a whole number")
