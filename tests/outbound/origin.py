@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gzip
 import os
+import re
 import socket
 import struct
 import zlib
@@ -110,6 +111,47 @@ PAGES = {
 }
 
 
+REST_REFUSED = {"gone": "404 Not Found", "satisfied": "416 Range Not Satisfiable"}
+CUT_FIRST = {
+    "weak": {"ETag": 'W/"v1"'},
+    "no-etag": {"ETag": None},
+    "no-ranges": {"Accept-Ranges": "none"},
+    "gzip": {"Content-Encoding": "gzip"},
+    "chunked": {"Content-Length": None, "Transfer-Encoding": "chunked"},
+}
+CUT_REST = {
+    "other-etag": {"ETag": '"v2"'},
+    "unsaid": {"Content-Range": None},
+    "other-start": {"Content-Range": "bytes {after}-{last}/{total}"},
+    "other-total": {"Content-Range": "bytes {start}-{total}/{longer}"},
+    "less": {"Content-Range": "bytes {start}-{before}/{total}"},
+    "changed": {"ETag": '"v2"', "Content-Range": None},
+}
+
+
+def cut_answer(how, start):
+    """Give an answer in one of many ways, from byte `start` if one was asked for, and the size of
+    its body."""
+    whole = PACKED if how == "gzip" else BODY
+    if start is not None and how == "changed":
+        whole = BODY[::-1]
+    part = start is not None and how not in ("ignored", "changed")
+    body = whole[start or 0 :] if part else whole
+    if part and how == "lies":
+        body = body[::-1]
+    total = len(whole)
+    numbers = {"start": start, "after": (start or 0) + 1, "last": total - 1, "before": total - 2}
+    numbers |= {"total": total, "longer": total + 1}
+    lines = {"ETag": '"v1"', "Accept-Ranges": "bytes", "Content-Length": str(len(body))}
+    lines |= {"Content-Range": "bytes {start}-{last}/{total}"} if part else {}
+    lines |= CUT_FIRST.get(how, {}) | (CUT_REST.get(how, {}) if start is not None else {})
+    said = [f"{name}: {value.format(**numbers)}" for name, value in lines.items() if value]
+    status = "206 Partial Content" if part else "200 OK"
+    head = "\r\n".join([f"HTTP/1.1 {status}", *said, "", ""])
+    wire = chunks(body) if how == "chunked" else body
+    return head.encode() + wire, len(body)
+
+
 class Server:
     """A loopback server on a free port that counts its connections."""
 
@@ -161,6 +203,8 @@ class Origin(Server):
         """Set when a client leaves an endless response."""
         self.hold = asyncio.Event()
         """Lets go of the requests to /held."""
+        self.unchanged = True
+        """Whether /versioned is still as it was."""
         self.arrived = asyncio.Semaphore(0)
         """Released once for each request to /held."""
 
@@ -217,6 +261,12 @@ class Origin(Server):
         await writer.drain()
         raise ConnectionAbortedError
 
+    async def do_fails(self, head, writer, times):
+        """Fail as often as that, for good as far as the client can tell, then be well."""
+        path = head.split(b" ", 2)[1]
+        before = sum(path in earlier for earlier in self.requests) - 1
+        writer.write(answer() if before >= int(times) else PAGES["/500"])
+
     async def do_reset(self, head, writer):
         # A linger of zero seconds makes close() send RST.
         sock = writer.get_extra_info("socket")
@@ -253,6 +303,43 @@ class Origin(Server):
     async def do_endless_header(self, head, writer):
         writer.write(b"HTTP/1.1 200 OK\r\n")
         await self._endlessly(writer, b"X-More: and more\r\n" * 100)
+
+    async def do_cut(self, head, writer, how="well", cuts="1"):
+        """Cut the body off, so many times; go on where asked to, in one of many ways."""
+        asked = re.search(rb"(?im)^range: bytes=(\d+)-\r$", head)
+        if asked:
+            assert re.search(rb'(?im)^if-range: "v1"\r$', head)
+        if asked and how == "busy" and len(self.requests) == 2:
+            writer.write(answer(b"", "503 Service Unavailable", LATE))
+            return
+        if asked and how in REST_REFUSED:
+            writer.write(answer(b"", REST_REFUSED[how]))
+            return
+        wire, left = cut_answer(how, int(asked[1]) if asked else None)
+        if len(self.requests) <= int(cuts):
+            # Each cut leaves half of what is left unsent.
+            writer.write(wire[: len(wire) - left // 2])
+            await writer.drain()
+            raise ConnectionAbortedError
+        writer.write(wire)
+
+    async def do_versioned(self, head, writer, how="etag", name="v1"):
+        """Answer 304 to who has the version, in one of several ways."""
+        lines = ["Content-Type: text/x-data"]
+        if how in ("etag", "both", "other"):
+            lines.append(f'ETag: "{name}"')
+        if how in ("modified", "both"):
+            lines.append("Last-Modified: Mon, 01 Jan 2024 00:00:00 GMT")
+        asked = re.search(rb"(?im)^if-(none-match|modified-since):", head)
+        if asked and how == "other":
+            writer.write(b'HTTP/1.1 304 Not Modified\r\nETag: "unknown"\r\n\r\n')
+        elif asked and self.unchanged:
+            writer.write(b"HTTP/1.1 304 Not Modified\r\nCache-Control: max-age=1\r\n\r\n")
+        else:
+            writer.write(answer(BODY, "200 OK", *lines))
+
+    async def do_to_versioned(self, head, writer):
+        writer.write(redirect("/versioned"))
 
     async def do_held(self, head, writer):
         self.arrived.release()

@@ -27,8 +27,9 @@ from app.errors import (
 )
 from app.ops.fetch import FetchParams
 from app.outbound.coding import STEP_BYTES
-from app.outbound.fetch import Fetcher, FetchSettings, _Hop
+from app.outbound.fetch import Fetcher, FetchSettings
 from app.outbound.pace import Budget, HostTurns
+from app.outbound.redirect import Hop, redirected
 
 from .origin import BODY
 
@@ -36,17 +37,6 @@ pytestmark = pytest.mark.anyio
 
 DEFAULTS = FetchParams()
 ONCE = FetchParams(retries=0)
-
-
-@pytest.fixture
-async def fetch(origin, open_fetcher, save):
-    fetcher = await open_fetcher()
-
-    async def fetch(path, params=DEFAULTS, headers=None):
-        return await fetcher.fetch(origin.url + path, params, headers, save)
-
-    fetch.fetcher = fetcher
-    return fetch
 
 
 @pytest.mark.parametrize(
@@ -229,12 +219,19 @@ async def test_the_facts_tell_what_the_origin_said(fetch, origin):
         "final_url": f"{origin.url}/typed",
         "redirects": 0,
         "tries": 1,
-        "media_type": "image/png",
+        "resumed": 0,
+        "claimed_media_type": "image/png",
         "name": "€ rates.png",
         "etag": '"abc"',
         "last_modified": "Mon, 01 Jan 2024 00:00:00 GMT",
         "size_bytes": len(BODY),
+        "headers": {
+            "content-type": "Image/PNG; charset=x",
+            "content-length": str(len(BODY)),
+            "content-disposition": "attachment; filename*=UTF-8''..%2F%E2%82%AC%20rates.png",
+        },
         "elapsed_ms": fetched.facts["elapsed_ms"],
+        "timings": fetched.facts["timings"],
     }
 
 
@@ -369,16 +366,16 @@ async def test_a_redirect_to_another_origin_drops_them_for_good(fetch, origin, o
 
 
 async def test_a_redirect_from_https_to_http_drops_them(fetch):
-    guard, settings = fetch.fetcher.guard, FetchSettings()
-    hop = _Hop(guard.check_url("https://a.test/"), dict(SECRETS))
+    guard = fetch.fetcher.guard
+    hop = Hop(guard.check_url("https://a.test/"), dict(SECRETS))
     response = httpx.Response(302, headers={"location": "http://a.test/"})
-    assert fetch.fetcher._redirected(hop, response, settings).headers == {}
+    assert redirected(guard, hop, response, 5).headers == {}
 
 
 async def test_a_redirect_to_a_name_outside_ascii_is_understood(fetch):
-    hop = _Hop(fetch.fetcher.guard.check_url("http://a.test/"), {})
+    hop = Hop(fetch.fetcher.guard.check_url("http://a.test/"), {})
     response = httpx.Response(302, headers={"location": "http://bücher.test/ä".encode()})
-    target = fetch.fetcher._redirected(hop, response, FetchSettings()).target
+    target = redirected(fetch.fetcher.guard, hop, response, 5).target
     assert str(target.url) == "http://xn--bcher-kva.test/%C3%A4"
 
 
@@ -461,11 +458,11 @@ async def test_no_more_than_the_limit_are_under_way_to_one_host(origin, open_fet
     ]
     for _ in range(2):
         await origin.arrived.acquire()
-    assert fetcher._turns.waiting(("http", "127.0.0.1", origin.port)) == 4
+    assert fetcher.turns.waiting(("http", "127.0.0.1", origin.port)) == 4
     assert len(origin.requests) == 2
     origin.hold.set()
     await asyncio.gather(*tasks)
-    assert len(fetcher._turns) == 0
+    assert len(fetcher.turns) == 0
 
 
 async def test_waiting_for_the_hosts_turn_does_not_count(origin, save):
@@ -505,7 +502,7 @@ async def test_a_cancelled_fetch_frees_everything(fetch, origin, save):
     async with asyncio.timeout(2):
         await origin.gone.wait()
     assert save.cleaned == save.calls
-    assert len(fetch.fetcher._turns) == 0
+    assert len(fetch.fetcher.turns) == 0
 
 
 async def test_a_cancelled_wait_for_the_turn_is_forgotten():
