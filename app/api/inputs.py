@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from app.api.batch import batch_terms
 from app.api.ingest import plain_name
 from app.api.problems import invalid
 from app.errors import InvalidParameter, MalformedBody, MissingInput, TooManyItems
@@ -22,6 +25,26 @@ MAX_TAG_CHARACTERS = 100
 MAX_METADATA_BYTES = 16 << 10
 
 M = TypeVar("M", bound=BaseModel)
+
+
+def sha256_of(text: str) -> str:
+    """Read a sha256 in hex, or as a field of RFC 9530 (`sha-256=:…:`), with other digests beside.
+
+    Returns:
+        Lower-case hex.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if re.fullmatch("[0-9a-fA-F]{64}", text):
+        return text.lower()
+    for part in text.split(","):
+        if found := re.fullmatch(r"\s*sha-256=:([A-Za-z0-9+/]{43}=):\s*", part):
+            return base64.b64decode(found[1]).hex()
+    raise ValueError("it takes a sha256: 64 hexadecimal digits, or `sha-256=:` base64 `:`")
+
+
+Sha256 = Annotated[str, Field(max_length=1000), AfterValidator(sha256_of)]
 
 
 class UrlInput(BaseModel):
@@ -39,10 +62,27 @@ class UrlInput(BaseModel):
         default=None, min_length=1, max_length=255, description="The name that its content gets."
     )
 
+    digest: Sha256 | None = Field(
+        default=None,
+        description="sha256 that the content must have: hex, or `sha-256=:base64:` as in the "
+        "header Repr-Digest. Another content fails the item.",
+    )
+    max_bytes: int | None = Field(
+        default=None,
+        gt=0,
+        description="Largest accepted body of this URL, in bytes. Default and upper bound: the "
+        "batch's own.",
+    )
+
     def item(self) -> NewItem:
         """Give it as an item."""
-        name = plain_name(self.filename) if self.filename else None
-        return NewItem(url=self.url, headers=self.headers, name=name)
+        return NewItem(
+            url=self.url,
+            headers=self.headers,
+            name=plain_name(self.filename) if self.filename else None,
+            sha256=self.digest,
+            max_bytes=self.max_bytes,
+        )
 
 
 class FileInput(BaseModel):
@@ -72,7 +112,9 @@ class DoorInput(Labels):
     model_config = ConfigDict(extra="allow")
 
     urls: list[str | UrlInput] = Field(
-        default=[], description="Strings, or objects with `url`, `headers`, `filename`."
+        default=[],
+        description="Strings, or objects with `url` and its own `headers`, `filename`, `digest`, "
+        "`max_bytes`.",
     )
     file_ids: list[str] = Field(default=[], description="Files that are stored already.")
 
@@ -194,6 +236,7 @@ def new_job(
         tag=labels.tag,
         metadata=labels.metadata,
         idempotency_key=idempotency_key,
+        **batch_terms(planned, (item.url for item in items), runtime.settings.fetch),
         fingerprint=fingerprint(planned, items, labels) if idempotency_key else "",
     )
 
@@ -217,6 +260,8 @@ def fingerprint(steps: Sequence[Step], items: Sequence[NewItem], labels: Labels)
                 item.url,
                 dict(item.headers or {}),
                 item.name,
+                item.sha256,
+                item.max_bytes,
             ]
             for item in items
         ],

@@ -178,6 +178,22 @@ async def cancel_job(job: OwnJobDep, runtime: RuntimeDep) -> JobView:
     return await view(runtime, await runtime.jobs.get_job(job.id) or job)
 
 
+@_records.post(
+    "/{job_id}/retry",
+    summary="Run a job's failed items again",
+    operation_id="retry_job",
+    status_code=202,
+    responses=documented(401, 404, 409, 410, 429),
+)
+async def retry_job(job: OwnJobDep, runtime: RuntimeDep) -> JobView:
+    """Put what has failed back into the queue; what succeeded stays as it is.
+
+    A step that joins the items, such as `archive`, is done again behind them, and replaces its
+    result. 409 where the job is not over, or nothing of it has failed.
+    """
+    return await view(runtime, await runtime.jobs.retry(job.id) or job)
+
+
 @_records.delete(
     "/{job_id}",
     summary="Delete a job, its inputs and its results",

@@ -223,5 +223,6 @@ def job_view(job: Job, items: list[Item] | None = None) -> JobView:
             "items": f"{path}/items",
             "events": f"{path}/events",
             "cancel": f"{path}/cancel",
+            "retry": f"{path}/retry",
         },
     )

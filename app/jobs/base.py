@@ -21,10 +21,13 @@ from app.model import (
     NewJob,
     Outcome,
     Progress,
+    Version,
 )
 
 IDEMPOTENCY_KEY_AGE = timedelta(hours=24)
 """How long an Idempotency-Key brings back its job."""
+VERSION_AGE = timedelta(days=30)
+"""How long it is known which version of a URL a client fetched last."""
 
 
 class JobSettings(BaseModel):
@@ -130,6 +133,25 @@ class JobStore(Protocol):
 
     async def cancel(self, job_id: str) -> list[int]:
         """Make every unfinished item canceled; returns the keys of those that were running."""
+
+    async def retry(self, job_id: str) -> Job | None:
+        """Put a job's failed items back into the queue; gives the job as it is then.
+
+        An item that joins the others runs again behind them, and its results are removed. In a
+        job that `stops`, what was canceled because an item failed goes back as well. None if
+        there is no such job.
+
+        Raises:
+            Conflict: it is not over, or nothing of it has failed.
+            Expired: its inputs are gone.
+            QueueFull: more unfinished items than the service takes.
+        """
+
+    async def remember(self, job_id: str, version: Version) -> None:
+        """Note, for the job's client, what a URL had when it was fetched."""
+
+    async def recall(self, job_id: str, key: bytes) -> Version | None:
+        """Give what was last noted for the job's client under a key."""
 
     async def delete_job(self, job_id: str) -> list[int]:
         """Remove a job, its items and files; returns the keys of items that were running."""

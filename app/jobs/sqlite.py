@@ -16,7 +16,8 @@ from typing import Any, TypeVar
 
 from app.errors import IdempotencyMismatch, Interrupted, NotFound, QueueFull, StorageError
 from app.jobs import rows
-from app.jobs.base import IDEMPOTENCY_KEY_AGE, JobSettings, Submitted
+from app.jobs.base import IDEMPOTENCY_KEY_AGE, VERSION_AGE, JobSettings, Submitted
+from app.jobs.batches import Batches
 from app.jobs.database import connect, load_statements, migrate
 from app.jobs.writer import Tx, Writer, translated
 from app.model import (
@@ -37,6 +38,7 @@ from app.model import (
     NewJob,
     Outcome,
     Progress,
+    Version,
     job_status,
     new_id,
 )
@@ -67,14 +69,21 @@ class SqliteJobStore:
         clock: Callable[[], datetime],
         lane_of: Callable[[NewItem, NewJob], Lane],
         on_queued: Callable[[], None],
+        on_canceled: Callable[[Iterable[int]], None] = lambda _: None,
     ) -> None:
-        """Name the database file; `on_queued` is called whenever an item may be claimed."""
+        """Name the database file.
+
+        `on_queued` is called whenever an item may be claimed; `on_canceled` with the keys of items
+        that were running and were canceled because another one failed.
+        """
         self._path = path
         self._settings = settings
         self._clock = clock
         self._lane_of = lane_of
         self._on_queued = on_queued
+        self._on_canceled = on_canceled
         self._sql = load_statements()
+        self._batches = Batches(self._run, on_queued)
         self._unfinished: Counter[str] = Counter()
         """Unfinished items by client, those on their way in included; for the event loop only."""
         self._watching: _Waiters = {}
@@ -136,6 +145,8 @@ class SqliteJobStore:
                 retention_ms=int(new.retention_s * 1000),
                 now_ms=now_ms,
                 started_ms=now_ms if passing else None,
+                pace=new.pace,
+                stops=new.stops,
             )
             for index, item in enumerate(new.items):
                 # Round robin between clients for the price of one integer: an item waits behind
@@ -144,6 +155,7 @@ class SqliteJobStore:
             if new.join_at is not None:
                 lane = JOIN_LANE if counts.queued == 1 else HELD
                 self._insert_join(tx, new, row["pk"], lane, priority=-(ahead + counts.queued - 1))
+            self._batches.release(tx, row["pk"], pace=new.pace, released=0)
             if new.idempotency_key is not None:
                 self._run(
                     tx.db,
@@ -202,7 +214,6 @@ class SqliteJobStore:
             job_pk=job_pk,
             idx=index,
             status=ItemStatus.SUCCEEDED if passes else ItemStatus.QUEUED,
-            lane=self._lane_of(item, new),
             priority=priority,
             name=(source.name if source else item.name) or "",
             file_id=file_id,
@@ -213,12 +224,18 @@ class SqliteJobStore:
             headers=rows.dump(dict(item.headers)) if item.headers else None,
             joins=False,
             ended_ms=self._now_ms() if passes else None,
+            **self._batches.columns(tx, new, job_pk, item, self._lane_of(item, new)),
         )
         if passes and source is not None:
             self._insert_file(tx, new.client, source, job_pk=job_pk, item_pk=row["pk"], position=0)
 
     def _insert_join(self, tx: Tx, new: NewJob, job_pk: int, lane: str, *, priority: int) -> None:
-        nothing = dict.fromkeys(("file_id", "blob", "media_type", "size_bytes", "url", "headers"))
+        nothing = dict.fromkeys(
+            (
+                *("file_id", "blob", "media_type", "size_bytes", "url", "headers"),
+                *("sha256", "max_bytes", "twin_key", "twin_of"),
+            )
+        )
         self._run(
             tx.db,
             "insert_item",
@@ -375,7 +392,10 @@ class SqliteJobStore:
                 self._announce(tx, jobs[job_pk]["id"])
             # RETURNING gives rows in no promised order.
             taken.sort(key=lambda row: (-row["priority"], row["pk"]))
-            return [rows.claim(row, jobs[row["job_pk"]], self._to_join(tx, row)) for row in taken]
+            return [
+                rows.claim(row, jobs[row["job_pk"]], self._to_join(tx, row), self._twin(tx, row))
+                for row in taken
+            ]
 
         return await self._writer.call(work)
 
@@ -383,6 +403,11 @@ class SqliteJobStore:
         if not item["joins"]:
             return []
         return self._run(tx.db, "join_sources", job_pk=item["job_pk"])
+
+    def _twin(self, tx: Tx, item: sqlite3.Row) -> list[sqlite3.Row]:
+        if item["twin_of"] is None:
+            return []
+        return self._run(tx.db, "twin_facts", pk=item["twin_of"])
 
     async def finish(self, claim: Claim, outcome: Outcome) -> bool:
         """See `JobStore.finish`."""
@@ -416,8 +441,13 @@ class SqliteJobStore:
                     item_pk=claim.item_key,
                     position=position,
                 )
-        self._settle(tx, job, now_ms)
-        tx.after_commit(lambda: self._unfinished.subtract({job["client"]: 1}))
+        job, followers = self._batches.ended(tx, claim.item_key, ended[0], job, outcome, now_ms)
+        if job["stops"] and not succeeded:
+            self._cancel_rest(tx, job, now_ms)
+        else:
+            self._settle(tx, job, now_ms)
+        over = 1 + followers
+        tx.after_commit(lambda: self._unfinished.subtract({job["client"]: over}))
         return True
 
     def _settle(self, tx: Tx, job: sqlite3.Row, now_ms: int) -> None:
@@ -425,7 +455,7 @@ class SqliteJobStore:
         only_the_join = job["join_at"] is not None and job["queued"] == 1 and not job["running"]
         if only_the_join and self._run(tx.db, "release_join", job_pk=job["pk"], lane=JOIN_LANE):
             tx.after_commit(self._on_queued)
-        status = job_status(rows.counts(job))
+        status = job_status(rows.counts(job), stops=bool(job["stops"]))
         if status != job["status"]:
             self._run(
                 tx.db,
@@ -481,9 +511,10 @@ class SqliteJobStore:
         def work(tx: Tx) -> int:
             requeued: Counter[int] = Counter()
             for row in self._run(tx.db, "running_items"):
-                if row["attempt"] >= MAX_INTERRUPTIONS:
+                attempts = row["attempt"] - row["attempts_before"]
+                if attempts >= MAX_INTERRUPTIONS:
                     given_up = Interrupted(
-                        f"The service went down {row['attempt']} times while it worked on this."
+                        f"The service went down {attempts} times while it worked on this."
                     )
                     self._finish(tx, rows.bare_claim(row), Failed(given_up.problem()))
                     continue
@@ -505,15 +536,42 @@ class SqliteJobStore:
         found = self._run(tx.db, "get_job", id=job_id)
         if not found:
             return []
-        now_ms, job_pk = self._now_ms(), found[0]["pk"]
-        unfinished = self._run(tx.db, "unfinished_item_keys", job_pk=job_pk)
-        if not unfinished:
+        if not found[0]["queued"] + found[0]["running"]:
             return []
-        [job] = self._run(tx.db, "count_canceled", job_pk=job_pk)
-        self._run(tx.db, "cancel_items", job_pk=job_pk, seq=job["seq"], now_ms=now_ms)
+        return self._cancel_unfinished(tx, found[0], self._now_ms())
+
+    def _cancel_unfinished(self, tx: Tx, job: sqlite3.Row, now_ms: int) -> list[int]:
+        unfinished = job["queued"] + job["running"]
+        running = self._run(tx.db, "running_item_keys", job_pk=job["pk"])
+        [job] = self._run(tx.db, "count_canceled", job_pk=job["pk"])
+        self._run(tx.db, "cancel_items", job_pk=job["pk"], seq=job["seq"], now_ms=now_ms)
         self._settle(tx, job, now_ms)
-        tx.after_commit(lambda: self._unfinished.subtract({job["client"]: len(unfinished)}))
-        return [row["pk"] for row in unfinished if row["status"] == ItemStatus.RUNNING]
+        tx.after_commit(lambda: self._unfinished.subtract({job["client"]: unfinished}))
+        return [row["pk"] for row in running]
+
+    def _cancel_rest(self, tx: Tx, job: sqlite3.Row, now_ms: int) -> None:
+        """Cancel what is unfinished of a job of which an item has failed."""
+        running = self._cancel_unfinished(tx, job, now_ms)
+        tx.after_commit(lambda: self._on_canceled(running))
+
+    async def retry(self, job_id: str) -> Job | None:
+        """See `JobStore.retry`."""
+        job = await self.get_job(job_id)
+        if job is None:
+            return None
+        self.check_backlog(job.counts.failed)
+
+        def work(tx: Tx) -> Job | None:
+            found = self._run(tx.db, "get_job", id=job_id)
+            if not found:
+                return None
+            changed, back = self._batches.retry(tx, found[0])
+            self._settle(tx, changed, self._now_ms())
+            tx.after_commit(lambda: self._unfinished.update({changed["client"]: back}))
+            tx.after_commit(self._on_queued)
+            return rows.job(self._run(tx.db, "get_job", id=job_id)[0])
+
+        return await self._writer.call(work)
 
     async def delete_job(self, job_id: str) -> list[int]:
         """See `JobStore.delete_job`."""
@@ -560,6 +618,31 @@ class SqliteJobStore:
 
         await self._writer.call(work)
 
+    # -- versions ----------------------------------------------------------------------------
+
+    async def remember(self, job_id: str, version: Version) -> None:
+        """See `JobStore.remember`."""
+
+        def work(tx: Tx) -> None:
+            self._run(
+                tx.db,
+                "put_version",
+                job_id=job_id,
+                key=version.key,
+                blob=version.blob.key,
+                media_type=version.blob.media_type,
+                size_bytes=version.blob.size_bytes,
+                facts=rows.dump(version.facts),
+                now_ms=self._now_ms(),
+            )
+
+        await self._writer.call(work)
+
+    async def recall(self, job_id: str, key: bytes) -> Version | None:
+        """See `JobStore.recall`."""
+        found = await self._read(lambda db: self._all(db, "get_version", job_id=job_id, key=key))
+        return rows.version(found[0]) if found else None
+
     # -- keeping house -----------------------------------------------------------------------
 
     async def purge(self) -> bool:
@@ -579,7 +662,9 @@ class SqliteJobStore:
             files = self._run(tx.db, "drop_due_files", now_ms=now_ms, limit=PURGE_ROWS)
             before_ms = now_ms - IDEMPOTENCY_KEY_AGE // timedelta(milliseconds=1)
             keys = self._run(tx.db, "drop_old_keys", before_ms=before_ms, limit=PURGE_ROWS)
-            return len(due) == PURGE_JOBS or PURGE_ROWS in (len(files), len(keys))
+            before_ms = now_ms - VERSION_AGE // timedelta(milliseconds=1)
+            old = self._run(tx.db, "drop_old_versions", before_ms=before_ms, limit=PURGE_ROWS)
+            return len(due) == PURGE_JOBS or PURGE_ROWS in (len(files), len(keys), len(old))
 
         return await self._writer.call(work)
 
