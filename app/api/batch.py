@@ -16,36 +16,65 @@ AHEAD = 2
 fetched while the next is claimed."""
 
 
+def fetch_params(steps: Sequence[Step]) -> FetchParams | None:
+    """Give the parameters of a job's `fetch` step, if it has one."""
+    if not steps or steps[0].op != "fetch":
+        return None
+    return FetchParams.model_validate(steps[0].params)
+
+
 def batch_terms(
     steps: Sequence[Step], urls: Iterable[str | None], settings: FetchSettings
 ) -> dict[str, Any]:
     """Give the members of `NewJob` that derive from its `fetch` step: none where there is none."""
-    if not steps or steps[0].op != "fetch":
+    params = fetch_params(steps)
+    if params is None:
         return {}
-    params = FetchParams.model_validate(steps[0].params)
+    pace = Pace(params, settings)
+    for url in urls:
+        if url is not None:
+            pace.note(url)
     return {
-        "pace": pace(params, urls, settings),
+        "pace": pace.limit,
         "stops": params.on_error == "fail",
         "dedupe": params.dedupe,
     }
 
 
-def pace(params: FetchParams, urls: Iterable[str | None], settings: FetchSettings) -> int | None:
-    """Say how many URLs of a batch may be in the queue at once; None for all.
+class Pace:
+    """How many URLs of a batch may be in the queue at once.
 
     A batch with a `per_host_concurrency` of its own would otherwise hold slots of the service
     with URLs that wait for their host, while other batches wait for the slots.
     """
-    limits = []
-    if params.concurrency is not None and params.concurrency < settings.concurrency:
-        limits.append(params.concurrency)
-    per_host = params.per_host_concurrency
-    if per_host is not None and per_host < settings.per_host_concurrency:
-        hosts = Counter(_host(url) for url in urls if url is not None)
-        room = sum(min(count, AHEAD * per_host) for count in hosts.values())
-        if room < settings.concurrency:
-            limits.append(max(room, 1))
-    return min(limits, default=None)
+
+    def __init__(self, params: FetchParams, settings: FetchSettings) -> None:
+        """Look at what the batch asks for; `note` each of its URLs before reading `limit`."""
+        asked = params.concurrency
+        self._asked = asked if asked is not None and asked < settings.concurrency else None
+        per_host = params.per_host_concurrency
+        stricter = per_host is not None and per_host < settings.per_host_concurrency
+        self._per_host = per_host if stricter else None
+        self._enough = settings.concurrency
+        self._hosts: Counter[str] = Counter()
+        self._room = 0
+
+    def note(self, url: str) -> None:
+        """Count a URL; in bounded memory, however many hosts there are."""
+        if self._per_host is None or self._room >= self._enough:
+            return
+        host = _host(url)
+        if self._hosts[host] < AHEAD * self._per_host:
+            self._hosts[host] += 1
+            self._room += 1
+
+    @property
+    def limit(self) -> int | None:
+        """Most URLs in the queue; None for all."""
+        limits = [] if self._asked is None else [self._asked]
+        if self._per_host is not None and self._room < self._enough:
+            limits.append(max(self._room, 1))
+        return min(limits, default=None)
 
 
 def _host(url: str) -> str:

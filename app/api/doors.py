@@ -15,6 +15,7 @@ from app.api.answer import KeyHeader, TagQuery, WishesDep, submitted
 from app.api.deps import ClientDep, RuntimeDep
 from app.api.ingest import JSON, MULTIPART, NameQuery, body_kind, receive
 from app.api.inputs import DoorInput, Labels, make_step, new_job, parse, upload_items
+from app.api.stream import NDJSON, submit_stream
 from app.errors import InvalidParameter
 from app.model import NewItem
 from app.ops.base import Operation
@@ -43,6 +44,11 @@ def door(operation: Operation) -> APIRouter:
         tag: TagQuery = None,
     ) -> Response:
         runtime.jobs.check_backlog()
+        if operation.runs == "async" and body_kind(request) == NDJSON:
+            steps = [make_step(runtime.operations, operation.name, _asked(request))]
+            labels = parse_labels(tag)
+            streamed = await submit_stream(request, runtime, client, steps, labels, key)
+            return await submitted(runtime, streamed.job, how)
         items, options, labels = await _read(request, runtime, operation, filename, tag)
         steps = [make_step(runtime.operations, operation.name, options)]
         new = new_job(runtime, client, steps, items, labels, key)
@@ -77,10 +83,7 @@ async def _read(
     tag: str | None,
 ) -> tuple[list[NewItem], dict[str, Any], Labels]:
     """Read the inputs, the operation's parameters and the labels, wherever they stand."""
-    options: dict[str, Any] = {}
-    for name, value in request.query_params.multi_items():
-        if name not in CONTROLS:
-            _add(options, name, value)
+    options = _asked(request)
     if body_kind(request) not in (JSON, MULTIPART):
         # A raw body brings no parameters: what is wrong with them shows before it is taken in.
         make_step(runtime.operations, operation.name, options)
@@ -96,6 +99,15 @@ async def _read(
     for name, value in fields.items():
         _add(options, name, value)
     return upload_items(received.uploads), options, parse_labels(tag)
+
+
+def _asked(request: Request) -> dict[str, Any]:
+    """Give the operation's parameters that stand in the query."""
+    options: dict[str, Any] = {}
+    for name, value in request.query_params.multi_items():
+        if name not in CONTROLS:
+            _add(options, name, value)
+    return options
 
 
 def parse_labels(tag: str | None) -> Labels:

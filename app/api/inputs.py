@@ -132,19 +132,24 @@ class StepInput(BaseModel):
     op: str = Field(examples=["image"])
 
 
-class JobInput(Labels):
-    """A job as `POST /v1/jobs` takes it."""
+class StreamedJobInput(Labels):
+    """A job whose items are the lines of a body."""
 
     model_config = ConfigDict(extra="forbid")
 
-    items: list[UrlInput | FileInput] = Field(
-        default=[], description="URLs and stored files; uploaded parts come after them."
-    )
     steps: list[StepInput] = Field(
         default=[],
         max_length=MAX_STEPS,
         description="What every item passes through. URLs are fetched first, with or without a "
         "`fetch` step.",
+    )
+
+
+class JobInput(StreamedJobInput):
+    """A job as `POST /v1/jobs` takes it."""
+
+    items: list[UrlInput | FileInput] = Field(
+        default=[], description="URLs and stored files; uploaded parts come after them."
     )
 
 
@@ -217,16 +222,10 @@ def new_job(
         raise TooManyItems(
             f"{len(items)} items; one job may have {limit}.", max_items=limit, items=len(items)
         )
-    if any(step.op == "fetch" for step in steps[1:]):
-        raise InvalidParameter("`fetch` can only be the first step.")
-    planned = list(steps)
-    if any(item.url is not None for item in items) and not (planned and planned[0].op == "fetch"):
-        planned.insert(0, make_step(runtime.operations, "fetch", {}))
-    if any(item.url is None for item in items) and not [s for s in planned if s.op != "fetch"]:
-        raise MissingInput("Give at least one step: there is nothing to do with the files.")
-    join_at = _join_at(runtime.operations, planned)
-    if len(json.dumps(labels.metadata)) > MAX_METADATA_BYTES:
-        raise InvalidParameter(f"`metadata` is larger than {MAX_METADATA_BYTES} bytes of JSON.")
+    urls = any(item.url is not None for item in items)
+    files = any(item.url is None for item in items)
+    planned, join_at = plan(runtime.operations, steps, urls=urls, files=files)
+    check_metadata(labels)
     return NewJob(
         client=client,
         steps=tuple(planned),
@@ -239,6 +238,29 @@ def new_job(
         **batch_terms(planned, (item.url for item in items), runtime.settings.fetch),
         fingerprint=fingerprint(planned, items, labels) if idempotency_key else "",
     )
+
+
+def plan(
+    operations: Mapping[str, Operation], steps: Sequence[Step], *, urls: bool, files: bool
+) -> tuple[list[Step], int | None]:
+    """Give the steps that a job's items pass through, and the position of the one that joins them.
+
+    `urls` and `files` say which inputs there are. Raises as `new_job` does.
+    """
+    if any(step.op == "fetch" for step in steps[1:]):
+        raise InvalidParameter("`fetch` can only be the first step.")
+    planned = list(steps)
+    if urls and not (planned and planned[0].op == "fetch"):
+        planned.insert(0, make_step(operations, "fetch", {}))
+    if files and not [s for s in planned if s.op != "fetch"]:
+        raise MissingInput("Give at least one step: there is nothing to do with the files.")
+    return planned, _join_at(operations, planned)
+
+
+def check_metadata(labels: Labels) -> None:
+    """Raise `InvalidParameter` if the labels are too large."""
+    if len(json.dumps(labels.metadata)) > MAX_METADATA_BYTES:
+        raise InvalidParameter(f"`metadata` is larger than {MAX_METADATA_BYTES} bytes of JSON.")
 
 
 def _join_at(operations: Mapping[str, Operation], steps: Sequence[Step]) -> int | None:

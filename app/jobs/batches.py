@@ -87,7 +87,8 @@ class Batches:
             self._run(tx.db, "free_twins", pk=pk, lane=_lane(job))
             tx.after_commit(self._on_queued)
         if item["fetches"]:
-            self.release(tx, job["pk"], pace=job["pace"], released=job["released"] - 1)
+            pace = 0 if job["canceling"] else job["pace"]
+            self.release(tx, job["pk"], pace=pace, released=job["released"] - 1)
         return job, followers
 
     def retry(self, tx: Tx, job: sqlite3.Row) -> tuple[sqlite3.Row, int]:

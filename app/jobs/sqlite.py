@@ -6,9 +6,9 @@ import asyncio
 import sqlite3
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -16,9 +16,10 @@ from typing import Any, TypeVar
 
 from app.errors import IdempotencyMismatch, Interrupted, NotFound, QueueFull, StorageError
 from app.jobs import rows
-from app.jobs.base import IDEMPOTENCY_KEY_AGE, VERSION_AGE, JobSettings, Submitted
+from app.jobs.base import IDEMPOTENCY_KEY_AGE, VERSION_AGE, Incoming, JobSettings, Submitted
 from app.jobs.batches import Batches
 from app.jobs.database import connect, load_statements, migrate
+from app.jobs.streams import BITE_ROWS, Streams, dump_steps
 from app.jobs.writer import Tx, Writer, translated
 from app.model import (
     JOIN_LANE,
@@ -84,6 +85,8 @@ class SqliteJobStore:
         self._on_canceled = on_canceled
         self._sql = load_statements()
         self._batches = Batches(self._run, on_queued)
+        self._streams = Streams(self._run, self._sql, self._now_ms)
+        self._going_on: set[asyncio.Task[None]] = set()
         self._unfinished: Counter[str] = Counter()
         """Unfinished items by client, those on their way in included; for the event loop only."""
         self._watching: _Waiters = {}
@@ -101,6 +104,9 @@ class SqliteJobStore:
 
     async def close(self) -> None:
         """Finish the writes that were asked for, then stop."""
+        for task in tuple(self._going_on):
+            task.cancel()
+        await asyncio.gather(*self._going_on, return_exceptions=True)
         await self._writer.close()
         await asyncio.to_thread(self._readers.shutdown)
         for db in self._reading:
@@ -136,7 +142,7 @@ class SqliteJobStore:
                 id=job_id,
                 client=new.client,
                 status=job_status(counts),
-                steps=rows.dump([{"op": s.op, "params": s.params} for s in new.steps]),
+                steps=dump_steps(new.steps),
                 join_at=new.join_at,
                 tag=new.tag,
                 metadata=rows.dump(new.metadata),
@@ -154,30 +160,76 @@ class SqliteJobStore:
                 self._insert_item(tx, new, row["pk"], index, item, priority=-(ahead + index))
             if new.join_at is not None:
                 lane = JOIN_LANE if counts.queued == 1 else HELD
-                self._insert_join(tx, new, row["pk"], lane, priority=-(ahead + counts.queued - 1))
-            self._batches.release(tx, row["pk"], pace=new.pace, released=0)
-            if new.idempotency_key is not None:
-                self._run(
-                    tx.db,
-                    "insert_key",
-                    client=new.client,
-                    key=new.idempotency_key,
-                    fingerprint=new.fingerprint,
-                    job_id=job_id,
-                    now_ms=self._now_ms(),
-                )
-            tx.after_commit(self._on_queued)
-            [stored] = self._run(tx.db, "get_job", id=job_id)
-            return Submitted(rows.job(stored), created=True)
+                priority = -(ahead + counts.queued - 1)
+                self._insert_join(tx, new, row["pk"], lane, index=len(new.items), priority=priority)
+            return self._submitted(tx, new, row["pk"], job_id)
+
+        return await self._counted(work, new.client, counts.queued)
+
+    def _submitted(self, tx: Tx, new: NewJob, job_pk: int, job_id: str) -> Submitted:
+        """Do what ends the submission of a job whose rows are there."""
+        self._batches.release(tx, job_pk, pace=new.pace, released=0)
+        if new.idempotency_key is not None:
+            self._run(
+                tx.db,
+                "insert_key",
+                client=new.client,
+                key=new.idempotency_key,
+                fingerprint=new.fingerprint,
+                job_id=job_id,
+                now_ms=self._now_ms(),
+            )
+        tx.after_commit(self._on_queued)
+        [stored] = self._run(tx.db, "get_job", id=job_id)
+        return Submitted(rows.job(stored), created=True)
+
+    async def _counted(
+        self, work: Callable[[Tx], Submitted], client: str, queued: int
+    ) -> Submitted:
+        """Run a submission of items that are counted already; uncount them if it comes to nothing.
+
+        A caller that is cancelled does not undo the submission, and so not the count.
+        """
 
         def written(done: asyncio.Future[Submitted]) -> None:
             if done.cancelled() or done.exception() or not done.result().created:
-                self._unfinished[new.client] -= counts.queued
+                self._unfinished[client] -= queued
 
         writing = asyncio.ensure_future(self._writer.call(work))
         writing.add_done_callback(written)
-        # A caller that is cancelled does not undo the submission, and so not the count.
         return await asyncio.shield(writing)
+
+    @asynccontextmanager
+    async def receiving(self, client: str, *, dedupe: bool) -> AsyncIterator[Incoming]:
+        """See `JobStore.receiving`."""
+        job_pk = await self._writer.call(self._streams.open)
+        try:
+            ahead = self._unfinished[client]
+            yield _Stream(self, self._streams, job_pk, ahead=ahead, dedupe=dedupe)
+        finally:
+            self._streams.close(job_pk)
+
+    async def write(self, work: Callable[[Tx], T]) -> T:
+        """Run `work` in the writer's next transaction; for this room only."""
+        return await self._writer.call(work)
+
+    async def show(self, new: NewJob, job_pk: int, items: int) -> Submitted:
+        """Make a received job its client's; for this room only."""
+        queued = items + (new.join_at is not None)
+        self.check_backlog(queued)
+        ahead = self._unfinished[new.client]
+        self._unfinished[new.client] += queued
+
+        def work(tx: Tx) -> Submitted:
+            if earlier := self._earlier(tx, new):
+                return earlier
+            job_id = self._streams.show(tx, job_pk, new, queued=queued)
+            if new.join_at is not None:
+                priority = -(ahead + items)
+                self._insert_join(tx, new, job_pk, HELD, index=items, priority=priority)
+            return self._submitted(tx, new, job_pk, job_id)
+
+        return await self._counted(work, new.client, queued)
 
     def _earlier(self, tx: Tx, new: NewJob) -> Submitted | None:
         if new.idempotency_key is None:
@@ -229,7 +281,9 @@ class SqliteJobStore:
         if passes and source is not None:
             self._insert_file(tx, new.client, source, job_pk=job_pk, item_pk=row["pk"], position=0)
 
-    def _insert_join(self, tx: Tx, new: NewJob, job_pk: int, lane: str, *, priority: int) -> None:
+    def _insert_join(
+        self, tx: Tx, new: NewJob, job_pk: int, lane: str, *, index: int, priority: int
+    ) -> None:
         nothing = dict.fromkeys(
             (
                 *("file_id", "blob", "media_type", "size_bytes", "url", "headers"),
@@ -240,7 +294,7 @@ class SqliteJobStore:
             tx.db,
             "insert_item",
             job_pk=job_pk,
-            idx=len(new.items),
+            idx=index,
             status=ItemStatus.QUEUED,
             lane=lane,
             priority=priority,
@@ -530,7 +584,9 @@ class SqliteJobStore:
 
     async def cancel(self, job_id: str) -> list[int]:
         """See `JobStore.cancel`."""
-        return await self._writer.call(lambda tx: self._cancel(tx, job_id))
+        running = await self._writer.call(lambda tx: self._cancel(tx, job_id))
+        await self._go_on_canceling()
+        return running
 
     def _cancel(self, tx: Tx, job_id: str) -> list[int]:
         found = self._run(tx.db, "get_job", id=job_id)
@@ -543,16 +599,41 @@ class SqliteJobStore:
     def _cancel_unfinished(self, tx: Tx, job: sqlite3.Row, now_ms: int) -> list[int]:
         unfinished = job["queued"] + job["running"]
         running = self._run(tx.db, "running_item_keys", job_pk=job["pk"])
-        [job] = self._run(tx.db, "count_canceled", job_pk=job["pk"])
-        self._run(tx.db, "cancel_items", job_pk=job["pk"], seq=job["seq"], now_ms=now_ms)
+        if unfinished > BITE_ROWS:
+            job = self._streams.cancel_released(tx, job, now_ms)
+        else:
+            [job] = self._run(tx.db, "count_canceled", job_pk=job["pk"])
+            self._run(tx.db, "cancel_items", job_pk=job["pk"], seq=job["seq"], now_ms=now_ms)
         self._settle(tx, job, now_ms)
-        tx.after_commit(lambda: self._unfinished.subtract({job["client"]: unfinished}))
+        ended = unfinished - job["queued"] - job["running"]
+        tx.after_commit(lambda: self._unfinished.subtract({job["client"]: ended}))
         return [row["pk"] for row in running]
+
+    async def _go_on_canceling(self) -> None:
+        while await self._writer.call(self._cancel_some):
+            pass
+
+    def _cancel_some(self, tx: Tx) -> bool:
+        """Cancel some more of jobs that are too large for one transaction; True if any is left."""
+        for before in self._streams.canceling(tx):
+            job, client = self._streams.cancel_some(tx, before, self._now_ms()), before["client"]
+            self._settle(tx, job, self._now_ms())
+            ended = before["queued"] - job["queued"]
+            tx.after_commit(partial(self._unfinished.subtract, {client: ended}))
+            return True
+        return False
 
     def _cancel_rest(self, tx: Tx, job: sqlite3.Row, now_ms: int) -> None:
         """Cancel what is unfinished of a job of which an item has failed."""
         running = self._cancel_unfinished(tx, job, now_ms)
-        tx.after_commit(lambda: self._on_canceled(running))
+
+        def go_on() -> None:
+            self._on_canceled(running)
+            task = asyncio.ensure_future(self._go_on_canceling())
+            self._going_on.add(task)
+            task.add_done_callback(self._going_on.discard)
+
+        tx.after_commit(go_on)
 
     async def retry(self, job_id: str) -> Job | None:
         """See `JobStore.retry`."""
@@ -577,12 +658,27 @@ class SqliteJobStore:
         """See `JobStore.delete_job`."""
 
         def work(tx: Tx) -> list[int]:
-            running = self._cancel(tx, job_id)
-            self._run(tx.db, "delete_job", id=job_id)
+            found = self._run(tx.db, "get_job", id=job_id)
+            if found and rows.counts(found[0]).total > BITE_ROWS:
+                running = self._hide(tx, found[0])
+            else:
+                running = self._cancel(tx, job_id)
+                self._run(tx.db, "delete_job", id=job_id)
             self._announce(tx, job_id, over=True)
             return running
 
-        return await self._writer.call(work)
+        running = await self._writer.call(work)
+        while await self._writer.call(self._streams.drop_some):
+            pass
+        return running
+
+    def _hide(self, tx: Tx, job: sqlite3.Row) -> list[int]:
+        """Take a job that is too large for one transaction from its client at once."""
+        running = self._run(tx.db, "running_item_keys", job_pk=job["pk"])
+        self._streams.hide(tx, job["pk"])
+        unfinished = job["queued"] + job["running"]
+        tx.after_commit(lambda: self._unfinished.subtract({job["client"]: unfinished}))
+        return [row["pk"] for row in running]
 
     # -- files -------------------------------------------------------------------------------
 
@@ -653,10 +749,13 @@ class SqliteJobStore:
             due = self._run(tx.db, "due_jobs", now_ms=now_ms, limit=PURGE_JOBS)
             for row in due:
                 if row["status"] == JobStatus.EXPIRED:
-                    self._run(tx.db, "drop_job", job_pk=row["pk"])
+                    if rows.counts(row).total > BITE_ROWS:
+                        self._streams.hide(tx, row["pk"])
+                    else:
+                        self._run(tx.db, "drop_job", job_pk=row["pk"])
                     continue
-                self._run(tx.db, "drop_job_files", job_pk=row["pk"])
-                self._run(tx.db, "drop_job_inputs", job_pk=row["pk"])
+                if self._streams.empty_some(tx, row["pk"]):
+                    return True
                 self._run(tx.db, "expire_job", job_pk=row["pk"], now_ms=now_ms)
                 self._announce(tx, row["id"])
             files = self._run(tx.db, "drop_due_files", now_ms=now_ms, limit=PURGE_ROWS)
@@ -664,7 +763,8 @@ class SqliteJobStore:
             keys = self._run(tx.db, "drop_old_keys", before_ms=before_ms, limit=PURGE_ROWS)
             before_ms = now_ms - VERSION_AGE // timedelta(milliseconds=1)
             old = self._run(tx.db, "drop_old_versions", before_ms=before_ms, limit=PURGE_ROWS)
-            return len(due) == PURGE_JOBS or PURGE_ROWS in (len(files), len(keys), len(old))
+            more = self._streams.drop_some(tx) or self._cancel_some(tx)
+            return more or len(due) == PURGE_JOBS or PURGE_ROWS in (len(files), len(keys), len(old))
 
         return await self._writer.call(work)
 
@@ -735,6 +835,34 @@ class SqliteJobStore:
         tx.after_commit(lambda: _wake(self._watching, job_id))
         if over:
             tx.after_commit(lambda: _wake(self._awaiting_end, job_id))
+
+
+class _Stream:
+    """`Incoming`: one job on its way in."""
+
+    def __init__(
+        self,
+        store: SqliteJobStore,
+        streams: Streams,
+        job_pk: int,
+        *,
+        ahead: int,
+        dedupe: bool,
+    ) -> None:
+        self._store = store
+        self._add = partial(streams.add, job_pk=job_pk, ahead=ahead, dedupe=dedupe)
+        self._job_pk = job_pk
+        self._items = 0
+
+    async def add(self, items: Sequence[NewItem]) -> None:
+        """See `Incoming.add`."""
+        self._store.check_backlog(self._items + len(items))
+        await self._store.write(partial(self._add, items=items, at=self._items))
+        self._items += len(items)
+
+    async def submit(self, new: NewJob) -> Submitted:
+        """See `Incoming.submit`."""
+        return await self._store.show(new, self._job_pk, self._items)
 
 
 @contextmanager

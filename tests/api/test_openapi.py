@@ -9,6 +9,7 @@ from tests.api.answers import problem
 METHODS = {"get", "head", "post", "put", "patch", "delete"}
 DOORS = {"compress": "/v1/compress", "image": "/v1/images", "fetch": "/v1/fetch"}
 JSON, OCTETS, FORM = "application/json", "application/octet-stream", "multipart/form-data"
+LINES = "application/x-ndjson"
 
 
 @pytest.fixture
@@ -107,7 +108,7 @@ def test_a_door_describes_its_bodies_with_all_options(document, operations, name
     in_query = {p["name"] for p in described["parameters"] if p["in"] == "query"}
     assert in_query == options | {"wait", "redirect", "filename", "tag"}
     if operations[name]["runs"] == "async":
-        assert set(content) == {JSON}
+        assert set(content) == {JSON, LINES}
         return
     assert set(content) == {JSON, OCTETS, FORM}
     assert content[OCTETS]["schema"] == {"type": "string", "format": "binary"}
@@ -128,7 +129,7 @@ def test_a_door_answers_202_with_the_job_and_says_how_it_can_refuse(document):
 
 def test_the_general_door_describes_each_step_by_its_operation(document, operations):
     content = document["paths"]["/v1/jobs"]["post"]["requestBody"]["content"]
-    assert set(content) == {JSON, FORM}
+    assert set(content) == {JSON, LINES, FORM}
     kinds = content[JSON]["schema"]["properties"]["steps"]["items"]["oneOf"]
     described = {kind["properties"]["op"]["const"]: set(kind["properties"]) for kind in kinds}
     assert described == {

@@ -8,7 +8,9 @@ CREATE INDEX items_by_twin_key ON items (job_pk, twin_key) WHERE twin_key IS NOT
 CREATE INDEX items_by_twin ON items (twin_of) WHERE twin_of IS NOT NULL;
 -- Attempts made before the client had the item run again.
 ALTER TABLE items ADD COLUMN attempts_before INTEGER NOT NULL DEFAULT 0;
-CREATE INDEX items_paced ON items (job_pk, pk) WHERE status = 'queued' AND lane = 'paced';
+-- What waits for its turn or its twin. Statements must repeat the condition word for word.
+CREATE INDEX items_waiting ON items (job_pk, lane, pk)
+WHERE status = 'queued' AND lane IN ('paced', 'twin');
 
 -- How many URLs of a job may be in the queue or running at once (NULL: all), and how many are.
 ALTER TABLE jobs ADD COLUMN pace INTEGER;
@@ -28,3 +30,8 @@ CREATE TABLE versions (
     PRIMARY KEY (client, key)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX versions_by_age ON versions (seen_ms);
+-- Jobs that are being canceled a bite at a time.
+ALTER TABLE jobs ADD COLUMN canceling INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX jobs_canceling ON jobs (pk) WHERE canceling = 1;
+-- Jobs that no client sees: still being received, or on their way out.
+CREATE INDEX jobs_hidden ON jobs (pk) WHERE status IN ('receiving', 'dropping');

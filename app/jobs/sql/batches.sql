@@ -7,7 +7,9 @@ SELECT pk FROM items WHERE job_pk = :job_pk AND twin_key = :twin_key AND twin_of
 -- name: release_paced
 -- The next of a job's URLs may be claimed.
 UPDATE items SET lane = :lane
-WHERE pk IN (SELECT pk FROM items WHERE job_pk = :job_pk AND status = 'queued' AND lane = 'paced'
+WHERE pk IN (SELECT pk FROM items
+             WHERE job_pk = :job_pk AND lane = 'paced'
+               AND status = 'queued' AND lane IN ('paced', 'twin')
              ORDER BY pk LIMIT :limit)
 RETURNING pk;
 

@@ -159,17 +159,11 @@ UPDATE files SET expires_ms = :expires_ms WHERE id = :id AND expires_ms IS NOT N
 
 -- name: due_jobs
 -- Jobs whose data, or (once expired) whose record, is due to go.
-SELECT pk, id, status, retention_ms FROM jobs WHERE expires_ms <= :now_ms LIMIT :limit;
+SELECT * FROM jobs WHERE expires_ms <= :now_ms LIMIT :limit;
 
 -- name: expire_job
 UPDATE jobs SET status = 'expired', seq = seq + 1, expires_ms = :now_ms + retention_ms
 WHERE pk = :job_pk RETURNING id, seq;
-
--- name: drop_job_files
-DELETE FROM files WHERE job_pk = :job_pk;
-
--- name: drop_job_inputs
-UPDATE items SET blob = NULL, file_id = NULL, headers = NULL WHERE job_pk = :job_pk;
 
 -- name: drop_job
 DELETE FROM jobs WHERE pk = :job_pk;
