@@ -269,11 +269,11 @@ class Guard:
 
     def _check_early(self, host: str, port: int) -> None:
         """Refuse before any name is resolved what would be refused after it as well."""
+        if not 1 <= port <= 65535:
+            raise FetchUrlInvalid("The URL's port is not between 1 and 65535.")
         if (address := _literal(host)) is not None:
             if why := self.judge(address, port):
                 raise forbidden(host, port, why)
-        elif not 1 <= port <= 65535:
-            raise FetchUrlInvalid("The URL's port is not between 1 and 65535.")
         elif port not in self._settings.ports and not self._settings.allow_networks:
             raise FetchForbidden(
                 "The address guard does not allow this port.", log_detail=f"{host} port {port}"

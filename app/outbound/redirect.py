@@ -40,9 +40,10 @@ def redirected(guard: Guard, hop: Hop, response: httpx.Response, max_redirects: 
 
 
 def _location(guard: Guard, base: Target, response: httpx.Response) -> Target:
-    location = response.headers.get("location", "").strip()
+    said = {location.strip() for location in response.headers.get_list("location")}
+    location = said.pop() if len(said) == 1 else ""
     if not location:
-        raise FetchRedirectError("The origin redirects without saying where to.")
+        raise FetchRedirectError("The origin redirects without saying where to, or to two places.")
     try:
         # Many send spaces as they are; browsers quote them too. The rest is httpx's to quote.
         return guard.check_url(str(base.url.join(location.replace(" ", "%20"))))

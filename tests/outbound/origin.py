@@ -99,6 +99,82 @@ PAGES = {
     "/to-nonsense": redirect("http://[::1?s3cret"),
     "/to-metadata": redirect("http://169.254.169.254/latest/meta-data/"),
     "/to-neighbour": redirect("http://127.0.0.2/"),
+    # Framing that is odd, and framing that is wrong.
+    "/http-1.0-with-length": answer().replace(b"HTTP/1.1", b"HTTP/1.0", 1),
+    "/no-status-line": BODY,
+    "/http-2": b"\0\0\x12\x04\0\0\0\0\0" + bytes(18),
+    "/http-9.9": answer().replace(b"HTTP/1.1", b"HTTP/9.9", 1),
+    "/status-of-four-digits": answer(BODY, "2000 OK"),
+    "/status-without-digits": answer(BODY, "OK"),
+    "/status-without-reason": answer(BODY, "200"),
+    "/long-reason": answer(BODY, "200 " + "x" * 100_000),
+    "/space-before-colon": answer(BODY, "200 OK", "X-Odd : 1"),
+    "/header-without-colon": answer(BODY, "200 OK", "X-Odd"),
+    "/header-with-nul": answer(BODY, "200 OK", "X-Odd: a\0b"),
+    "/header-folded": answer(BODY, "200 OK", "X-Odd: a\r\n b"),
+    "/header-of-high-bytes": answer(BODY, "200 OK", "X-Odd: \xe4\xff"),
+    "/header-cut": b"HTTP/1.1 200 OK\r\nContent-Len",
+    "/length-with-plus": answer(BODY, length=f"+{len(BODY)}"),
+    "/length-in-hex": answer(BODY, length=hex(len(BODY))),
+    "/length-empty": answer(BODY, length=""),
+    "/length-twice-the-same": answer(BODY, "200 OK", f"Content-Length: {len(BODY)}"),
+    "/chunk-extension": CHUNKED + b"4;a=b\r\nfour\r\n0\r\n\r\n",
+    "/chunk-trailer": CHUNKED + chunks(BODY, end=b"0\r\nX-Sum: 1\r\n\r\n"),
+    "/chunk-size-huge": CHUNKED + b"F" * 20 + b"\r\nfour\r\n0\r\n\r\n",
+    "/chunk-size-negative": CHUNKED + b"-4\r\nfour\r\n0\r\n\r\n",
+    "/chunk-size-too-small": CHUNKED + b"2\r\nfour\r\n0\r\n\r\n",
+    "/chunk-end-cut": CHUNKED + chunks(BODY, end=b"0\r\n"),
+    "/coding-of-transfer-unknown": answer(BODY, "200 OK", "Transfer-Encoding: rot13"),
+    "/100-first": b"HTTP/1.1 100 Continue\r\n\r\n" + answer(),
+    "/103-first": b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + answer(),
+    "/101": b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
+    "/length-of-the-decoded": answer(PACKED, "200 OK", "Content-Encoding: gzip", length=len(BODY)),
+    "/zstd": coded(b"\x28\xb5\x2f\xfd", "zstd"),
+    "/identity-twice": coded(BODY, "identity, identity"),
+    "/gzip-and-br": coded(PACKED, "br, gzip"),
+    # Statuses.
+    "/203": answer(BODY, "203 Non-Authoritative Information"),
+    "/205": answer(b"", "205 Reset Content"),
+    "/206-multipart": answer(
+        b"--x\r\n\r\npart\r\n--x--", "206 Partial Content", "Content-Type: multipart/byteranges"
+    ),
+    "/300": answer(BODY, "300 Multiple Choices", "Location: /ok"),
+    "/305": answer(b"", "305 Use Proxy", "Location: /ok"),
+    "/401": answer(b"", "401 Unauthorized", "WWW-Authenticate: Basic"),
+    "/407": answer(b"", "407 Proxy Authentication Required", "Proxy-Authenticate: Basic"),
+    "/410": answer(b"", "410 Gone"),
+    "/416": answer(b"", "416 Range Not Satisfiable"),
+    "/429": answer(b"", "429 Too Many Requests"),
+    "/502": answer(b"", "502 Bad Gateway"),
+    "/504": answer(b"", "504 Gateway Timeout"),
+    "/999": answer(BODY, "999 Denied"),
+    # Where redirects lead.
+    "/to-relative": redirect("ok"),
+    "/to-query": redirect("/echo?only"),
+    "/to-fragment": redirect("/ok#part"),
+    "/to-dots": redirect("/a/../../../ok"),
+    "/to-empty": redirect(""),
+    "/to-two-places": answer(b"", "302 Found", "Location: /ok", "Location: /404"),
+    "/to-data": redirect("data:text/plain,hi"),
+    "/to-javascript": redirect("javascript:alert(1)"),
+    "/to-ftp": redirect("ftp://127.0.0.1/x"),
+    "/to-loopback-v6": redirect("http://[::1]/"),
+    "/to-mapped": redirect("http://[::ffff:10.0.0.1]/"),
+    "/to-nat64": redirect("http://[64:ff9b::a00:1]/"),
+    "/to-6to4": redirect("http://[2002:a00:1::]/"),
+    "/to-zone": redirect("http://[fe80::1%25eth0]/"),
+    "/to-decimal": redirect("http://2130706433/"),
+    "/to-octal": redirect("http://0177.0.0.1/"),
+    "/to-hex": redirect("http://0x7f.0.0.1/"),
+    "/to-short": redirect("http://127.1/"),
+    "/to-zero": redirect("http://0.0.0.0/"),
+    "/to-circled-digits": redirect("http://\xe2\x91\xa0\xe2\x91\xa1\xe2\x91\xa6.0.0.1/"),
+    "/to-private": redirect("http://192.168.0.1/"),
+    "/to-carrier-nat": redirect("http://100.64.0.1/"),
+    "/to-odd-port": redirect("http://1.1.1.1:22/"),
+    "/to-port-zero": redirect("http://127.0.0.1:0/"),
+    "/to-port-too-high": redirect("http://127.0.0.1:65536/"),
+    "/to-crlf": redirect("/echo?%0d%0aX-Injected:%201"),
     "/set-cookie": answer(BODY, "200 OK", "Set-Cookie: session=1; Path=/"),
     "/typed": answer(
         BODY,
@@ -222,7 +298,7 @@ class Origin(Server):
                 name, *rest = path.strip("/").split("/")
                 await getattr(self, f"do_{name.replace('-', '_')}")(head, writer, *rest)
             await writer.drain()
-            if path in ENDS or b"HTTP/1.0" in PAGES.get(path, b"")[:10]:
+            if path in ENDS or path in CLOSES or b"HTTP/1.0" in PAGES.get(path, b"")[:10]:
                 return
 
     async def do_echo(self, head, writer):
@@ -323,6 +399,14 @@ class Origin(Server):
             raise ConnectionAbortedError
         writer.write(wire)
 
+    async def do_to_tls(self, head, writer):
+        writer.write(redirect(f"https://127.0.0.1:{self.port}/ok"))
+
+    async def do_byte_by_byte(self, head, writer):
+        for at in range(200):
+            writer.write(answer(BODY[:100])[at : at + 1])
+            await writer.drain()
+
     async def do_versioned(self, head, writer, how="etag", name="v1"):
         """Answer 304 to who has the version, in one of several ways."""
         lines = ["Content-Type: text/x-data"]
@@ -358,4 +442,13 @@ class Origin(Server):
 
 
 # What declares more than it sends only shows when the connection closes.
+CLOSES = {
+    "/no-status-line",
+    "/http-2",
+    "/header-cut",
+    "/length-empty",
+    "/chunk-end-cut",
+    "/101",
+    "/length-of-the-decoded",
+}
 ENDS = {"/short", "/chunk-cut", "/chunks-without-end", "/declares-much", "/garbage", "/long"}

@@ -10,11 +10,8 @@ import pytest
 
 from app.errors import (
     FetchConnectError,
-    FetchEncodingError,
     FetchError,
-    FetchForbidden,
     FetchNameError,
-    FetchProtocolError,
     FetchRedirectError,
     FetchStatusError,
     FetchTimeout,
@@ -37,94 +34,6 @@ pytestmark = pytest.mark.anyio
 
 DEFAULTS = FetchParams()
 ONCE = FetchParams(retries=0)
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/ok",
-        "/chunked",
-        "/until-close",
-        "/identity",
-        "/gzip",
-        "/x-gzip",
-        "/gzip-chunked",
-        "/gzip-two-members",
-        "/deflate",
-        "/deflate-raw",
-        "/to-ok",
-        "/to-ok-307",
-        "/chain/5",
-    ],
-)
-async def test_a_whole_body_is_saved_whatever_way_it_comes(path, fetch, save):
-    fetched = await fetch(path)
-    assert fetched.body == BODY
-    assert save.kept == [BODY]
-    assert fetched.facts["size_bytes"] == len(BODY)
-    assert fetched.facts["tries"] == 1
-
-
-@pytest.mark.parametrize("path", ["/empty", "/204", "/gzip-empty-members"])
-async def test_an_empty_body_is_a_success(path, fetch):
-    assert (await fetch(path)).body == b""
-
-
-@pytest.mark.parametrize(
-    ("path", "error"),
-    [
-        ("/gzip-cut", FetchTruncated),
-        ("/gzip-cut-in-trailer", FetchTruncated),
-        ("/gzip-cut-in-second-member", FetchTruncated),
-        ("/gzip-of-nothing", FetchTruncated),
-        ("/deflate-cut", FetchTruncated),
-        ("/deflate-one-byte", FetchTruncated),
-        ("/short", FetchTruncated),
-        ("/chunk-cut", FetchTruncated),
-        ("/chunks-without-end", FetchTruncated),
-        ("/reset_in_body", FetchTruncated),
-        ("/gzip-trailing", FetchEncodingError),
-        ("/gzip-bad-checksum", FetchEncodingError),
-        ("/gzip-not", FetchEncodingError),
-        ("/gzip-twice", FetchEncodingError),
-        ("/deflate-trailing", FetchEncodingError),
-        ("/br", FetchEncodingError),
-        ("/declares-much", FetchTooLarge),
-        ("/gzip-bomb", FetchTooLarge),
-        ("/chunk-size-bad", FetchProtocolError),
-        ("/declares-absurdly", FetchProtocolError),
-        ("/declares-nonsense", FetchProtocolError),
-        ("/declares-twice", FetchProtocolError),
-        ("/smuggles", FetchProtocolError),
-        ("/garbage", FetchProtocolError),
-        ("/huge-header", FetchProtocolError),
-        ("/many-headers", FetchProtocolError),
-        ("/endless_header", FetchProtocolError),
-        ("/206", FetchStatusError),
-        ("/304", FetchStatusError),
-        ("/404", FetchStatusError),
-        ("/500", FetchStatusError),
-        ("/503", FetchStatusError),
-        ("/to-404", FetchStatusError),
-        ("/reset", FetchConnectError),
-        ("/close", FetchConnectError),
-        ("/loop", FetchRedirectError),
-        ("/chain/6", FetchRedirectError),
-        ("/to-nowhere", FetchRedirectError),
-        ("/to-userinfo", FetchRedirectError),
-        ("/to-backslash", FetchRedirectError),
-        ("/to-nonsense", FetchRedirectError),
-        ("/to-file", FetchForbidden),
-        ("/to-metadata", FetchForbidden),
-    ],
-)
-async def test_a_hostile_answer_has_its_own_error_and_leaves_nothing(path, error, fetch, save):
-    with pytest.raises(FetchError) as caught:
-        await fetch(path, ONCE)
-    assert type(caught.value) is error
-    assert caught.value.extra["tries"] == 1
-    assert save.kept == []
-    assert save.cleaned == save.calls
 
 
 @pytest.mark.parametrize("path", ["/206", "/304", "/404", "/500"])
