@@ -162,7 +162,11 @@ class JobStore(Protocol):
         """
 
     async def cancel(self, job_id: str) -> list[int]:
-        """Make every unfinished item canceled; returns the keys of those that were running."""
+        """Make every unfinished item canceled; returns the keys of those that were running.
+
+        What runs or could be claimed is canceled when this returns. Of a job with very many items
+        the others follow, and the job is done when they are.
+        """
 
     async def retry(self, job_id: str) -> Job | None:
         """Put a job's failed items back into the queue; gives the job as it is then.

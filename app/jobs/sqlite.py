@@ -8,7 +8,7 @@ import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -584,9 +584,7 @@ class SqliteJobStore:
 
     async def cancel(self, job_id: str) -> list[int]:
         """See `JobStore.cancel`."""
-        running = await self._writer.call(lambda tx: self._cancel(tx, job_id))
-        await self._go_on_canceling()
-        return running
+        return await self._writer.call(lambda tx: self._cancel(tx, job_id))
 
     def _cancel(self, tx: Tx, job_id: str) -> list[int]:
         found = self._run(tx.db, "get_job", id=job_id)
@@ -601,6 +599,7 @@ class SqliteJobStore:
         running = self._run(tx.db, "running_item_keys", job_pk=job["pk"])
         if unfinished > BITE_ROWS:
             job = self._streams.cancel_released(tx, job, now_ms)
+            self._go_on(tx, self._cancel_some)
         else:
             [job] = self._run(tx.db, "count_canceled", job_pk=job["pk"])
             self._run(tx.db, "cancel_items", job_pk=job["pk"], seq=job["seq"], now_ms=now_ms)
@@ -609,9 +608,20 @@ class SqliteJobStore:
         tx.after_commit(lambda: self._unfinished.subtract({job["client"]: ended}))
         return [row["pk"] for row in running]
 
-    async def _go_on_canceling(self) -> None:
-        while await self._writer.call(self._cancel_some):
-            pass
+    def _go_on(self, tx: Tx, bite: Callable[[Tx], bool]) -> None:
+        """Once this is committed, take bites until none is left; `purge` does so after a crash."""
+
+        async def bites() -> None:
+            with suppress(StorageError):
+                while await self._writer.call(bite):
+                    pass
+
+        def start() -> None:
+            task = asyncio.ensure_future(bites())
+            self._going_on.add(task)
+            task.add_done_callback(self._going_on.discard)
+
+        tx.after_commit(start)
 
     def _cancel_some(self, tx: Tx) -> bool:
         """Cancel some more of jobs that are too large for one transaction; True if any is left."""
@@ -626,14 +636,7 @@ class SqliteJobStore:
     def _cancel_rest(self, tx: Tx, job: sqlite3.Row, now_ms: int) -> None:
         """Cancel what is unfinished of a job of which an item has failed."""
         running = self._cancel_unfinished(tx, job, now_ms)
-
-        def go_on() -> None:
-            self._on_canceled(running)
-            task = asyncio.ensure_future(self._go_on_canceling())
-            self._going_on.add(task)
-            task.add_done_callback(self._going_on.discard)
-
-        tx.after_commit(go_on)
+        tx.after_commit(lambda: self._on_canceled(running))
 
     async def retry(self, job_id: str) -> Job | None:
         """See `JobStore.retry`."""
@@ -667,15 +670,13 @@ class SqliteJobStore:
             self._announce(tx, job_id, over=True)
             return running
 
-        running = await self._writer.call(work)
-        while await self._writer.call(self._streams.drop_some):
-            pass
-        return running
+        return await self._writer.call(work)
 
     def _hide(self, tx: Tx, job: sqlite3.Row) -> list[int]:
         """Take a job that is too large for one transaction from its client at once."""
         running = self._run(tx.db, "running_item_keys", job_pk=job["pk"])
         self._streams.hide(tx, job["pk"])
+        self._go_on(tx, self._streams.drop_some)
         unfinished = job["queued"] + job["running"]
         tx.after_commit(lambda: self._unfinished.subtract({job["client"]: unfinished}))
         return [row["pk"] for row in running]
