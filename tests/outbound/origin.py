@@ -310,6 +310,14 @@ class Origin(Server):
     async def do_to_port(self, head, writer, port, *rest):
         writer.write(redirect(f"http://127.0.0.1:{port}/{'/'.join(rest)}"))
 
+    async def do_to_named(self, head, writer, host, *rest):
+        writer.write(redirect(f"http://{host}:{self.port}/{'/'.join(rest)}"))
+
+    async def do_to_named_and_close(self, head, writer, host, *rest):
+        await self.do_to_named(head, writer, host, *rest)
+        await writer.drain()
+        raise ConnectionAbortedError
+
     async def do_slow_loop(self, head, writer):
         await asyncio.sleep(0.03)
         writer.write(redirect("/slow-loop"))

@@ -220,6 +220,14 @@ def test_the_table_is_complete_and_long_enough():
     """A behaviour without an expected outcome proves nothing."""
     methods = {name.removeprefix("do_").replace("_", "-") for name in dir(Origin) if "do_" in name}
     told = {path.strip("/").partition("/")[0].replace("_", "-") for path in TABLE}
-    elsewhere = {"to-port", "to-host", "dies-if-reused", "flaky", "echo"}
+    elsewhere = {
+        "to-port",
+        "to-host",
+        "to-named",
+        "to-named-and-close",
+        "dies-if-reused",
+        "flaky",
+        "echo",
+    }
     assert {path.strip("/") for path in PAGES} | methods - elsewhere <= told
     assert len(TABLE) >= 60
