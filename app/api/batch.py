@@ -48,13 +48,20 @@ class Pace:
     with URLs that wait for their host, while other batches wait for the slots.
     """
 
-    def __init__(self, params: FetchParams, settings: FetchSettings) -> None:
-        """Look at what the batch asks for; `note` each of its URLs before reading `limit`."""
+    def __init__(
+        self, params: FetchParams, settings: FetchSettings, *, generous: bool = False
+    ) -> None:
+        """Look at what the batch asks for; `note` each of its URLs before reading `limit`.
+
+        A `generous` batch, one that is very long, leaves slots to others even where it asks for no
+        less than its hosts may have.
+        """
         asked = params.concurrency
         self._asked = asked if asked is not None and asked < settings.concurrency else None
         per_host = params.per_host_concurrency
-        stricter = per_host is not None and per_host < settings.per_host_concurrency
-        self._per_host = per_host if stricter else None
+        if per_host is None or per_host >= settings.per_host_concurrency:
+            per_host = settings.per_host_concurrency if generous else None
+        self._per_host = per_host
         self._enough = settings.concurrency
         self._hosts: Counter[str] = Counter()
         self._room = 0

@@ -58,7 +58,7 @@ async def submit_stream(
     assert params is not None  # noqa: S101 - URLs are fetched first, whatever was asked
     jobs = runtime.settings.jobs
     limit = jobs.max_streamed_items if join_at is None else jobs.max_items
-    pace = Pace(params, runtime.settings.fetch)
+    pace = Pace(params, runtime.settings.fetch, generous=True)
     digest = hashlib.sha256(_said(planned, labels))
     chunks = body_chunks(request, runtime, jobs.max_streamed_bytes)
     items = 0

@@ -56,6 +56,16 @@ def test_a_body_may_come_in_pieces_that_cut_lines_and_characters(http, hostile):
     assert [name for name, _ in results(http, job)] == ["é€.txt", "ok"]
 
 
+def test_a_long_list_for_one_slow_host_leaves_slots_to_others(http, hostile, origin):
+    body = lines(*[f"{hostile.url}/held?{n}" for n in range(300)])
+    job = post(http, body, "/v1/fetch").json()
+    hostile.wait_for(requests=16)
+    done(http.post("/v1/fetch?wait=20", json={"urls": [f"{origin}/{n}" for n in range(100)]}))
+    counts = http.get(f"/v1/jobs/{job['id']}").json()["counts"]
+    assert (counts["running"], counts["queued"]) == (32, 268)
+    http.delete(f"/v1/jobs/{job['id']}")
+
+
 def test_the_general_door_takes_lines_with_the_document_beside(http, origin):
     document = {
         "steps": [{"op": "fetch", "retries": 0}, {"op": "compress", "format": "zstd"}],

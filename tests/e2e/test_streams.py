@@ -101,6 +101,28 @@ def test_a_service_that_dies_while_it_receives_keeps_nothing(tmp_path: Path) -> 
         assert client.get("/v1/jobs").json()["jobs"] == []
 
 
+def test_many_lines_take_no_memory_each(tmp_path: Path) -> None:
+    with Service.started(tmp_path / "data", ENV) as service:
+        before_kib = peak_kib(service)
+
+        def body() -> Iterator[bytes]:
+            for start in range(0, 50_000, 1_000):
+                urls = (f"http://127.0.0.1:1/{'x' * 200}/{n}" for n in range(start, start + 1_000))
+                yield "".join(f'"{url}"\n' for url in urls).encode()
+
+        job = httpx.post(
+            f"{service.url}/v1/fetch?retries=0", content=body(), headers=HEADERS, timeout=100
+        ).json()
+        assert job["counts"]["total"] == 50_000
+        # Half a kilobyte for each would be 25 MB.
+        assert peak_kib(service) - before_kib < 20 << 10
+
+
+def peak_kib(service: Service) -> int:
+    status = Path(f"/proc/{service.process.pid}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0])
+
+
 def test_a_client_that_goes_away_leaves_no_job(tmp_path: Path) -> None:
     with Service.started(tmp_path / "data", ENV) as service:
 
