@@ -8,7 +8,7 @@ PIP := $(BIN)/pip --quiet --disable-pip-version-check
 # worth 1.3 to 1.7 times on ingest with glibc 2.36. Read once, when the process starts.
 MALLOC := MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=268435456 MALLOC_TOP_PAD_=67108864
 
-.PHONY: run demo test fuzz docs lint format check bench lock clean
+.PHONY: run demo test fuzz docs lint format check bench bench-peers lock lock-peers clean
 
 run: $(VENV)/.run
 	$(MALLOC) exec $(BIN)/offload serve
@@ -43,6 +43,12 @@ check: lint test
 bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks
 
+# What the benchmarks hold the service against. Debian's packages need root: SUDO=sudo.
+bench-peers: $(VENV)/.bench
+	missing="$$($(BIN)/python -m benchmarks.peers)"; test -z "$$missing" || \
+		{ $(SUDO) apt-get update && $(SUDO) apt-get install --yes $$missing; }
+	$(MAKE) .venv-thumbor/.done benchmarks/peers/ipx/node_modules/.done
+
 lock: $(VENV)/.dev
 	$(BIN)/uv pip compile $(LOCK) requirements/build.in -o requirements/build.txt
 	$(BIN)/uv pip compile $(LOCK) pyproject.toml -o requirements/run.txt
@@ -51,8 +57,15 @@ lock: $(VENV)/.dev
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-annotate --no-header --upgrade
 
+lock-peers: $(VENV)/.dev
+	$(BIN)/uv pip compile $(LOCK) benchmarks/peers/thumbor/requirements.in \
+		-o benchmarks/peers/thumbor/requirements.txt
+	cd benchmarks/peers/ipx && npm install --package-lock-only --ignore-scripts
+	$(BIN)/python -m benchmarks.peers.bare_lock benchmarks/peers/ipx/package-lock.json
+
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv-thumbor benchmarks/peers/ipx/node_modules
 
 $(VENV)/.python:
 	$(PYTHON) -m venv $(VENV)
@@ -71,4 +84,15 @@ $(VENV)/.dev: $(VENV)/.run requirements/dev.txt
 
 $(VENV)/.bench: $(VENV)/.dev requirements/bench.txt
 	$(PIP) install --require-hashes -r requirements/bench.txt
+	touch $@
+
+.venv-thumbor/.done: benchmarks/peers/thumbor/requirements.txt requirements/build.txt
+	$(PYTHON) -m venv --clear .venv-thumbor
+	.venv-thumbor/bin/pip --quiet install --require-hashes -r requirements/build.txt
+	.venv-thumbor/bin/pip --quiet install --require-hashes --no-build-isolation \
+		-r benchmarks/peers/thumbor/requirements.txt
+	touch $@
+
+benchmarks/peers/ipx/node_modules/.done: benchmarks/peers/ipx/package-lock.json
+	cd benchmarks/peers/ipx && npm ci --ignore-scripts
 	touch $@

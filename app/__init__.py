@@ -1,3 +1,3 @@
 """Offload: file, image and URL work taken off other people's back ends."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

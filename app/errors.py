@@ -272,13 +272,6 @@ class OutputTooLarge(LimitError):
 
 
 class RatioExceeded(LimitError):
-    """Compressed content swells by more than it may."""
-
-    code = "limit.ratio"
-    title = "The compression ratio is too high"
-
-
-class RatioExceeded(LimitError):
     """Decoding gave more bytes for each byte read than the budget allows: a bomb, most likely."""
 
     code = "limit.ratio"
@@ -510,7 +503,7 @@ class ArchiveTruncated(ArchiveError):
 class ArchiveTrailing(ArchiveError):
     """Bytes follow the archive's end; they belong to no member and were not read."""
 
-    code = "archive.trailing"
+    code = "archive.trailing_data"
     title = "Something follows the archive's end"
 
 

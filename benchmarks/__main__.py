@@ -11,19 +11,24 @@ from pathlib import Path
 from benchmarks import machine
 from benchmarks.bench import Bench, Case
 from benchmarks.cases import (
+    codecs,
     fetch_1000,
     gzip_64mb,
     handover,
     image_12mp,
     memory,
+    pictures,
     records,
     saturated,
     small_files,
 )
+from benchmarks.peers import found
 
 CASES: dict[str, Case] = {
     "gzip-64mb": gzip_64mb.run,
     "image-12mp": image_12mp.run,
+    "codecs": codecs.run,
+    "pictures": pictures.run,
     "small-files": small_files.run,
     "fetch-1000": fetch_1000.run,
     "saturated": saturated.run,
@@ -50,7 +55,7 @@ def main() -> None:
         rounds = "1 round" if asked.rounds == 1 else f"medians of {asked.rounds} rounds"
         kind = "**QUICK run: the figures mean nothing**; " if asked.quick else ""
         run = f"- Run: {kind}{rounds}; client and service share the cores"
-        _put(asked.out, "\n".join([*machine.described(bench.folder), run, ""]))
+        _put(asked.out, "\n".join([*machine.described(bench.folder), *found.described(), run, ""]))
         for name in asked.only or CASES:
             bench.say(name)
             for table in CASES[name](bench):

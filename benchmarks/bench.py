@@ -69,3 +69,8 @@ Case = Callable[[Bench], list[Table]]
 def verdict(requirement: str, measured: str, *, met: bool) -> str:
     """Say whether a requirement holds."""
     return f"- {'met' if met else '**NOT met**'}: {requirement}; measured {measured}."
+
+
+def unmeasured(requirement: str, why: str) -> str:
+    """Say that a requirement was not looked at, lest its absence look like success."""
+    return f"- **not measured**: {requirement}; {why}."

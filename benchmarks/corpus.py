@@ -7,7 +7,7 @@ import sysconfig
 from io import BytesIO
 from pathlib import Path
 
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 MIB = 1 << 20
 
@@ -67,6 +67,42 @@ def small_files(count: int, size_bytes: int) -> list[bytes]:
 def photographs(count: int, width: int = 4000, height: int = 3000) -> list[bytes]:
     """Make JPEGs that weigh what a camera's do: large shapes, texture, grain; 4:2:0 at q92."""
     return [_photograph(seed, (width, height)) for seed in range(count)]
+
+
+def pngs(photograph_count: int, drawing_count: int) -> list[bytes]:
+    """Make PNGs: photographs of 2400x1800, with their grain, and drawn screens of 2880x1800.
+
+    Every other screen is transparent between its windows.
+    """
+    made = []
+    for seed in range(photograph_count):
+        with Image.open(BytesIO(_photograph(seed, (2400, 1800)))) as photograph:
+            made.append(_png(photograph))
+    made += [_png(_screen(seed)) for seed in range(drawing_count)]
+    return made
+
+
+def _png(picture: Image.Image) -> bytes:
+    out = BytesIO()
+    picture.save(out, "PNG", compress_level=6)
+    return out.getvalue()
+
+
+def _screen(seed: int) -> Image.Image:
+    """Draw what a screen shows: flat panels, a picture's gradient, a great deal of small text."""
+    chance = random.Random(seed)
+    words = [name[:12] for name in dir(Image) + dir(ImageDraw)]
+    picture = Image.new("RGBA", (2880, 1800), (255, 255, 255, 0 if seed % 2 else 255))
+    draw = ImageDraw.Draw(picture)
+    font = ImageFont.load_default(22)
+    for left in range(40, 2800, 700):
+        colour = tuple(chance.randrange(60, 256) for _ in range(3))
+        draw.rounded_rectangle((left, 40, left + 640, 1760), 24, (*colour, 255), (0, 0, 0, 255))
+        for top in range(60, 1400, 28):
+            line = " ".join(chance.choices(words, k=5))
+            draw.text((left + 16, top), line, (20, 20, 20, 255), font)
+        picture.paste(Image.linear_gradient("L").resize((600, 320)), (left + 20, 1420))
+    return picture if seed % 2 else picture.convert("RGB")
 
 
 def _photograph(seed: int, size: tuple[int, int]) -> bytes:

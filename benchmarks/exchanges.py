@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from benchmarks.wire import Connection, Response, multipart
+from benchmarks.wire import Connection, Response, Upload, multipart
 
 WAIT_S = 300
 """As OFFLOAD_JOBS_WAIT_MAX_S of the measured service: no result is ever polled for."""
@@ -43,6 +43,30 @@ def offload(path: str, files: Sequence[bytes], name: str, *, keep: bool = False)
         upload = uploads[number % len(uploads)]
         made = checked(await connection.request("POST", target, upload), 303)
         return checked(await connection.get(made.headers["location"], keep=keep), 200)
+
+    return exchange
+
+
+def put(path: str, files: Sequence[bytes], name: str) -> Exchange:
+    """PUT a file as it is, as `curl -T` does; done when its result is stored, which stays there."""
+    uploads = [Upload("application/octet-stream", (data,)) for data in files]
+    route, _, query = path.partition("?")
+    target = f"{route}/{name}?{query}{'&' if query else ''}wait={WAIT_S}"
+
+    async def exchange(connection: Connection, number: int) -> Response:
+        upload = uploads[number % len(uploads)]
+        made = checked(await connection.request("PUT", target, upload, keep=True), 200)
+        await job_done(connection, made)
+        return made
+
+    return exchange
+
+
+def get(paths: Sequence[str], *, keep: bool = False) -> Exchange:
+    """GET a result from a service that has the files already."""
+
+    async def exchange(connection: Connection, number: int) -> Response:
+        return checked(await connection.get(paths[number % len(paths)], keep=keep), 200)
 
     return exchange
 

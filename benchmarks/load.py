@@ -6,7 +6,10 @@ import asyncio
 import itertools
 import resource
 import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 
 from benchmarks.exchanges import Exchange
 from benchmarks.stats import percentile
@@ -14,6 +17,9 @@ from benchmarks.wire import Connection
 
 LIMIT_S = 900
 """No single load takes longer, whatever went wrong."""
+
+Task = Callable[[int], Awaitable[object]]
+"""Does the n-th piece of work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +60,11 @@ def run(
     return asyncio.run(closed_loop(port, exchange, clients, count=count, seconds=seconds))
 
 
+def run_here(task: Task, clients: int, *, seconds: float) -> Load:
+    """As `run`, of work that is not behind a port: a command, a call into a pool."""
+    return asyncio.run(_repeated(lambda: nullcontext(task), clients, None, seconds, None))
+
+
 async def closed_loop(
     port: int,
     exchange: Exchange,
@@ -64,19 +75,35 @@ async def closed_loop(
     stop: asyncio.Event | None = None,
 ) -> Load:
     """As `run`; a `stop` that is set ends it too. Requests under way are always finished."""
+
+    @asynccontextmanager
+    async def connected() -> AsyncIterator[Task]:
+        async with Connection(port) as connection:
+            yield partial(exchange, connection)
+
+    return await _repeated(connected, clients, count, seconds, stop)
+
+
+async def _repeated(
+    client_made: Callable[[], AbstractAsyncContextManager[Task]],
+    clients: int,
+    count: int | None,
+    seconds: float | None,
+    stop: asyncio.Event | None,
+) -> Load:
     numbers = itertools.count()
     latencies_ms: list[float] = []
     cpu_before_s, started = _cpu_s(), time.perf_counter()
     stop_at = started + (LIMIT_S if seconds is None else seconds)
 
     async def client() -> None:
-        async with Connection(port) as connection:
+        async with client_made() as task:
             while time.perf_counter() < stop_at and not (stop and stop.is_set()):
                 number = next(numbers)
                 if count is not None and number >= count:
                     return
                 sent = time.perf_counter()
-                await exchange(connection, number)
+                await task(number)
                 latencies_ms.append((time.perf_counter() - sent) * 1000)
 
     async with asyncio.timeout(LIMIT_S), asyncio.TaskGroup() as group:

@@ -16,7 +16,17 @@ from benchmarks.services import ROOT
 
 PACKAGES = (
     *("fastapi", "uvicorn", "uvloop", "httptools", "python-multipart"),
-    *("deflate", "isal", "zlib-ng", "backports.zstd", "pyvips", "pyvips-binary", "pillow"),
+    *(
+        "deflate",
+        "isal",
+        "zlib-ng",
+        "backports.zstd",
+        "brotli",
+        "lz4",
+        "pyvips",
+        "pyvips-binary",
+        "pillow",
+    ),
     *("aiohttp", "httpx", "requests"),
 )
 

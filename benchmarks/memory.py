@@ -32,6 +32,37 @@ def tree_pss_bytes(group: int) -> int:
     return total
 
 
+def children(pid: int) -> list[int]:
+    """Give the processes that one has started itself and that still run."""
+    found: list[int] = []
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        found += map(int, (thread / "children").read_text().split())
+    return found
+
+
+def forget_peak(pid: int) -> None:
+    """Let a process's peak count from now on."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
+def peak_rss_bytes(pid: int) -> int:
+    """Give the most memory that was resident at once, mapped files included, as the kernel saw."""
+    return _status_bytes(pid, "VmHWM")
+
+
+def anonymous_bytes(pid: int) -> int:
+    """Give the resident memory that is nobody's file: what a mapped input is not part of."""
+    return _status_bytes(pid, "RssAnon")
+
+
+def _status_bytes(pid: int, field: str) -> int:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name == field:
+            return int(value.split()[0]) << 10
+    raise RuntimeError(f"/proc does not tell the {field} of process {pid}.")
+
+
 def _pss_bytes(pid: int) -> int:
     with open(f"/proc/{pid}/smaps_rollup") as lines:  # noqa: PTH123 - the same, and shorter
         for line in lines:

@@ -16,10 +16,10 @@ app = FastAPI()
 executor = ProcessPoolExecutor()
 
 
-def thumbnail(data: bytes) -> bytes:
-    """Shrink a picture into 800 by 600."""
+def thumbnail(data: bytes, width: int, height: int) -> bytes:
+    """Shrink a picture into a box."""
     with Image.open(BytesIO(data)) as image:
-        image.thumbnail((800, 600))
+        image.thumbnail((width, height))
         small = BytesIO()
         image.save(small, "JPEG", quality=80)
     return small.getvalue()
@@ -34,10 +34,10 @@ async def compress_file(file: UploadFile) -> Response:
 
 
 @app.post("/thumbnail")
-async def thumbnail_file(file: UploadFile) -> Response:
+async def thumbnail_file(file: UploadFile, width: int = 800, height: int = 600) -> Response:
     data = await file.read()
     loop = asyncio.get_running_loop()
-    result = await loop.run_in_executor(executor, thumbnail, data)
+    result = await loop.run_in_executor(executor, thumbnail, data, width, height)
     return Response(result, media_type="image/jpeg")
 
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from pathlib import Path
 from benchmarks.exchanges import WAIT_S
 
 ROOT = Path(__file__).resolve().parent.parent
+PYTHON = (sys.executable, "-m")
 START_S = 60
 STOP_S = 20
 
@@ -48,8 +49,9 @@ class Service:
 def naive(folder: Path) -> Iterator[Service]:
     """Run the tutorial's design by plain uvicorn; only its access log is spared it."""
     port = free_port()
-    command = ("uvicorn", "benchmarks.naive:app", "--port", str(port), "--no-access-log")
-    with _running(folder, "naive", (*command, "--log-level", "warning"), {}, port) as service:
+    options = ("--port", str(port), "--no-access-log", "--log-level", "warning")
+    command = (*PYTHON, "uvicorn", "benchmarks.naive:app", *options)
+    with running(folder, "naive", command, {}, port) as service:
         yield service
 
 
@@ -60,7 +62,7 @@ def offload(folder: Path, settings: Mapping[str, str] | None = None) -> Iterator
     with tempfile.TemporaryDirectory(dir=folder, prefix="data-") as data:
         env = MALLOC | BOUNDS | {"OFFLOAD_PORT": str(port), "OFFLOAD_DATA_DIR": data}
         env |= settings or {}
-        with _running(folder, "offload", ("app", "serve"), env, port) as service:
+        with running(folder, "offload", (*PYTHON, "app", "serve"), env, port) as service:
             yield service
 
 
@@ -68,7 +70,8 @@ def offload(folder: Path, settings: Mapping[str, str] | None = None) -> Iterator
 def origin(folder: Path) -> Iterator[Service]:
     """Run the loopback origin of the fetch cases."""
     port = free_port()
-    with _running(folder, "origin", ("benchmarks.origin", str(port)), {}, port) as service:
+    command = (*PYTHON, "benchmarks.origin", str(port))
+    with running(folder, "origin", command, {}, port) as service:
         yield service
 
 
@@ -80,9 +83,10 @@ def free_port() -> int:
 
 
 @contextmanager
-def _running(
-    folder: Path, name: str, module: tuple[str, ...], env: Mapping[str, str], port: int
+def running(
+    folder: Path, name: str, command: Sequence[str], env: Mapping[str, str], port: int
 ) -> Iterator[Service]:
+    """Run a command that listens on a loopback port; its log is in `folder`, by its name."""
     inherited = {
         key: value
         for key, value in os.environ.items()
@@ -91,7 +95,7 @@ def _running(
     log = folder / f"{name}.log"
     with log.open("ab") as output:
         process = subprocess.Popen(
-            (sys.executable, "-m", *module),
+            command,
             cwd=ROOT,
             env=inherited | dict(env),
             stdin=subprocess.DEVNULL,

@@ -11,9 +11,10 @@ from starlette.responses import RedirectResponse
 
 from app.api import problems
 from app.api.deps import RuntimeDep
+from app.api.download import download as send_file
 from app.api.inputs import MAX_TAG_CHARACTERS
 from app.api.schemas import JobView, content_path, job_path, job_view
-from app.errors import Conflict
+from app.errors import Conflict, InvalidParameter
 from app.model import Item, Job
 from app.runtime import Runtime
 
@@ -33,6 +34,13 @@ RedirectQuery = Annotated[
     Query(
         description="Once the job is done, answer 303 to its single result, or with the single "
         "item's own error."
+    ),
+]
+DownloadQuery = Annotated[
+    bool,
+    Query(
+        description="Once the job is done, answer with its single result itself, or with the "
+        "single item's own error; with `wait`, one request is all it takes."
     ),
 ]
 PreferHeader = Annotated[
@@ -58,6 +66,7 @@ class Wishes:
 
     wait_s: float
     redirect: bool
+    download: bool
     preferred: bool
     """Whether the wait came by `Prefer`, so that `Preference-Applied` is due."""
 
@@ -66,13 +75,16 @@ async def get_wishes(
     runtime: RuntimeDep,
     wait: WaitQuery = None,
     redirect: RedirectQuery = False,
+    download: DownloadQuery = False,
     prefer: PreferHeader = None,
 ) -> Wishes:
-    """Read `?wait=`, `?redirect=` and `Prefer: wait=`; the wait is cut to the published cap."""
+    """Read how to answer; the wait is cut to the published cap."""
+    if redirect and download:
+        raise InvalidParameter("Ask for `redirect` or for `download`, not for both.")
     preferred = re.search(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})", prefer or "", re.IGNORECASE)
     asked_s = wait if wait is not None else float(preferred[1]) if preferred else 0.0
     wait_s = min(asked_s, runtime.settings.jobs.wait_max_s)
-    return Wishes(wait_s, redirect, wait is None and preferred is not None)
+    return Wishes(wait_s, redirect, download, wait is None and preferred is not None)
 
 
 WishesDep = Annotated[Wishes, Depends(get_wishes)]
@@ -101,29 +113,35 @@ async def submitted(runtime: Runtime, job: Job, wishes: Wishes) -> Response:
         headers["Preference-Applied"] = f"wait={wishes.wait_s:g}"
     if not job.status.done:
         headers["Retry-After"] = str(POLL_AFTER_S)
-    elif wishes.redirect:
-        return await result_of(runtime, job)
+    elif wishes.redirect or wishes.download:
+        return await result_of(runtime, job, wishes)
     document = (await view(runtime, job)).model_dump_json()
     status = 200 if job.status.done else 202
     return Response(document, status, headers, "application/json")
 
 
-async def result_of(runtime: Runtime, job: Job) -> Response:
-    """Answer with the way to a done job's single result, or with its single item's error.
+async def result_of(runtime: Runtime, job: Job, wishes: Wishes) -> Response:
+    """Answer with a done job's single result or the way to it, or with its single item's error.
 
     Where the items are joined, the item that does it is the one. Raises `Conflict` if there is
     not exactly one.
     """
     before = None if job.join_at is None else str(job.counts.total - 2)
     items, _ = await runtime.jobs.list_items(job.id, cursor=before, limit=2)
+    up = f'<{job_path(job)}>; rel="up"'
     if len(items) == 1:
         [item] = items
         if item.problem is not None:
-            return problems.respond(item.problem, {"Link": f'<{job_path(job)}>; rel="up"'})
+            return problems.respond(item.problem, {"Link": up})
         if len(item.results) == 1:
-            return RedirectResponse(content_path(item.results[0]), 303)
+            [file] = item.results
+            if wishes.redirect:
+                return RedirectResponse(content_path(file), 303)
+            where = {"Content-Location": content_path(file), "Link": up}
+            return await send_file(runtime, file, more_headers=where)
+    asked = "redirect" if wishes.redirect else "download"
     raise Conflict(
-        f"`redirect` needs a job with one result; this one is {job.status} and has "
+        f"`{asked}` needs a job with one result; this one is {job.status} and has "
         f"{_count(items)}. It is at {job_path(job)}.",
         job=job_path(job),
     )

@@ -21,7 +21,7 @@ from app.model import NewItem
 from app.ops.base import Operation
 from app.runtime import Runtime
 
-CONTROLS = {"wait", "redirect", "tag", "filename"}
+CONTROLS = {"wait", "redirect", "download", "tag", "filename"}
 """Query parameters that are not the operation's own."""
 
 

@@ -57,7 +57,7 @@ def router(operations: list[Operation]) -> APIRouter:
         response_model=None,
         responses={
             202: {"model": JobView},
-            200: {"model": JobView, "description": "The job is done (after a wait)."},
+            200: {"model": JobView, "description": openapi.DONE},
             303: {"description": "The way to the single result (`redirect`)."},
             **documented(*openapi.DOOR_ERRORS),
         },
@@ -160,8 +160,8 @@ async def get_job(
         headers["Preference-Applied"] = f"wait={how.wait_s:g}"
     if etag_matches(if_none_match, etag(job)):
         return Response(status_code=304, headers=headers)
-    if how.redirect and job.status.done:
-        return await result_of(runtime, job)
+    if (how.redirect or how.download) and job.status.done:
+        return await result_of(runtime, job, how)
     response.headers.update(headers)
     return await view(runtime, job)
 

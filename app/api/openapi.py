@@ -9,6 +9,7 @@ from app.api.problems import documented
 from app.api.schemas import JobView
 from app.ops.base import Operation
 
+DONE = "The job is done (after a `wait`); with `download`, its single result itself."
 DOOR_ERRORS = (400, 401, 404, 408, 409, 413, 415, 422, 429, 503, 507)
 
 
@@ -73,7 +74,7 @@ def door(operation: Operation) -> dict[str, Any]:
         "response_description": "The job is on disk and will be done.",
         "responses": {
             202: {"model": JobView},
-            200: {"model": JobView, "description": "The job is done (after a wait)."},
+            200: {"model": JobView, "description": DONE},
             303: {"description": "The way to the single result (`redirect`)."},
             **documented(*DOOR_ERRORS),
         },

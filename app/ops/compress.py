@@ -1,100 +1,56 @@
-"""Compress: one file into one gzip member, zlib stream, raw deflate stream or zstd frame.
-
-Which backend runs at which level is decided by measured ratio, not by the number asked for: the
-libraries number their levels differently, and some of zlib-ng's and libdeflate's compress less
-than the standard library's level of the same number. 32 MiB of generated JSON logs and 32 MiB of
-Python source, one core, Python 3.11, MB/s of CPU time and input/output:
-
-    ================  ==============  ==============
-    backend, level    JSON logs       source text
-    ================  ==============  ==============
-    stdlib zlib 1      120     4.90     65     3.59
-    stdlib zlib 6       37     6.08     21     4.47
-    stdlib zlib 9       10     6.46      6     4.51
-    libdeflate 1       154     5.41    121     3.99
-    libdeflate 6        56     6.50     49     4.47
-    libdeflate 7        45     6.68     30     4.51
-    libdeflate 8        24     6.86     26     4.55
-    libdeflate 9        27     6.91     17     4.56
-    libdeflate 10        5     7.02      5     4.74
-    libdeflate 12        2     7.12      2     4.75
-    zlib-ng 6           47     6.22     34     4.43
-    zlib-ng 7           43     6.49     22     4.48
-    zlib-ng 8           27     6.66     11     4.50
-    zlib-ng 9           28     6.16     16     4.50
-    isal 1             304     5.22    226     3.68
-    zstd 1             181     6.21    119     4.02
-    zstd 3             104     5.89     85     4.41
-    zstd 9              20     6.68     18     5.33
-    zstd 12             10     6.88      9     5.44
-    zstd 19              1     7.93      1     6.23
-    ================  ==============  ==============
-
-So a number asked for gets the quickest libdeflate level that compresses both at least as well as
-the standard library's level of that number. For files above 64 MiB, where zlib-ng streams, its
-levels 7 to 9 come within half a percent of that on source text and lie above it on logs.
-"""
+"""Compress: one file into one compressed stream."""
 
 from __future__ import annotations
 
-import mmap
 import re
-import sys
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, Protocol, cast
+from typing import Any, Literal, cast
 
-import deflate
-from isal import isal_zlib
 from pydantic import Field, ValidationInfo, field_validator
-from zlib_ng import zlib_ng
 
 from app.ops.base import Operation, Output, Params, Result, Work
+from app.ops.codecs import (
+    LEVELS,
+    MEDIA_TYPES,
+    SUFFIXES,
+    Codec,
+    HashedFile,
+    Level,
+    LevelName,
+    packing,
+)
+from app.ops.codecs.sampling import choose
 
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
+Format = Codec | Literal["auto"]
 
-Format = Literal["gzip", "zlib", "deflate-raw", "zstd"]
-LevelName = Literal["balanced", "fast", "best"]
+_READ_BYTES = 1 << 20
+_LONGEST_WINDOW_LOG = 27
+_HTTP_WINDOW_LOG = 23
+"""RFC 9659."""
 
-_MIB = 1 << 20
-_CHUNK_BYTES = _MIB
 
-_WHOLE_BYTES = 64 * _MIB
-"""Largest file that libdeflate gets in one call: it needs the result's size in memory, and a
-signal waits until it returns."""
+def _number_or_name(value: Any) -> Any:
+    """Take a query's "9" for 9, and say once, in one sentence, what else is valid."""
+    if isinstance(value, str):
+        if value in ("balanced", "fast", "best"):
+            return value
+        if re.fullmatch(r"[+-]?[0-9]{1,6}", value.strip(), re.ASCII):
+            return int(value)
+    elif isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise ValueError("must be fast, balanced, best or a whole number")
 
-_HIGHEST_LEVEL = {"gzip": 9, "zlib": 9, "deflate-raw": 9, "zstd": 22}
-_SUFFIX = {"gzip": ".gz", "zlib": ".zz", "deflate-raw": ".deflate", "zstd": ".zst"}
-_MEDIA_TYPE = {
-    "gzip": "application/gzip",
-    "zlib": "application/zlib",
-    # Raw deflate has neither signature nor registered name.
-    "deflate-raw": "application/octet-stream",
-    "zstd": "application/zstd",
-}
-_WINDOW_BITS = {"gzip": 31, "zlib": 15, "deflate-raw": -15}
-_LIBDEFLATE: dict[str, Callable[[Any, int], bytearray]] = {
-    "gzip": deflate.gzip_compress,
-    "zlib": deflate.zlib_compress,
-    "deflate-raw": deflate.deflate_compress,
-}
 
-_LIBDEFLATE_LEVEL = {1: 1, 2: 1, 3: 1, 4: 3, 5: 5, 6: 6, 7: 7, 8: 7, 9: 8, "balanced": 6}
-_ZLIB_NG_LEVEL = {1: 2, 2: 2, 3: 3, 4: 4, 5: 5, 6: 7, 7: 7, 8: 8, 9: 8, "balanced": 6, "best": 8}
-
-# `best` takes at most some 10 s for 100 MiB at the speeds above, and so keeps within an item's
-# default 30 s on a machine that is half as fast.
-_LIBDEFLATE_BEST = ((8 * _MIB, 12), (32 * _MIB, 10), (_WHOLE_BYTES, 9))
-_ZSTD_BEST = ((8 * _MIB, 19), (sys.maxsize, 12))
-_ZSTD_LEVEL = {"fast": 1, "balanced": 3}
-
-# Levels 20 to 22 would take windows up to 128 MiB: 0.8 GiB of memory, nearly all that a worker
-# has, and more than the 8 MiB that RFC 9659 lets an HTTP client expect. So they get level 19's
-# window (and need 0.14 GiB).
-_ZSTD_WINDOW_LOG = 23
+def _window_log(value: Any) -> int | bool:
+    """Take "true" for the longest window, and a number for its power of two."""
+    text = str(value).strip().lower()
+    if text in ("false", "off", "no", "0", ""):
+        return False
+    if text in ("true", "on", "yes", "1"):
+        return _LONGEST_WINDOW_LOG
+    if re.fullmatch(r"[0-9]{1,3}", text, re.ASCII) and 10 <= int(text) <= _LONGEST_WINDOW_LOG:
+        return int(text)
+    raise ValueError(f"must be true, false or a whole number from 10 to {_LONGEST_WINDOW_LOG}")
 
 
 class CompressParams(Params):
@@ -102,164 +58,160 @@ class CompressParams(Params):
 
     format: Format = Field(
         default="gzip",
-        description="`gzip`, `zlib` and `deflate-raw` are the same codec in different wrappers.",
+        description="`gzip`, `zlib` and `deflate-raw` are the same codec in different wrappers. "
+        "`auto` compresses samples of the file and takes the format that saves most for its time; "
+        "a file that hardly shrinks is then passed on as it is.",
     )
     level: LevelName | int = Field(
         default="balanced",
-        description="`fast`, `balanced` or `best`, or a number: 1 to 9, for zstd 1 to 22. A "
-        "number compresses about as well as the usual tool's level of that number or better, "
-        "usually sooner.",
+        description="`fast`, `balanced` or `best`, or a number as the codec's usual tool counts: "
+        "1 to 9 for gzip, zlib, deflate-raw and bz2, 1 to 22 for zstd, 0 to 11 for br, 0 to 9 for "
+        "xz, 1 to 12 for lz4. A number compresses about as well as the usual tool's level of that "
+        "number or better, usually sooner. `auto` takes the three names only.",
+    )
+    skip_if_larger: bool = Field(
+        default=False,
+        description="Pass the file on as it is, with its name and type, if the result would not "
+        "be smaller.",
+    )
+    long: bool | int = Field(
+        default=False,
+        description="For zstd: look for repetitions further back. `true` is a window of 128 MiB, "
+        "a number from 10 to 27 one of 2 to that power bytes. Whoever reads the result needs as "
+        "much memory; the zstd tool allows it, HTTP clients stop at 8 MiB (23).",
     )
 
     @field_validator("level", mode="before")
     @classmethod
-    def _number_or_name(cls, value: Any) -> Any:
-        """Take a query's "9" for 9, and say once, in one sentence, what else is valid."""
-        if isinstance(value, str):
-            if value in ("balanced", "fast", "best"):
-                return value
-            if re.fullmatch(r"[+-]?[0-9]{1,6}", value.strip(), re.ASCII):
-                return int(value)
-        elif isinstance(value, int) and not isinstance(value, bool):
-            return value
-        raise ValueError("must be fast, balanced, best or a whole number")
+    def _level_is_number_or_name(cls, value: Any) -> Any:
+        return _number_or_name(value)
 
     @field_validator("level", mode="after")
     @classmethod
-    def _within_the_codec(cls, value: LevelName | int, info: ValidationInfo) -> LevelName | int:
+    def _within_the_codec(cls, value: Level, info: ValidationInfo) -> Level:
         """Hold a number against the range of the chosen format."""
         chosen = info.data.get("format")
         if isinstance(value, int) and chosen is not None:
-            highest = _HIGHEST_LEVEL[chosen]
-            if not 1 <= value <= highest:
-                raise ValueError(f"must be from 1 to {highest} for {chosen}, and is {value}")
+            if chosen == "auto":
+                raise ValueError("must be fast, balanced or best where the format is auto")
+            lowest, highest = LEVELS[chosen]
+            if not lowest <= value <= highest:
+                raise ValueError(f"must be from {lowest} to {highest} for {chosen}, and is {value}")
+        return value
+
+    @field_validator("long", mode="before")
+    @classmethod
+    def _long_is_a_window(cls, value: Any) -> Any:
+        return _window_log(value)
+
+    @field_validator("long", mode="after")
+    @classmethod
+    def _long_is_for_zstd(cls, value: bool | int, info: ValidationInfo) -> bool | int:
+        if value and info.data.get("format") not in ("zstd", None):
+            raise ValueError("is for zstd only")
         return value
 
 
 def compress(work: Work, params: CompressParams) -> Result:
     """Compress the source into one file.
 
-    The same input and parameters give the same bytes: no name, no time. gzip results are one
-    member, since many HTTP clients stop after the first. Memory: at most twice the source for
-    sources up to 64 MiB in the gzip family, a few MiB and zstd's window otherwise.
+    The same input and parameters give the same bytes, unless the format is `auto`: no name, no
+    time, whatever number of threads. gzip results are one member, since many HTTP clients stop
+    after the first. Large inputs are compressed in blocks by as many threads as may compute.
+    Memory: some MiB for each block in work, and the codec's tables, whatever the source's size.
 
     Returns:
-        One output, named as the source with `.gz`, `.zz`, `.deflate` or `.zst` added. Facts:
-        `format`, `level` as asked, `method` as run, `ratio` (input by output, three decimals;
-        None for an empty input).
+        One output, named as the source with the format's suffix added; or the source itself, if
+        `skip_if_larger` or `auto` found that better. Facts: `format` (None for the source
+        itself), `level` as asked, `method` as run, `ratio` (input by output, three decimals; None
+        for an empty input); `kept` says why the source was passed on; `auto` how the format was
+        chosen; `window_bytes` and `reader` what reading a `long` window takes.
 
     Raises:
         MemoryError: the codec's tables do not fit into what the process may use.
         OSError: reading or writing failed.
     """
-    size_bytes = work.source.path.stat().st_size
-    target = work.folder / f"result{_SUFFIX[params.format]}"
-    if params.format == "zstd":
-        method = _by_zstd(work.source.path, target, params.level, size_bytes)
-    elif params.level != "fast" and size_bytes <= _WHOLE_BYTES:
-        method = _by_libdeflate(work.source.path, target, params, size_bytes)
+    level: Level = params.level
+    facts: dict[str, Any] = {"format": params.format, "level": level}
+    if params.format == "auto":
+        choice = choose(work.source.path, cast("LevelName", level), work.limits.time_s)
+        facts["auto"] = choice.facts
+        if choice.codec is None:
+            return _kept(work, facts, choice.why)
+        codec, level = choice.codec, choice.level
+        facts["format"] = codec
     else:
-        method = _by_stream(work.source.path, target, params)
-    output = Output(
-        path=target,
-        name=f"{work.source.name or 'file'}{_SUFFIX[params.format]}",
-        media_type=_MEDIA_TYPE[params.format],
-    )
-    facts = {
-        "format": params.format,
-        "level": params.level,
-        "method": method,
-        "ratio": round(size_bytes / target.stat().st_size, 3) if size_bytes else None,
-    }
+        codec = params.format
+    target = work.folder / f"result{SUFFIXES[codec]}"
+    method, sha256 = _pack(work, target, codec, level, params.long)
+    size_bytes, packed_bytes = work.source.path.stat().st_size, target.stat().st_size
+    if params.skip_if_larger and packed_bytes >= size_bytes:
+        target.unlink()
+        return _kept(work, facts, f"{codec} would make {packed_bytes} bytes of {size_bytes}.")
+    facts["method"] = method
+    facts["ratio"] = round(size_bytes / packed_bytes, 3) if size_bytes else None
+    if params.long:
+        facts |= _reading(params.long)
+    name = f"{work.source.name or 'file'}{SUFFIXES[codec]}"
+    return Result((Output(target, name, MEDIA_TYPES[codec], sha256),), facts)
+
+
+def _pack(
+    work: Work, target: Path, codec: Codec, level: Level, long: bool | int
+) -> tuple[str, str]:
+    """Write the target; returns the method that was used and the target's sha256."""
+    size_bytes = work.source.path.stat().st_size
+    done_bytes = 0
+    with work.source.path.open("rb") as reader, target.open("xb") as writer:
+        hashed = HashedFile(writer)
+        with packing(
+            hashed,
+            codec,
+            level,
+            cores=work.cores,
+            size_bytes=size_bytes,
+            window_log=int(long) or None,
+        ) as packer:
+            while data := reader.read(_READ_BYTES):
+                packer.write(data)
+                done_bytes += len(data)
+                work.tell(done_bytes, size_bytes)
+    return packer.method, hashed.sha256
+
+
+def _kept(work: Work, facts: dict[str, Any], why: str) -> Result:
+    """Pass the source on as it is."""
+    source = work.source
+    target = work.folder / "original"
+    # Not a link: the result is taken over by rename, and must not be the source itself.
+    with source.path.open("rb") as reader, target.open("xb") as writer:
+        hashed = HashedFile(writer)
+        while data := reader.read(_READ_BYTES):
+            hashed.write(data)
+    ratio = 1.0 if hashed.size_bytes else None
+    facts |= {"format": None, "method": "none", "ratio": ratio, "kept": why}
+    output = Output(target, source.name or "file", source.media_type, hashed.sha256)
     return Result((output,), facts)
 
 
-def _by_libdeflate(source: Path, target: Path, params: CompressParams, size_bytes: int) -> str:
-    if params.level == "best":
-        level = _tier(_LIBDEFLATE_BEST, size_bytes)
+def _reading(window_log: int) -> dict[str, Any]:
+    window_bytes = 1 << window_log
+    if window_log <= _HTTP_WINDOW_LOG:
+        reader = "Every reader of zstd that holds a window of 8 MiB, HTTP clients included."
     else:
-        level = _LIBDEFLATE_LEVEL[params.level]
-    run = _LIBDEFLATE[params.format]
-    if size_bytes:
-        with source.open("rb") as reader, _mapped(reader) as data:
-            result = run(data, level)
-    else:
-        # An empty file cannot be mapped.
-        result = run(b"", level)
-    with target.open("xb") as writer:
-        writer.write(result)
-    return f"libdeflate {level}"
-
-
-def _mapped(file: BinaryIO) -> mmap.mmap:
-    return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-
-
-def _tier(tiers: Sequence[tuple[int, int]], size_bytes: int) -> int:
-    return next(level for up_to_bytes, level in tiers if size_bytes <= up_to_bytes)
-
-
-class _Compressor(Protocol):
-    def compress(self, data: bytes, /) -> bytes: ...
-    def flush(self) -> bytes: ...
-
-
-def _by_stream(source: Path, target: Path, params: CompressParams) -> str:
-    window_bits = _WINDOW_BITS[params.format]
-    if params.level == "fast":
-        method = "isal 1"
-        compressor = cast("_Compressor", isal_zlib.compressobj(1, isal_zlib.DEFLATED, window_bits))
-    else:
-        level = _ZLIB_NG_LEVEL[params.level]
-        method = f"zlib-ng {level}"
-        compressor = cast(
-            "_Compressor", zlib_ng.compressobj(level, zlib_ng.DEFLATED, window_bits, 9)
+        reader = (
+            f"A reader that holds a window of {window_bytes >> 20} MiB. The zstd tool does without "
+            "being asked; HTTP clients need not go beyond 8 MiB (RFC 9659)."
         )
-    _pump(source, target, compressor)
-    return method
-
-
-def _pump(source: Path, target: Path, compressor: _Compressor) -> None:
-    with source.open("rb") as reader, target.open("xb") as writer:
-        while chunk := reader.read(_CHUNK_BYTES):
-            writer.write(compressor.compress(chunk))
-        writer.write(compressor.flush())
-
-
-def _by_zstd(source: Path, target: Path, asked: LevelName | int, size_bytes: int) -> str:
-    if isinstance(asked, int):
-        level = asked
-    elif asked == "best":
-        level = _tier(_ZSTD_BEST, size_bytes)
-    else:
-        level = _ZSTD_LEVEL[asked]
-    options: dict[int, int] = {
-        zstd.CompressionParameter.compression_level: level,
-        # The command line tool's default too: damage is noticed, for 4 bytes.
-        zstd.CompressionParameter.checksum_flag: 1,
-    }
-    if level > 19 and size_bytes > 1 << _ZSTD_WINDOW_LOG:
-        options[zstd.CompressionParameter.window_log] = _ZSTD_WINDOW_LOG
-    try:
-        compressor = zstd.ZstdCompressor(options=options)
-        # Puts the size into the frame's header and fits the tables of a high level to a small
-        # file.
-        compressor.set_pledged_input_size(size_bytes)
-        _pump(source, target, cast("_Compressor", compressor))
-    except zstd.ZstdError as error:
-        # How the binding reports that a table or the window could not be allocated.
-        if "memory" in str(error).lower() or "allocat" in str(error).lower():
-            raise MemoryError(str(error)) from error
-        raise
-    return f"zstd {level}"
+    return {"window_bytes": window_bytes, "reader": reader}
 
 
 OPERATION = Operation(
     name="compress",
-    summary="Compress a file with gzip, zlib, raw deflate or zstd.",
+    summary="Compress a file: gzip, zlib, raw deflate, zstd, Brotli, xz, bzip2 or LZ4.",
     params=CompressParams,
     runs="process",
     accepts=("*/*",),
     run=compress,
-    example={"format": "gzip", "level": "balanced"},
+    example={"format": "zstd", "level": "best"},
 )

@@ -7,7 +7,10 @@ import pytest
 from tests.api.answers import problem
 
 METHODS = {"get", "head", "post", "put", "patch", "delete"}
-DOORS = {"compress": "/v1/compress", "image": "/v1/images", "fetch": "/v1/fetch"}
+DOORS = {
+    name: f"/v1/{name}"
+    for name in ("archive", "compress", "decompress", "extract", "fetch", "inspect", "optimize")
+} | {"image": "/v1/images"}
 JSON, OCTETS, FORM = "application/json", "application/octet-stream", "multipart/form-data"
 LINES = "application/x-ndjson"
 
@@ -106,7 +109,7 @@ def test_a_door_describes_its_bodies_with_all_options(document, operations, name
     assert in_json["additionalProperties"] is False
     assert "urls" in content[JSON]["example"]
     in_query = {p["name"] for p in described["parameters"] if p["in"] == "query"}
-    assert in_query == options | {"wait", "redirect", "filename", "tag"}
+    assert in_query == options | {"wait", "redirect", "download", "filename", "tag"}
     if operations[name]["runs"] == "async":
         assert set(content) == {JSON, LINES}
         return

@@ -17,9 +17,12 @@ SUCCEEDS = {
     ("compress zstd", "access.log"): "access.log.zst",
     ("image jpeg", "photo.jpg"): "photo.jpg",
     ("image webp", "photo.jpg"): "photo.webp",
+    ("image avif", "photo.jpg"): "photo.avif",
+    ("optimize", "hero.jpg"): "hero.webp",
     **{("fetch", f"/page-{n}.html"): f"page-{n}.html" for n in range(1, 8)},
     ("fetch", "/moved"): "page-1.html",
     ("fetch > image > compress", "/photo.jpg"): "photo.webp.zst",
+    ("fetch > archive", "8 URLs"): "pages.tar.zst",
 }
 FAILS = {("fetch", "/missing"): "fetch.status", ("fetch", "/cut"): "fetch.truncated"}
 
@@ -73,9 +76,10 @@ def test_a_row_names_its_result_with_sizes_and_time(rows, row, name):
     for size in (source_size, result_size):
         assert re.fullmatch(r"\d+\.\d+ [kM]B", size)
     expected = {
+        "optimize": r"\d+ % less",
         "compress": r"\d+\.\d\d : 1",
         "image": "4000x3000 -> 800x600",
-        "fetch": r"200( after 1 redirect)?|4000x3000 -> 800x600",
+        "fetch": r"200( after 1 redirect)?|4000x3000 -> 800x600|7 files",
     }
     assert re.fullmatch(expected[row[0].split()[0]], outcome)
     assert re.fullmatch(r"\d+\.\d\d s", took)

@@ -1,0 +1,273 @@
+"""Archive: many files into one zip or tar."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from app.errors import MemberNameTaken, MemberPathUnsafe, NoSources, Refusal
+from app.ops.archives import template
+from app.ops.archives.names import Names, safe_path
+from app.ops.archives.stored import is_dense
+from app.ops.archives.tar_writer import header_bytes, tar_bytes, write_tar
+from app.ops.archives.zip_writer import ZipWriter
+from app.ops.base import Operation, Output, Params, Result, Source, Work
+from app.ops.codecs import LEVELS, Codec, HashedFile, Level, LevelName, packing
+
+Format = Literal["zip", "tar", "tar.gz", "tar.zst", "tar.xz", "tar.bz2", "tar.lz4"]
+
+_CODEC: dict[Format, Codec] = {
+    "zip": "deflate-raw",
+    "tar.gz": "gzip",
+    "tar.zst": "zstd",
+    "tar.xz": "xz",
+    "tar.bz2": "bz2",
+    "tar.lz4": "lz4",
+}
+_MEDIA_TYPE: dict[Format, str] = {
+    "zip": "application/zip",
+    "tar": "application/x-tar",
+    "tar.gz": "application/gzip",
+    "tar.zst": "application/zstd",
+    "tar.xz": "application/x-xz",
+    "tar.bz2": "application/x-bzip2",
+    "tar.lz4": "application/x-lz4",
+}
+
+_EPOCH = datetime(1980, 1, 1, tzinfo=UTC)
+"""The first moment that a zip can state; tars get it too."""
+
+_MAX_NAME_CHARACTERS = 200
+
+
+class ArchiveParams(Params):
+    """The format, and how the files are named in it."""
+
+    format: Format = Field(
+        default="zip",
+        description="In a zip each file is compressed by itself and can be opened by itself; a "
+        "compressed tar is smaller where files are alike.",
+    )
+    level: LevelName | int = Field(
+        default="balanced",
+        description="`fast`, `balanced` or `best`, or a number as the codec's usual tool counts: "
+        "1 to 9 for zip, tar.gz and tar.bz2, 1 to 22 for tar.zst, 0 to 9 for tar.xz, 1 to 12 for "
+        "tar.lz4. A plain tar has none.",
+    )
+    path: str = Field(
+        default="{path}",
+        description=f"Template for the files' paths in the archive. {template.MEANING} What comes "
+        "out is made relative and storable on any system.",
+        examples=["photos/{index:03}-{stem}{ext}"],
+    )
+    on_collision: Literal["number", "error"] = Field(
+        default="number",
+        description="For two files with one path: `number` makes the second `a (2).txt`, `error` "
+        "refuses all. Paths that differ in case only count as one, as they do on Windows and "
+        "macOS; so does a file with a folder of its name.",
+    )
+    name: str = Field(
+        default="archive",
+        min_length=1,
+        max_length=_MAX_NAME_CHARACTERS,
+        description="The archive's own name; the format's suffix is added if it is not there.",
+    )
+    deterministic: bool = Field(
+        default=True,
+        description="Whether the same files, in the same order, give the same bytes: all carry "
+        "the time 1980-01-01. If not, they carry the time (UTC) at which the archive was made.",
+    )
+
+    @field_validator("level", mode="before")
+    @classmethod
+    def _number_or_name(cls, value: Any) -> Any:
+        if value in ("balanced", "fast", "best"):
+            return value
+        if isinstance(value, str) and re.fullmatch(r"[0-9]{1,3}", value.strip(), re.ASCII):
+            return int(value)
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
+        raise ValueError("must be fast, balanced, best or a whole number")
+
+    @field_validator("level", mode="after")
+    @classmethod
+    def _within_the_format(cls, value: Level, info: ValidationInfo) -> Level:
+        """Hold a number against the range of the chosen format."""
+        chosen: Format | None = info.data.get("format")
+        if chosen == "tar" and value != "balanced":
+            raise ValueError("a plain tar is not compressed, and has no level")
+        if isinstance(value, int) and chosen is not None:
+            lowest, highest = LEVELS[_CODEC[chosen]]
+            if not lowest <= value <= highest:
+                raise ValueError(f"must be from {lowest} to {highest} for {chosen}, and is {value}")
+        return value
+
+    @field_validator("path", mode="after")
+    @classmethod
+    def _path_is_a_template(cls, value: str) -> str:
+        return template.checked(value)
+
+    @field_validator("name", mode="after")
+    @classmethod
+    def _name_is_a_file_name(cls, value: str) -> str:
+        try:
+            safe = safe_path(value)
+        except MemberPathUnsafe as error:
+            raise ValueError(f"is no file name: {error.detail}") from None
+        if safe != value or "/" in value:
+            raise ValueError("must be one file name that every system can store")
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """A source and its path in the archive."""
+
+    source: Source
+    path: str
+    size_bytes: int
+
+
+def archive(work: Work, params: ArchiveParams) -> Result:
+    """Pack all sources into one file, in their order.
+
+    Folders have no members of their own; tools make them from the paths. In a zip, what is
+    compressed already by its media type is stored, and so is what deflate would not make smaller.
+    Members are ordinary files of mode 644. Memory: flat, whatever the sources' sizes; a few KiB
+    for each member.
+
+    Returns:
+        One output. Facts: `format`, `level`, `methods` (libraries with their levels), `entries`,
+        `stored` (zip: members not compressed), `renamed` (numbered for a collision),
+        `input_bytes`, `ratio` (input by output, three decimals; None if the input is empty).
+
+    Raises:
+        NoSources: there is nothing to pack.
+        MemberNameTaken: two files would have one path, and `on_collision` is `error`.
+        MemberPathUnsafe: no file has a path that could be stored.
+        MemoryError, OSError: as their names say.
+    """
+    if not work.sources:
+        raise NoSources("There is no file to put into the archive.")
+    named, renamed, refused = _named(work.sources, params)
+    if not named:
+        raise MemberPathUnsafe(f"{refused[0].name}: {refused[0].detail}")
+    modified = _EPOCH if params.deterministic else datetime.now(UTC)
+    target = work.folder / f"archive.{params.format}"
+    input_bytes = sum(one.size_bytes for one in named)
+    facts: dict[str, Any] = {
+        "format": params.format,
+        "level": None if params.format == "tar" else params.level,
+        "entries": len(named),
+        "renamed": renamed,
+        "input_bytes": input_bytes,
+    }
+    wrote = _progress(work, input_bytes)
+    sha256 = None
+    if params.format == "zip":
+        facts |= _zip(work, target, params, named, modified, wrote)
+    else:
+        told, sha256 = _tar(work, target, params, named, modified, wrote)
+        facts |= told
+    facts["ratio"] = round(input_bytes / target.stat().st_size, 3) if input_bytes else None
+    output = Output(target, _own_name(params), _MEDIA_TYPE[params.format], sha256)
+    return Result((output,), facts, tuple(refused))
+
+
+def _named(
+    sources: Sequence[Source], params: ArchiveParams
+) -> tuple[list[_Named], int, list[Refusal]]:
+    """Give each source its path, and how many had to be numbered; and which can have none."""
+    names = Names(fold=True)
+    named: list[_Named] = []
+    refused: list[Refusal] = []
+    renamed = 0
+    for index, source in enumerate(sources, 1):
+        try:
+            asked = safe_path(template.rendered(params.path, source.name, index))
+        except MemberPathUnsafe as error:
+            refused.append(Refusal(source.name, error.code, error.detail))
+            continue
+        if params.on_collision == "error" and not names.free(asked):
+            raise MemberNameTaken(f"A second file would be {asked!r} in the archive.", path=asked)
+        path = names.take(asked)
+        renamed += path != asked
+        named.append(_Named(source, path, source.path.stat().st_size))
+    return named, renamed, refused
+
+
+def _progress(work: Work, total_bytes: int) -> Callable[[int], None]:
+    done_bytes = 0
+
+    def wrote(size_bytes: int) -> None:
+        nonlocal done_bytes
+        done_bytes += size_bytes
+        work.tell(done_bytes, total_bytes)
+
+    return wrote
+
+
+def _zip(
+    work: Work,
+    target: Path,
+    params: ArchiveParams,
+    named: Sequence[_Named],
+    modified: datetime,
+    wrote: Callable[[int], None],
+) -> dict[str, Any]:
+    with target.open("xb") as file:
+        with ZipWriter(file, params.level, modified, work.cores, wrote) as writer:
+            for one in named:
+                deflated = not is_dense(one.source.media_type)
+                writer.add(one.source.path, one.path, deflated=deflated)
+        return {"methods": sorted(writer.methods), "stored": writer.stored}
+
+
+def _tar(
+    work: Work,
+    target: Path,
+    params: ArchiveParams,
+    named: Sequence[_Named],
+    modified: datetime,
+    wrote: Callable[[int], None],
+) -> tuple[dict[str, Any], str]:
+    modified_s = int(modified.timestamp())
+    headers = [header_bytes(one.path, one.size_bytes, modified_s) for one in named]
+    members = (
+        (header, one.source.path, one.size_bytes)
+        for header, one in zip(headers, named, strict=True)
+    )
+    with target.open("xb") as file:
+        hashed = HashedFile(file)
+        codec = _CODEC.get(params.format)
+        if codec is None:
+            write_tar(hashed, members, wrote)
+            return {"methods": []}, hashed.sha256
+        size_bytes = tar_bytes(headers, (one.size_bytes for one in named))
+        level: Level = params.level
+        with packing(hashed, codec, level, cores=work.cores, size_bytes=size_bytes) as packer:
+            write_tar(packer, members, wrote)
+        return {"methods": [packer.method]}, hashed.sha256
+
+
+def _own_name(params: ArchiveParams) -> str:
+    suffix = f".{params.format}"
+    return params.name if params.name.lower().endswith(suffix) else params.name + suffix
+
+
+OPERATION = Operation(
+    name="archive",
+    summary="Put many files into one zip or tar, compressed or not.",
+    params=ArchiveParams,
+    runs="process",
+    accepts=("*/*",),
+    run=archive,
+    joins=True,
+    example={"format": "zip", "path": "{path}"},
+)

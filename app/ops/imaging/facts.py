@@ -1,0 +1,147 @@
+"""What a picture file says of itself, and whether its pixels can be had."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from app.errors import ImageError, LimitError
+from app.ops.base import Limits
+from app.ops.imaging.failures import translating
+from app.ops.imaging.loading import Header, load, read_header
+from app.ops.imaging.profile import profile_name
+
+_COLOURS = {
+    "srgb": "rgb",
+    "rgb": "rgb",
+    "rgb16": "rgb",
+    "scrgb": "rgb",
+    "b-w": "grey",
+    "grey16": "grey",
+    "cmyk": "cmyk",
+    "lab": "lab",
+    "labs": "lab",
+    "xyz": "xyz",
+}
+
+_BITS = {"uchar": 8, "char": 8, "ushort": 16, "short": 16, "uint": 32, "int": 32, "float": 32}
+
+_MOST_DELAYS = 1_000
+
+_UNTOLD = ("tiff", "gif")
+"""Of these, libvips does not tell all metadata."""
+
+_GPS_FIELD = "exif-ifd3-"
+"""How libvips names what stands in EXIF's GPS directory."""
+
+_XMP_GPS = b"GPSL"
+"""GPSLatitude and GPSLongitude, as attributes or elements."""
+
+
+def describe_picture(path: Path, limits: Limits, *, verify: bool) -> dict[str, Any]:
+    """Tell what a picture is like. Never raises on content.
+
+    Args:
+        path: the file.
+        limits: decoding keeps to `max_pixels`; reading the header does not.
+        verify: whether to decode it whole.
+
+    Returns:
+        `readable`, and `reason` if not: nothing further is told of a file whose header cannot
+        be read. `verified`: whether all pixels were decoded; not if `verify` is off, or they are
+        too many. Sizes, colours and metadata as `inspect` documents them.
+    """
+    try:
+        header = read_header(path)
+        facts = _facts(header)
+    except ImageError as error:
+        return {"readable": False, "verified": False, "reason": error.detail}
+    facts |= {"readable": True, "verified": False}
+    if verify:
+        try:
+            header.check_budget(header.frames, limits)
+            _decode(header)
+            facts["verified"] = True
+        except ImageError as error:
+            facts |= {"readable": False, "reason": error.detail}
+        except LimitError as error:
+            facts["reason"] = error.detail
+    return facts
+
+
+def _decode(header: Header) -> None:
+    """Decode all frames, top to bottom, keeping none of it."""
+    options = {"n": -1} if header.kind in ("gif", "webp", "tiff") and header.frames > 1 else {}
+    with translating():
+        load(header.path, header.kind, **options).avg()
+
+
+def _facts(header: Header) -> dict[str, Any]:
+    image = header.image
+    fields = set(image.get_fields())
+    with translating():
+        return {
+            "format": header.kind,
+            "width_px": header.size[0],
+            "height_px": header.size[1],
+            "stored_width_px": image.width,
+            "stored_height_px": image.height,
+            "orientation": header.orientation,
+            "frames": header.frames,
+            "animation": _animation(header, fields),
+            "colours": _COLOURS.get(image.interpretation, image.interpretation),
+            "channels": image.bands,
+            "bits_per_channel": _bits(image, fields),
+            "palette": "palette" in fields,
+            "alpha": header.has_alpha,
+            "progressive": "interlaced" in fields,
+            "chroma_subsampling": _value(image, fields, "jpeg-chroma-subsample"),
+            "icc_profile": _profile(image, fields),
+            "metadata": _metadata(header, fields),
+        }
+
+
+def _metadata(header: Header, fields: set[str]) -> dict[str, Any]:
+    known = {
+        "exif": "exif-data" in fields,
+        "gps": _has_gps(header.image, fields),
+        "xmp": "xmp-data" in fields,
+        "iptc": "iptc-data" in fields,
+    }
+    if header.kind in _UNTOLD:
+        # Not seen is not the same as not there.
+        return {name: found or None for name, found in known.items()}
+    return dict(known)
+
+
+def _animation(header: Header, fields: set[str]) -> dict[str, Any] | None:
+    if not header.animated:
+        return None
+    delays_ms = _value(header.image, fields, "delay") or []
+    return {
+        "delays_ms": delays_ms[:_MOST_DELAYS],
+        "duration_ms": sum(delays_ms[: header.frames]),
+        # 0 is for ever.
+        "loops": _value(header.image, fields, "loop"),
+    }
+
+
+def _bits(image: Any, fields: set[str]) -> int:
+    return int(_value(image, fields, "bits-per-sample") or _BITS.get(image.format, 64))
+
+
+def _profile(image: Any, fields: set[str]) -> dict[str, Any] | None:
+    if "icc-profile-data" not in fields:
+        return None
+    profile = bytes(image.get("icc-profile-data"))
+    return {"name": profile_name(profile), "size_bytes": len(profile)}
+
+
+def _has_gps(image: Any, fields: set[str]) -> bool:
+    if any(name.startswith(_GPS_FIELD) for name in fields):
+        return True
+    return "xmp-data" in fields and _XMP_GPS in bytes(image.get("xmp-data"))
+
+
+def _value(image: Any, fields: set[str], name: str) -> Any:
+    return image.get(name) if name in fields else None

@@ -1,0 +1,255 @@
+"""What can be asked of a picture: the parameters, alone and in variants."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
+from pydantic_core import from_json
+
+from app.ops.base import Params
+
+MOST_VARIANTS = 50
+
+Fit = Literal["inside", "outside", "cover", "contain", "pad", "fill"]
+Gravity = Literal[
+    "center",
+    "north",
+    "northeast",
+    "east",
+    "southeast",
+    "south",
+    "southwest",
+    "west",
+    "northwest",
+    "attention",
+    "entropy",
+]
+TargetFormat = Literal["keep", "auto", "jpeg", "png", "webp", "avif", "gif", "tiff"]
+
+
+def _json_or_value(value: Any) -> Any:
+    """Take the JSON text of a form field or a query for the list that it is."""
+    return from_json(value) if isinstance(value, str) else value
+
+
+def _numbers_or_value(value: Any) -> Any:
+    """Take "10,20,300,200" for its four numbers, or JSON as above."""
+    if isinstance(value, str) and not value.lstrip().startswith("["):
+        return [part.strip() for part in value.split(",")]
+    return _json_or_value(value)
+
+
+_Place = Annotated[int, Field(ge=0)]
+_Length = Annotated[int, Field(ge=1)]
+Crop = Annotated[tuple[_Place, _Place, _Length, _Length], BeforeValidator(_numbers_or_value)]
+
+
+class Options(Params):
+    """How to shape and write one picture. What is done first stands first."""
+
+    crop: Crop | None = Field(
+        default=None,
+        description="Cut this out before anything else: left, top, width and height in pixels of "
+        "the upright picture, as a list or as `10,20,300,200`. It must lie inside the picture.",
+    )
+    rotate: float = Field(
+        default=0,
+        ge=-360,
+        le=360,
+        description="Turn by so many degrees clockwise. Multiples of 90 lose nothing; at others "
+        "the corners that appear are filled with `background`.",
+    )
+    flip: Literal["none", "horizontal", "vertical", "both"] = Field(
+        default="none",
+        description="Mirror, after turning: `horizontal` swaps left and right, `vertical` top "
+        "and bottom.",
+    )
+    width: int | None = Field(
+        default=None, ge=1, le=16_384, description="Width of the box, in pixels."
+    )
+    height: int | None = Field(
+        default=None,
+        ge=1,
+        le=16_384,
+        description="Height of the box, in pixels. Given only one of both, the other follows "
+        "from the picture's ratio; given neither, the picture keeps its size.",
+    )
+    fit: Fit = Field(
+        default="inside",
+        description="`inside`: the largest size that fits into the box, ratio kept. `outside`: "
+        "the smallest that covers it, ratio kept, nothing cut. `cover`: as `outside`, then what "
+        "overhangs the box is cut by `gravity`. `contain`: as `inside`, then padded with "
+        "`background` to exactly the box. `pad`: as `inside`, then padded to the ratio of the "
+        "box; a picture that is smaller than the box gets no more frame than that takes. `fill`: "
+        "exactly the box, ratio ignored. All but `inside` need width and height.",
+    )
+    enlarge: bool = Field(
+        default=False,
+        description="Whether a picture smaller than the box may grow. If not, `inside` and "
+        "`outside` leave it as it is, `cover` cuts only the side that overhangs, so that the "
+        "result may be smaller than the box, `contain` and `pad` only pad it. `fill` always "
+        "gives exactly the box.",
+    )
+    gravity: Gravity = Field(
+        default="center",
+        description="Which part `cover` keeps, and where `contain` and `pad` put the picture. "
+        "`attention` keeps what catches the eye (edges, skin, strong colours), `entropy` what "
+        "has the most detail; both pad as `center`.",
+    )
+    background: str = Field(
+        default="#ffffff",
+        pattern=r"^#([0-9a-fA-F]{3,4}|[0-9a-fA-F]{6}|[0-9a-fA-F]{8})$",
+        description="Colour as `#rgb`, `#rrggbb`, or with alpha as `#rgba`, `#rrggbbaa`: of "
+        "padding, of the corners that turning opens, and of what shows through transparent parts "
+        "in a JPEG (where its own alpha is ignored) or with `flatten`.",
+    )
+    flatten: bool = Field(
+        default=False,
+        description="Lay the picture on `background` also where the format has transparency.",
+    )
+    blur: float | None = Field(
+        default=None,
+        ge=0.3,
+        le=100,
+        description="Gaussian blur of the resized picture, sigma in pixels.",
+    )
+    sharpen: float | None = Field(
+        default=None,
+        ge=0.3,
+        le=10,
+        description="Sharpen the lightness of the resized picture; sigma in pixels of the "
+        "unsharp mask.",
+    )
+    format: TargetFormat = Field(
+        default="keep",
+        description="`keep`: the source's own. `auto`: WebP for an animation, PNG for drawings "
+        "(large areas of one colour), WebP for photographs with transparency, else JPEG; facts "
+        "say which and why.",
+    )
+    quality: int | None = Field(
+        default=None,
+        ge=1,
+        le=100,
+        description="Of JPEG, WebP (80 if not given) and AVIF (60). PNG and TIFF are lossless, "
+        "GIF has a palette: they have no quality.",
+    )
+    lossless: bool = Field(
+        default=False,
+        description="Every pixel of the resized picture as it is: for WebP and AVIF, which can "
+        "be either. PNG and TIFF always are; JPEG and GIF cannot, and are refused. `auto` then "
+        "takes WebP or PNG.",
+    )
+    progressive: bool = Field(
+        default=False,
+        description="Coarse first, then finer: JPEG, and interlaced PNG and GIF. The other "
+        "formats have no such thing.",
+    )
+    effort: int = Field(
+        default=5,
+        ge=0,
+        le=9,
+        description="How long to try for a smaller file, mapped to the codec's own scale (TIFF "
+        "has none). WebP, AVIF and GIF take less than asked if the time for an item would not "
+        "suffice; facts then have the `effort` that was.",
+    )
+    metadata: Literal["strip", "copyright", "keep"] = Field(
+        default="strip",
+        description="`copyright`: keep who made it and whose it is (EXIF Copyright and Artist, "
+        "the same in IPTC, XMP's rights), written as EXIF and XMP, and nothing else. `keep`: "
+        "EXIF, XMP, IPTC and comments, without the embedded thumbnail. A GIF holds none of it, "
+        "a TIFF no EXIF.",
+    )
+    icc: Literal["srgb", "keep"] = Field(
+        default="srgb",
+        description="`srgb`: colours are converted to sRGB by the picture's profile, and the "
+        "profile left out. `keep`: colours and profile stay as they are, except of CMYK, and in "
+        "a GIF, which cannot hold one.",
+    )
+    animation: Literal["keep", "first"] = Field(
+        default="keep",
+        description="`keep`: all frames of an animated GIF or WebP, with delays and loop count, "
+        "if the result is GIF or WebP. `first`: the first frame only. Other formats always get "
+        "the first; of a TIFF or AVIF with several pictures it is all that is read.",
+    )
+    max_frames: int | None = Field(
+        default=None, ge=1, description="Keep at most this many frames, from the first on."
+    )
+
+    def complaint(self) -> str | None:
+        """Say what does not go together, if anything."""
+        if self.fit != "inside" and (self.width is None or self.height is None):
+            return f"fit {self.fit} needs both width and height"
+        if self.lossless and self.format in ("jpeg", "gif"):
+            return f"{self.format} cannot be lossless"
+        return None
+
+
+def _without_defaults(schema: dict[str, Any]) -> None:
+    for described in schema["properties"].values():
+        described.pop("default", None)
+
+
+class Variant(Options):
+    """One of several results. What it does not say is as it stands beside `variants`."""
+
+    model_config = ConfigDict(json_schema_extra=_without_defaults)
+
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$",
+        description="Added to the result's name: `photo-<name>.jpg`. Unique in the list.",
+    )
+
+    @model_serializer(mode="wrap")
+    def _only_what_was_said(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what is not the variant's own: parameters travel to the worker as JSON."""
+        return {name: value for name, value in whole(self).items() if name in self.model_fields_set}
+
+
+class ImageParams(Options):
+    """One picture, or several variants of it."""
+
+    variants: Annotated[tuple[Variant, ...], BeforeValidator(_json_or_value)] = Field(
+        default=(),
+        max_length=MOST_VARIANTS,
+        description="Several results out of one decode: each has a `name` and any of the other "
+        "parameters; those it leaves out are as given beside `variants`. In a form or a query, "
+        "as JSON text. A variant that cannot be made does not keep the others from it.",
+    )
+
+    def pictures(self) -> list[tuple[str, Options]]:
+        """Give all that is to be made, by name; the one without variants has the name ""."""
+        own = {name: getattr(self, name) for name in Options.model_fields}
+        if not self.variants:
+            return [("", Options(**own))]
+        return [
+            (
+                variant.name,
+                Options(
+                    **own
+                    | {
+                        name: getattr(variant, name)
+                        for name in variant.model_fields_set
+                        if name != "name"
+                    }
+                ),
+            )
+            for variant in self.variants
+        ]
+
+    @model_validator(mode="after")
+    def _all_can_be_made(self) -> Self:
+        names = [variant.name.lower() for variant in self.variants]
+        if len(set(names)) < len(names):
+            raise ValueError("two variants have one name")
+        for name, options in self.pictures():
+            if complaint := options.complaint():
+                raise ValueError(f"variant {name}: {complaint}" if name else complaint)
+        return self

@@ -1,0 +1,58 @@
+"""libvips, loaded once and set up for files from strangers.
+
+It is imported when the first picture comes, not with this module: a process that only reads the
+parameters need not load it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from functools import cache
+from typing import Any
+
+from app.errors import OperationFailed
+
+_OLDEST = (8, 18, 0)
+"""Brought what AVIF and GIF are written with here. A system's older libvips may shadow the one in
+the wheel."""
+
+# Fuzzed by their projects and by libvips; it calls none of them "untrusted".
+_LOADERS = ("Jpeg", "Png", "Webp", "Nsgif", "Tiff", "Heif")
+
+
+@cache
+def libvips() -> Any:
+    """Give the `pyvips` module, set up; 0.1 s the first time.
+
+    One thread a process (the pool has the parallelism), no cache (no picture is seen twice, and
+    a cached operation holds its file open), and no loaders but those of JPEG, PNG, WebP, GIF,
+    TIFF and AVIF, whatever else this libvips was built with.
+
+    Raises:
+        OperationFailed: libvips is missing or too old.
+    """
+    # libvips reads this once, when it starts.
+    os.environ["VIPS_CONCURRENCY"] = "1"
+    try:
+        import pyvips
+    except Exception as error:
+        raise OperationFailed(
+            "Pictures cannot be processed by this installation.",
+            log_detail=f"libvips cannot be loaded: {error}",
+        ) from error
+    version = tuple(pyvips.version(part) for part in range(3))
+    if version < _OLDEST:
+        needed = ".".join(map(str, _OLDEST[:2]))
+        raise OperationFailed(
+            "Pictures cannot be processed by this installation.",
+            log_detail=f"libvips {'.'.join(map(str, version))} is too old, {needed} is needed.",
+        )
+    # A damaged picture makes hundreds of warnings, and its error says it all.
+    logging.getLogger("pyvips").setLevel(logging.CRITICAL)
+    pyvips.concurrency_set(1)
+    pyvips.cache_set_max(0)
+    pyvips.operation_block_set("VipsForeignLoad", True)
+    for loader in _LOADERS:
+        pyvips.operation_block_set(f"VipsForeignLoad{loader}", False)
+    return pyvips

@@ -1,0 +1,163 @@
+"""Inspect: what is this file? By its content, in one pass, without making another."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from typing import Any, Literal, Protocol
+
+from isal import isal_zlib
+from pydantic import Field, field_validator
+
+from app.ops.base import Operation, Params, Result, Work
+from app.ops.codecs import codec_of
+from app.ops.imaging.facts import describe_picture
+from app.ops.inspecting.contents import describe_archive
+from app.ops.inspecting.names import extension_matches, extension_of
+from app.ops.inspecting.streams import describe_stream
+from app.ops.inspecting.texts import TextScan, is_text
+from app.ops.media_type import HEAD_BYTES, sniff
+
+Digest = Literal["sha256", "sha512", "sha1", "md5", "crc32"]
+
+_CHUNK_BYTES = 1 << 20
+
+
+class InspectParams(Params):
+    """What to find out beside what the content says itself."""
+
+    digests: tuple[Digest, ...] = Field(
+        default=("sha256",),
+        description="Which checksums to compute, hexadecimal. As a list, or in a query separated "
+        "by commas. `sha1` and `md5` are for comparing with old records, not against forgery.",
+    )
+    verify: bool = Field(
+        default=True,
+        description="Whether to decode a picture whole, to tell if it is damaged further down. "
+        "Done up to the pixel limit. Archives and compressed files are never decoded for that.",
+    )
+
+    @field_validator("digests", mode="before")
+    @classmethod
+    def _list_or_text(cls, value: Any) -> Any:
+        """Take a form's or query's JSON list, or names between commas."""
+        if not isinstance(value, str):
+            return value
+        if value.lstrip().startswith("["):
+            try:
+                return json.loads(value)
+            except ValueError as error:
+                raise ValueError("must be a list of digests") from error
+        return [name.strip() for name in value.split(",") if name.strip()]
+
+
+def inspect(work: Work, params: InspectParams) -> Result:
+    """Tell what the source is. Damaged content is told of, not refused.
+
+    Returns:
+        No output. Facts: `media_type` by content; `size_bytes`; `digests`; `extension` and
+        `extension_matches`, null where there is nothing to compare. Further one block each for
+        what it is: `picture` (see `describe_picture`), `compression` (`describe_stream`),
+        `archive` (`describe_archive`), `text` (`TextScan.facts`).
+
+        A picture's block has `format`; `readable` with a `reason` if not, and `verified`;
+        `width_px` and `height_px` as it is seen, `stored_width_px` and `stored_height_px` as it
+        is kept, and the `orientation` (EXIF, 1 to 8) between them; `frames`; `animation` with
+        `delays_ms` (the first 1,000), `duration_ms` and `loops` (0: for ever); `colours`,
+        `channels`, `bits_per_channel`, `palette`, `alpha`, `progressive`, `chroma_subsampling`;
+        `icc_profile` with `name` and `size_bytes`; `metadata` with `exif`, `gps` (whether it
+        tells a place), `xmp` and `iptc`, null where that cannot be told.
+
+    Raises:
+        OperationFailed: the file is a picture, and libvips is missing or too old.
+    """
+    source = work.source
+    with source.path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+    media_type = sniff(head)
+    scan = TextScan() if is_text(media_type) else None
+    facts: dict[str, Any] = {
+        "media_type": media_type,
+        "size_bytes": source.size_bytes,
+        "digests": _digests(work, params.digests, scan),
+        "extension": extension_of(source.name),
+        "extension_matches": extension_matches(source.name, media_type),
+    }
+    if scan is not None:
+        facts["text"] = scan.facts()
+    return Result(facts=facts | _blocks(work, params, head, media_type))
+
+
+def _blocks(work: Work, params: InspectParams, head: bytes, media_type: str) -> dict[str, Any]:
+    blocks: dict[str, Any] = {}
+    if media_type.startswith("image/"):
+        blocks["picture"] = describe_picture(work.source.path, work.limits, verify=params.verify)
+    codec = codec_of(head)
+    if codec is not None:
+        blocks["compression"] = describe_stream(head, codec)
+    if codec is not None or _may_be_archive(media_type):
+        archive = describe_archive(work.source.path, work.source.size_bytes)
+        if archive is not None:
+            blocks["archive"] = archive
+    return blocks
+
+
+def _may_be_archive(media_type: str) -> bool:
+    # Office documents, Java archives and the like are zip files of another name.
+    kind = media_type.partition("/")[0]
+    return kind == "application"
+
+
+class _Hash(Protocol):
+    def update(self, data: bytes, /) -> None: ...
+
+    def hexdigest(self) -> str: ...
+
+
+class _Crc32:
+    """CRC-32 as gzip and zip have it (RFC 1952, 8), in the shape of a hash."""
+
+    def __init__(self) -> None:
+        self._value = 0
+
+    def update(self, data: bytes, /) -> None:
+        self._value = isal_zlib.crc32(data, self._value)
+
+    def hexdigest(self) -> str:
+        return f"{self._value:08x}"
+
+
+_HASHES: dict[Digest, Callable[[], _Hash]] = {
+    "sha256": hashlib.sha256,
+    "sha512": hashlib.sha512,
+    "sha1": lambda: hashlib.sha1(usedforsecurity=False),
+    "md5": lambda: hashlib.md5(usedforsecurity=False),
+    "crc32": _Crc32,
+}
+
+
+def _digests(work: Work, names: tuple[Digest, ...], scan: TextScan | None) -> dict[str, str]:
+    """Read the file once, for all that wants to see every byte."""
+    hashes = {name: _HASHES[name]() for name in names}
+    done_bytes = 0
+    with work.source.path.open("rb") as file:
+        while piece := file.read(_CHUNK_BYTES):
+            for one in hashes.values():
+                one.update(piece)
+            if scan is not None:
+                scan.feed(piece)
+            done_bytes += len(piece)
+            work.tell(done_bytes, work.source.size_bytes)
+    return {name: one.hexdigest() for name, one in hashes.items()}
+
+
+OPERATION = Operation(
+    name="inspect",
+    summary="Tell what a file is: type, size, digests, and what its content says of itself.",
+    params=InspectParams,
+    runs="process",
+    accepts=("*/*",),
+    run=inspect,
+    example={"digests": ["sha256", "md5"]},
+)

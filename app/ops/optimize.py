@@ -1,0 +1,320 @@
+"""Optimise: the smallest file that still looks the same, or that has exactly the same pixels.
+
+The formats that may be written run against each other. For each lossy one the quality is looked
+for at which the result is just as like the original as asked (`app.ops.imaging.fidelity` has the
+measure, and why it is this one), on a sample if the picture is large; then the promising ones are
+written whole, measured again, and the smallest wins. If nothing is smaller than the input, the
+input's own bytes are given back.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+
+from app.errors import InvalidParameter
+from app.ops.base import Operation, Output, Params, Result, Work
+from app.ops.imaging.contenders import RACERS, Contender, Racer, entrants
+from app.ops.imaging.content import is_see_through, looks_drawn
+from app.ops.imaging.encoding import MEDIA_TYPE, SUFFIX, Keep
+from app.ops.imaging.failures import translating
+from app.ops.imaging.loading import Header, eight_bit, load, read_header, upright_srgb
+from app.ops.imaging.lossless import as_stored, recode, restore_looks, same_pixels
+from app.ops.imaging.race import Clock, Entry, Goal, Race
+from app.ops.imaging.rights import Rights, find_rights, with_rights_only
+from app.ops.imaging.vips import libvips
+
+Mode = Literal["lossy", "lossless"]
+
+_EXACT = 1.0
+
+_KEPT: dict[str, tuple[Keep, ...]] = {
+    "strip": ("icc",),
+    "copyright": ("exif", "xmp", "icc"),
+    "keep": ("all",),
+}
+
+
+class OptimizeParams(Params):
+    """What the result has to be, and what it may be written as."""
+
+    mode: Mode = Field(
+        default="lossy",
+        description="`lossy`: may differ by what is not seen, see `target_ssim`; in 8-bit sRGB. "
+        "`lossless`: exactly the same pixels, depth and colour profile.",
+    )
+    target_ssim: float = Field(
+        default=0.995,
+        gt=0.5,
+        lt=1,
+        description="How like the original a lossy result has to be: multi-scale SSIM in CIE "
+        "L*a*b* with DSSIM's pooling, 1 for identical. At 0.998 differences are not seen when "
+        "both flicker in one place, at 0.995 not when flipped to and fro, at 0.99 hardly side by "
+        "side. Of a large picture, the worst part counts.",
+    )
+    target_bytes: int | None = Field(
+        default=None,
+        ge=1,
+        description="If given, the result has at most so many bytes and is as like the original "
+        "as that allows, whatever `target_ssim` says. An input that fits stays as it is, or gets "
+        "smaller without loss.",
+    )
+    formats: tuple[Literal["keep", "jpeg", "png", "webp", "avif"], ...] = Field(
+        default=RACERS,
+        min_length=1,
+        description="What may be written; the smallest is taken. `keep` is the input's own "
+        "format. As a list, or in a query separated by commas.",
+    )
+    metadata: Literal["strip", "copyright", "keep"] = Field(
+        default="strip",
+        description="`copyright`: keep who made it and whose it is, as the operation `image` "
+        "does. `keep`: EXIF, XMP and IPTC go with the picture. What decides its looks, "
+        "orientation and colours, is never lost. An input that is given back has all it had.",
+    )
+
+    @field_validator("formats", mode="before")
+    @classmethod
+    def _list_or_text(cls, value: Any) -> Any:
+        """Take a form's or query's JSON list, or names between commas."""
+        if not isinstance(value, str):
+            return value
+        if value.lstrip().startswith("["):
+            try:
+                return json.loads(value)
+            except ValueError as error:
+                raise ValueError("must be a list of formats") from error
+        return [name.strip() for name in value.split(",")]
+
+
+def optimize(work: Work, params: OptimizeParams) -> Result:
+    """Write the picture as small as it gets, or give the input back.
+
+    Lossy results are upright and in 8-bit sRGB: 16 bits a channel become 8, CMYK and wide gamuts
+    are converted. Lossless ones keep depth and profile; a JPEG that is only coded better keeps
+    its orientation as a note, all others are upright. Animations keep frames, delays and loops,
+    and can only be WebP. What would lose pages or frames (multi-page TIFF, animated PNG, AVIF
+    sequence) is given back as it is.
+
+    Returns:
+        One output, never larger than the input, named as the source with the suffix of its
+        format. Facts: `format`; `method` (lossy, lossless, palette, recoded, kept); `quality`;
+        `likeness`, 1 where nothing was lost; `source_size_bytes`, `size_bytes`, `saving` (share
+        of the input's bytes, three decimals); `kept_original`, and `reason` if so; `width_px`,
+        `height_px`, `frames`; `stopped_early`, whether time ran out before all were tried;
+        `candidates`, what was written whole.
+
+    Raises:
+        ImageUnsupported: not a picture of a kind that is read here.
+        ImageUnreadable: one of these, and cut or damaged.
+        PixelsExceeded: over `max_pixels`, all frames together, before decoding.
+        InvalidParameter: `target_bytes` cannot be reached.
+        MemoryExceeded, StorageFull: as their names say.
+        OperationFailed: libvips is missing or too old.
+    """
+    libvips()
+    clock = Clock(work.limits.time_s)
+    header = read_header(work.source.path, work.limits)
+    header.check_budget(header.frames, work.limits)
+    reason = _unreadable_parts(header)
+    if reason:
+        # What is given back has to be whole as well.
+        as_stored(header.path, header.kind)
+        return _kept(work, header, reason, race=None)
+    fits = params.target_bytes is not None and work.source.size_bytes <= params.target_bytes
+    exact = params.mode == "lossless" or fits
+    race = _raced(work, params, header, clock, exact=exact)
+    best = race.best
+    if best is not None and best.size_bytes < work.source.size_bytes:
+        return _won(work, header, best, race)
+    if params.target_bytes is not None and not fits:
+        raise InvalidParameter(_out_of_reach(params, race))
+    if best is not None:
+        best.path.unlink(missing_ok=True)
+    return _kept(work, header, "Nothing smaller was found.", race=race)
+
+
+def warm_up() -> None:
+    """Load libvips and set it up; 0.1 s that the first picture need not wait for.
+
+    Raises:
+        OperationFailed: libvips is missing or too old.
+    """
+    libvips()
+
+
+def _unreadable_parts(header: Header) -> str:
+    """Say what of the file would be lost, because it is not read here; empty if nothing."""
+    if header.kind == "png" and _is_animated_png(header.path):
+        return "An animated PNG cannot be written anew without losing its frames."
+    if header.frames > 1 and not header.animated:
+        return f"It has {header.frames} pages or pictures, and only one could be written."
+    return ""
+
+
+def _is_animated_png(path: Path) -> bool:
+    """Tell by the chunk `acTL`, which stands before the first pixels (PNG 3rd ed., 11.3.6.1)."""
+    with path.open("rb") as file:
+        file.seek(8)
+        while len(start := file.read(8)) == 8 and start[4:] != b"IDAT":
+            if start[4:] == b"acTL":
+                return True
+            file.seek(int.from_bytes(start[:4]) + 4, 1)
+    return False
+
+
+def _raced(
+    work: Work, params: OptimizeParams, header: Header, clock: Clock, *, exact: bool
+) -> Race:
+    picture = _exact_picture(header) if exact else _seen_picture(header)
+    rights = find_rights(header) if params.metadata == "copyright" else Rights()
+    if rights:
+        picture = with_rights_only(picture, rights)
+    goal = Goal(_EXACT if exact else params.target_ssim, params.target_bytes)
+    race = Race(work, picture, goal, clock, _KEPT[params.metadata])
+    formats = _formats(params, header)
+    _enter_recoded(race, header, params, formats, rights)
+    size = (picture.width, picture.get_page_height())
+    alpha = is_see_through(eight_bit(picture)) if picture.hasalpha() else False
+    entered = entrants(
+        formats,
+        size,
+        alpha=alpha,
+        animated=header.animated,
+        lossless=exact,
+        drawn=not exact and looks_drawn(picture),
+    )
+    race.run([one for one in entered if not exact or _can_be_exact(one, picture)])
+    return race
+
+
+def _formats(params: OptimizeParams, header: Header) -> list[Racer]:
+    """Resolve `keep`; GIF and TIFF are not written, so that nothing can be kept of them."""
+    named = [header.kind if name == "keep" else name for name in params.formats]
+    return [name for name in RACERS if name in named]
+
+
+def _seen_picture(header: Header) -> Any:
+    """Decode into 8-bit sRGB, upright, without an alpha that hides nothing."""
+    picture = _frames(header) if header.animated else upright_srgb(header)
+    # The colours are sRGB by now, which is what a picture without a profile is taken for.
+    picture = picture.copy()
+    if picture.get_typeof("icc-profile-data"):
+        picture.remove("icc-profile-data")
+    if picture.hasalpha() and not is_see_through(picture):
+        picture = picture.extract_band(0, n=picture.bands - 1).copy_memory()
+    return picture
+
+
+def _frames(header: Header) -> Any:
+    with translating():
+        picture = load(header.path, header.kind, n=-1)
+        if header.has_profile:
+            picture = picture.icc_transform("srgb", embedded=True)
+        return eight_bit(picture).copy_memory()
+
+
+def _exact_picture(header: Header) -> Any:
+    return as_stored(header.path, header.kind, -1 if header.animated else 1)
+
+
+def _can_be_exact(contender: Contender, picture: Any) -> bool:
+    """Tell whether the format has this depth and these colours."""
+    if contender.format == "webp":
+        return picture.format == "uchar" and picture.interpretation in ("srgb", "b-w")
+    return picture.interpretation in ("srgb", "b-w", "rgb16", "grey16")
+
+
+def _enter_recoded(
+    race: Race, header: Header, params: OptimizeParams, formats: list[Racer], rights: Rights
+) -> None:
+    """Let the input compete itself, coded better."""
+    kind = header.kind
+    if kind not in ("jpeg", "png") or kind not in formats or _png_has_to_change(header, rights):
+        return
+    contender = Contender(kind, "recoded")
+    target = race.new_path(contender)
+    keep = params.metadata == "keep"
+    if not recode(kind, header.path, target, keep_metadata=keep, time_s=race.clock.left_s() / 2):
+        return
+    if kind == "jpeg" and not keep:
+        restore_looks(target, header, rights)
+    if same_pixels(as_stored(header.path, kind), target, kind):
+        race.enter(Entry(contender, None, target, target.stat().st_size, _EXACT))
+    else:
+        target.unlink()
+
+
+def _png_has_to_change(header: Header, rights: Rights) -> bool:
+    # Few programs obey a PNG's EXIF, so that its pixels have to be turned themselves.
+    return header.kind == "png" and (header.orientation != 1 or bool(rights))
+
+
+def _won(work: Work, header: Header, best: Entry, race: Race) -> Result:
+    name = f"{PurePosixPath(work.source.name).stem or 'image'}{SUFFIX[best.contender.format]}"
+    output = Output(best.path, name, MEDIA_TYPE[best.contender.format])
+    facts = {
+        "format": best.contender.format,
+        "method": best.contender.method,
+        "quality": best.quality,
+        "likeness": round(best.likeness, 5),
+        "kept_original": False,
+        **_sizes(work, header, best.size_bytes, race),
+    }
+    return Result((output,), facts)
+
+
+def _kept(work: Work, header: Header, reason: str, *, race: Race | None) -> Result:
+    path = work.folder / "original"
+    shutil.copyfile(work.source.path, path)
+    output = Output(path, work.source.name, MEDIA_TYPE[header.kind])
+    facts = {
+        "format": header.kind,
+        "method": "kept",
+        "quality": None,
+        "likeness": _EXACT,
+        "kept_original": True,
+        "reason": reason,
+        **_sizes(work, header, work.source.size_bytes, race),
+    }
+    return Result((output,), facts)
+
+
+def _sizes(work: Work, header: Header, size_bytes: int, race: Race | None) -> dict[str, Any]:
+    before = work.source.size_bytes
+    return {
+        "source_size_bytes": before,
+        "size_bytes": size_bytes,
+        "saving": round(1 - size_bytes / before, 3),
+        "width_px": header.size[0],
+        "height_px": header.size[1],
+        "frames": header.frames,
+        "stopped_early": race is not None and race.stopped_early,
+        "candidates": race.log if race is not None else [],
+    }
+
+
+def _out_of_reach(params: OptimizeParams, race: Race) -> str:
+    sizes = [tried["size_bytes"] for tried in race.log if "size_bytes" in tried]
+    if not sizes:
+        return "target_bytes cannot be reached: none of the formats can hold the picture."
+    if race.stopped_early:
+        return "target_bytes was not reached in the time that there is."
+    return (
+        f"target_bytes is {params.target_bytes:,}, and the smallest that was made of the picture "
+        f"in mode {params.mode} has {min(sizes):,}."
+    )
+
+
+OPERATION = Operation(
+    name="optimize",
+    summary="Make a picture's file as small as it gets without looking any different.",
+    params=OptimizeParams,
+    runs="process",
+    accepts=tuple(MEDIA_TYPE.values()),
+    run=optimize,
+    example={"formats": ["jpeg", "webp"], "target_ssim": 0.995},
+)
