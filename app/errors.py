@@ -64,6 +64,8 @@ class OffloadError(Exception):
         self.extra = extra
         self.headers: dict[str, str] = {}
         """HTTP headers that belong to the answer, where there is one."""
+        self.facts: dict[str, Any] = {}
+        """JSON only, by step: what an item had found out before it failed."""
 
     def problem(self) -> Problem:
         """Give this failure as a value."""
@@ -378,6 +380,21 @@ class FetchEncodingError(FetchError):
 
     code = "fetch.encoding"
     title = "The response's coding cannot be read"
+
+
+class FetchDigestMismatch(FetchError):
+    """The content arrived whole and is not the one whose digest was given."""
+
+    code = "fetch.digest"
+    title = "The content does not have the expected digest"
+
+
+class FetchTypeRefused(FetchError):
+    """The content, or what the origin calls it, is of no type among `accept_types`."""
+
+    code = "fetch.type"
+    status = 415
+    title = "The response's type is not accepted"
 
 
 class FetchProtocolError(FetchError):

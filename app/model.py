@@ -59,6 +59,7 @@ Lane = Literal["io", "cpu"]
 """Which slots an item waits for, by its first step: many that wait, few that compute."""
 
 JOIN_LANE: Lane = "cpu"
+FETCH_LANE: Lane = "io"
 
 
 def new_id(prefix: str) -> str:
@@ -142,6 +143,10 @@ class NewItem:
     """For a URL: the file name that its content gets."""
     store: PutTarget | None = None
     """Where its one result is put, besides being kept."""
+    sha256: str | None = None
+    """For a URL: the digest that its content must have, lower-case hex."""
+    max_bytes: int | None = None
+    """For a URL: the most bytes of its content, if fewer than its batch allows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +163,13 @@ class NewJob:
     tag: str | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
     idempotency_key: str | None = None
+    pace: int | None = None
+    """Most URLs of it in the queue or running at once; the others follow as these end. None: all
+    at once."""
+    stops: bool = False
+    """Whether the first item that fails cancels what is unfinished."""
+    dedupe: bool = False
+    """Whether URLs that ask for the same are fetched once."""
     fingerprint: str = ""
     """Digest of all that makes the request what it is; compared when the key is used again."""
     webhook: Webhook | None = None
@@ -273,6 +285,21 @@ class Claim:
     """The stored file; none for a URL; for an item that joins, all there is to join."""
     url: str | None
     headers: dict[str, str]
+    sha256: str | None = None
+    max_bytes: int | None = None
+    """Both: see `NewItem`."""
+    twin: dict[str, Any] | None = None
+    """What an item that asked for the same has found out by fetching it, if there is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """What a URL had when a client last fetched it, and what the origin said of it then."""
+
+    key: bytes
+    """Digest of what was asked for: the URL and its headers."""
+    blob: Blob
+    facts: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,16 +322,19 @@ class Failed:
 Outcome = Done | Failed
 
 
-def job_status(counts: Counts) -> JobStatus:
+def job_status(counts: Counts, *, stops: bool = False) -> JobStatus:
     """Tell where a job stands from where its items do.
 
-    Items are canceled only by a client's request, so one canceled item makes a job that ended
-    without anything left to do a canceled one.
+    Items are canceled by a client's request, so one canceled item makes a job that ended without
+    anything left to do a canceled one; or, in a job that `stops`, because one of them failed, and
+    then so has the job.
     """
     if counts.running or (counts.queued and counts.finished):
         return JobStatus.RUNNING
     if counts.queued:
         return JobStatus.QUEUED
+    if stops and counts.failed:
+        return JobStatus.FAILED
     if counts.canceled:
         return JobStatus.CANCELED
     if counts.succeeded == counts.total:

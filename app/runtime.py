@@ -75,6 +75,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
         clock=partial(datetime.now, UTC),
         lane_of=partial(lane_of, operations),
         on_queued=engine.wake,
+        on_canceled=engine.cancel,
     )
     cpu = CpuPool(settings.pool)
     async with AsyncExitStack() as stack:

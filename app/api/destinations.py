@@ -148,11 +148,7 @@ def placed(
     """
     for item in items:
         if item.store is not None:
-            if joins:
-                raise InvalidParameter(
-                    "`store` of an item: this job joins its items; give the job the `store`."
-                )
-            check_target(runtime, item.store)
+            check_target(runtime, item.store, joins=joins)
     if store is None:
         return list(items), None
     target = store.target()
@@ -169,8 +165,31 @@ def placed(
     return [replace(items[0], store=target)], None
 
 
-def check_target(runtime: Runtime, target: PutTarget) -> None:
-    """Refuse early what could never be put anywhere."""
+def placed_in_stream(
+    runtime: Runtime, store: StoreInput | None, *, joins: bool
+) -> PutTarget | None:
+    """Give where the result of a job that comes line by line is put. Raises as `placed` does."""
+    if store is None:
+        return None
+    if not joins:
+        raise InvalidParameter(
+            "`store`: one URL takes one result, and each line has its own; give each line its own "
+            "`store`, or join them in an `archive` step."
+        )
+    target = store.target()
+    check_target(runtime, target)
+    return target
+
+
+def check_target(runtime: Runtime, target: PutTarget, *, joins: bool = False) -> None:
+    """Refuse early what could never be put anywhere: an item's results, where a job `joins` them.
+
+    Raises as `placed` does.
+    """
+    if joins:
+        raise InvalidParameter(
+            "`store` of an item: this job joins its items; give the job the `store`."
+        )
     _check(runtime, "store.put_url", target.url)
     checked(target.headers, "store")
 

@@ -18,6 +18,7 @@ from app.api.deps import ClientDep, RuntimeDep
 from app.api.destinations import StoreQuery, WebhookQuery
 from app.api.ingest import JSON, MULTIPART, NameQuery, body_kind, receive
 from app.api.inputs import DoorInput, Labels, make_step, new_job, parse, upload_items
+from app.api.stream import NDJSON, submit_stream
 from app.errors import InvalidParameter
 from app.model import NewItem
 from app.ops.base import Operation
@@ -51,6 +52,10 @@ def door(operation: Operation) -> APIRouter:
     ) -> Response:
         runtime.jobs.check_backlog()
         outside = parse_labels({"tag": tag, "webhook": webhook, "store": store})
+        if operation.runs == "async" and body_kind(request) == NDJSON:
+            steps = [make_step(runtime.operations, operation.name, _asked(request))]
+            streamed = await submit_stream(request, runtime, client, steps, outside, key)
+            return await submitted(runtime, streamed.job, how)
         items, options, labels = await _read(request, runtime, operation, filename, outside)
         steps = [make_step(runtime.operations, operation.name, options)]
         new = new_job(runtime, client, steps, items, labels, key)
@@ -87,10 +92,7 @@ async def _read(
     outside: Labels,
 ) -> tuple[list[NewItem], dict[str, Any], Labels]:
     """Read the inputs, the operation's parameters and the labels, wherever they stand."""
-    options: dict[str, Any] = {}
-    for name, value in request.query_params.multi_items():
-        if name not in CONTROLS:
-            _add(options, name, value)
+    options = _asked(request)
     if body_kind(request) not in (JSON, MULTIPART):
         # A raw body brings no parameters: what is wrong with them shows before it is taken in.
         make_step(runtime.operations, operation.name, options)
@@ -105,6 +107,15 @@ async def _read(
     for name, value in fields.items():
         _add(options, name, value)
     return upload_items(received.uploads), options, _once(outside, labels)
+
+
+def _asked(request: Request) -> dict[str, Any]:
+    """Give the operation's parameters that stand in the query."""
+    options: dict[str, Any] = {}
+    for name, value in request.query_params.multi_items():
+        if name not in CONTROLS:
+            _add(options, name, value)
+    return options
 
 
 def parse_labels(given: Mapping[str, str | None]) -> Labels:

@@ -46,7 +46,9 @@ def door(operation: Operation) -> dict[str, Any]:
             "example": {"urls": ["https://example.com/a"], **operation.example},
         }
     }
-    if operation.runs != "async":
+    if operation.runs == "async":
+        content |= _lines(document["properties"]["urls"])
+    else:
         form = {
             "type": "object",
             "properties": {
@@ -127,6 +129,7 @@ def general_door(operations: list[Operation]) -> dict[str, Any]:
                         ],
                     },
                 },
+                **_lines(DoorInput.model_json_schema()["properties"]["urls"]),
                 "multipart/form-data": {
                     "schema": {
                         "type": "object",
@@ -141,6 +144,23 @@ def general_door(operations: list[Operation]) -> dict[str, Any]:
                     }
                 },
             },
+        }
+    }
+
+
+def _lines(urls: dict[str, Any]) -> dict[str, Any]:
+    """Describe a body with one URL a line."""
+    line = _inlined({**urls["items"], "$defs": DoorInput.model_json_schema()["$defs"]})
+    return {
+        "application/x-ndjson": {
+            "schema": {
+                "type": "string",
+                "description": "One URL a line, for very many: JSON strings, or objects as in "
+                "JSON. Options are in the query.",
+                "contentMediaType": "application/x-ndjson",
+                "x-line": line,
+            },
+            "example": '"https://example.com/a"\n{"url": "https://example.com/b"}\n',
         }
     }
 

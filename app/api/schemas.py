@@ -251,5 +251,6 @@ def job_view(job: Job, items: list[Item] | None = None) -> JobView:
             "events": f"{path}/events",
             "cancel": f"{path}/cancel",
             "deliveries": f"/v1/webhooks/deliveries?job={job.id}",
+            "retry": f"{path}/retry",
         },
     )

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from app.errors import Expired, NotOneResult, Problem, ReceiverGone
 from app.jobs import delivery_rows, rows
-from app.jobs.database import load_statements
 from app.jobs.writer import Tx
 from app.model import (
     Claim,
@@ -48,10 +47,10 @@ class Database(Protocol):
 class Announcements:
     """Writes events and pushes with the state that causes them: both are on disk, or neither."""
 
-    def __init__(self, database: Database) -> None:
-        """Lean on the store's connections; nothing is opened here."""
+    def __init__(self, database: Database, sql: Mapping[str, str]) -> None:
+        """Lean on the store's connections and statements; nothing is opened here."""
         self._database = database
-        self._sql = load_statements("deliveries.sql")
+        self._sql = sql
         self.on_due: Callable[[], None] = lambda: None
         """Called when something that is due at once is on disk."""
 
@@ -64,8 +63,7 @@ class Announcements:
     def set_store(self, tx: Tx, item_pk: int, target: PutTarget | None) -> None:
         """Keep where a new item's result goes."""
         if target is not None:
-            kept = rows.dump({"url": target.url, "headers": dict(target.headers)})
-            self._run(tx, "set_store", item_pk=item_pk, store=kept)
+            self._run(tx, "set_store", item_pk=item_pk, store=delivery_rows.dump_target(target))
 
     def job_ended(self, tx: Tx, job: sqlite3.Row, status: JobStatus) -> None:
         """Write the event of a job's end or expiry; `job` holds the counts as they now are."""
@@ -86,16 +84,22 @@ class Announcements:
         self, tx: Tx, job: sqlite3.Row, claim: Claim, outcome: Outcome, store: str | None
     ) -> None:
         """Write an item's event, and the push of its result; `store` is that column of its row."""
-        succeeded = isinstance(outcome, Done)
-        data = {
-            "job_id": job["id"],
-            "index": claim.index,
-            "status": "succeeded" if succeeded else "failed",
-            "error": None if isinstance(outcome, Done) else outcome.problem.code,
-        }
-        self._event(tx, job, f"item.{data['status']}", data)
+        error = None if isinstance(outcome, Done) else outcome.problem.code
+        self._item_event(tx, job, claim.index, error)
         if store is not None and isinstance(outcome, Done):
             self._push(tx, job, claim, json.loads(store)["url"], len(outcome.results))
+
+    def items_failed(
+        self, tx: Tx, job: sqlite3.Row, indexes: Iterable[int], problem: Problem
+    ) -> None:
+        """Write the events of items that never ran: what they waited for has failed."""
+        for index in indexes:
+            self._item_event(tx, job, index, problem.code)
+
+    def _item_event(self, tx: Tx, job: sqlite3.Row, index: int, error: str | None) -> None:
+        status = "failed" if error else "succeeded"
+        data = {"job_id": job["id"], "index": index, "status": status, "error": error}
+        self._event(tx, job, f"item.{status}", data)
 
     def job_expired(self, tx: Tx, job: sqlite3.Row) -> None:
         """Give up the pushes of an expired job, and tell of its expiry."""

@@ -26,6 +26,11 @@ def dump_webhook(webhook: Webhook) -> str:
     return rows.dump(kept)
 
 
+def dump_target(target: PutTarget) -> str:
+    """Give where an item's result goes as a JSON text."""
+    return rows.dump({"url": target.url, "headers": dict(target.headers)})
+
+
 def problem(text: str | None) -> Problem | None:
     """Read a problem column."""
     return Problem(**json.loads(text)) if text else None

@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 
 from app.jobs import delivery_rows, rows
 from app.jobs.announcements import Announcements, Database
-from app.jobs.database import load_statements
 from app.jobs.outbox import ATTEMPTS_KEPT
 from app.jobs.writer import Tx
 from app.model import (
@@ -40,11 +39,13 @@ FOREVER = (1 << 63) - 1
 class SqliteOutbox:
     """`Outbox` on a job store's database."""
 
-    def __init__(self, database: Database, announcements: Announcements) -> None:
+    def __init__(
+        self, database: Database, announcements: Announcements, sql: Mapping[str, str]
+    ) -> None:
         """Lean on the store's connections, and on what writes for it; nothing is opened here."""
         self._database = database
         self._announcements = announcements
-        self._sql = load_statements("deliveries.sql")
+        self._sql = sql
         self._awaiting_end: dict[str, set[asyncio.Future[None]]] = {}
 
     # -- sending -----------------------------------------------------------------------------

@@ -23,6 +23,22 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,200}", re.ASCII)
 _VALUE = re.compile(r"(?:[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?)?", re.ASCII)
 _MEDIA_TYPE = re.compile(r"[!#$&^_.+0-9a-z-]{1,100}/[!#$&^_.+0-9a-z-]{1,100}", re.ASCII)
 
+_CONDITIONS = frozenset(
+    {"if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "if-range"}
+)
+_TELLING = (
+    "content-type",
+    "content-length",
+    "content-encoding",
+    "content-language",
+    "content-disposition",
+    "cache-control",
+    "expires",
+    "age",
+    "repr-digest",
+)
+MAX_TOLD_CHARS = 500
+
 REFUSED = frozenset(
     {
         # These frame the message, belong to the connection, or name whom it is for (RFC 9110, 7.6).
@@ -69,6 +85,20 @@ def checked(headers: Mapping[str, str] | None, what: str = "fetch") -> dict[str,
                 f"visible ASCII characters, at most {MAX_VALUE_CHARS}."
             )
     return dict(headers)
+
+
+def conditional(headers: Mapping[str, str]) -> bool:
+    """Tell whether a caller asks conditions of its own (RFC 9110, 13.1)."""
+    return any(name.lower() in _CONDITIONS for name in headers)
+
+
+def telling(headers: httpx.Headers) -> dict[str, str]:
+    """Give those of an answer's headers that say something about its content, none too long."""
+    return {
+        name: value[:MAX_TOLD_CHARS]
+        for name in _TELLING
+        if (value := headers.get(name)) is not None
+    }
 
 
 def media_type(headers: httpx.Headers) -> str | None:

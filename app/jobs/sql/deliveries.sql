@@ -19,6 +19,8 @@ WHERE status = 'pending' AND due_ms <= :now_ms
   AND origin NOT IN (SELECT value FROM json_each(:busy))
   AND lane NOT IN (SELECT value FROM json_each(:busy))
   AND (:only IS NULL OR origin IN (SELECT value FROM json_each(:only)))
+  -- Of a large job that was deleted, they go a bite at a time.
+  AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.id = 'deleted_' || deliveries.job_id)
 ORDER BY due_ms LIMIT :limit;
 
 -- name: next_due
@@ -116,6 +118,16 @@ DELETE FROM deliveries WHERE job_id = :job_id;
 -- name: drop_job_pushes
 -- The items that they belong to go with the job's record; the events that were sent stay.
 DELETE FROM deliveries WHERE job_id = :job_id AND kind = 'push';
+
+-- name: drop_some_deliveries
+-- The same of a job with very many, a bite at a time.
+DELETE FROM deliveries
+WHERE pk IN (SELECT pk FROM deliveries
+             WHERE job_id = :job_id AND (:events OR kind = 'push') LIMIT :limit) RETURNING pk;
+
+-- name: drop_item_pushes
+-- The item runs again, and what comes of it is put there anew.
+DELETE FROM deliveries WHERE item_pk = :item_pk AND kind = 'push';
 
 -- name: drop_old_deliveries
 DELETE FROM deliveries
