@@ -43,7 +43,7 @@ def batch(*items: NewItem, **others: Any) -> NewJob:
     )
 
 
-async def submitted(store: JobStore, *items: NewItem, **others: Any) -> Job:
+async def submitted(store: JobStore, /, *items: NewItem, **others: Any) -> Job:
     return (await store.submit(batch(*items, **others))).job
 
 

@@ -29,7 +29,7 @@ def empty(**others: Any) -> NewJob:
     return NewJob(**given | others)
 
 
-async def streamed(store: JobStore, *items: NewItem, **others: Any) -> Submitted:
+async def streamed(store: JobStore, /, *items: NewItem, **others: Any) -> Submitted:
     new = empty(**others)
     async with store.receiving(new.client, dedupe=new.dedupe) as incoming:
         for start in range(0, len(items), 7):
