@@ -294,6 +294,83 @@ def test_another_webhook_is_another_request(told, mailbox):
     problem(submit("/1", "/q"), 422, "input.idempotency")
 
 
+# -- line by line ------------------------------------------------------------------------------
+
+
+def post_lines(client, *given, path="/v1/fetch", **query):
+    body = "".join(json.dumps(line) + "\n" for line in given)
+    headers = {"Content-Type": "application/x-ndjson"} | query.pop("headers", {})
+    return client.post(path, params=query, content=body.encode(), headers=headers)
+
+
+def test_a_job_of_lines_is_told_of_and_each_result_put_to_its_place(told, mailbox, origin):
+    lines = [
+        {"url": f"{origin}/{n}", "store": {"put_url": f"{mailbox.url}/put/line-{n}"}}
+        for n in range(2)
+    ]
+    made = post_lines(told, *lines, f"{origin}/3", webhook=f"{mailbox.url}/hook/lines")
+    job = done(told.get(f"{made.headers['Location']}?wait=20"))
+    [(_, headers, body)] = mailbox.wait_for("/hook/lines")
+    assert Webhook(SECRET).verify(body, headers)["data"]["job_id"] == job["id"]
+    for n in range(2):
+        [(_, _, body)] = mailbox.wait_for(f"/put/line-{n}")
+        [result] = job["items"][n]["results"]
+        assert body == told.get(result["href"]).content
+    assert job["items"][2]["pushed"] is None
+
+
+def test_lines_that_are_joined_are_put_to_the_jobs_place(told, mailbox, origin):
+    document = {
+        "steps": [{"op": "archive"}],
+        "webhook": hook(mailbox, "/hook/joined-lines"),
+        "store": {"put_url": f"{mailbox.url}/put/joined-lines"},
+    }
+    lines = [f"{origin}/{n}" for n in range(3)]
+    made = post_lines(told, *lines, path="/v1/jobs", job=json.dumps(document))
+    job = done(told.get(f"{made.headers['Location']}?wait=20"))
+    mailbox.wait_for("/hook/joined-lines")
+    [(_, _, body)] = mailbox.wait_for("/put/joined-lines")
+    assert body == told.get(job["items"][3]["results"][0]["href"]).content
+
+
+@pytest.mark.parametrize(
+    ("line", "query", "expected", "said"),
+    [
+        ({"store": {"put_url": "http://10.0.0.1/"}}, {}, FORBIDDEN, "Line 2: `store.put_url`"),
+        ({"store": {"put_url": A, "headers": {"Host": "b"}}}, {}, INVALID, "Line 2"),
+        ({"store": {"put_url": A}}, {"steps": [{"op": "archive"}]}, INVALID, "Line 2: `store`"),
+        ({}, {"store": {"put_url": A}}, INVALID, "each line"),
+        ({}, {"webhook": {"url": "http://10.0.0.1/"}}, FORBIDDEN, "webhook.url"),
+        (
+            {},
+            {"steps": [{"op": "archive"}], "store": {"put_url": "http://10.0.0.1/"}},
+            FORBIDDEN,
+            "store.put_url",
+        ),
+    ],
+)
+def test_lines_that_cannot_be_put_anywhere_are_refused(told, line, query, expected, said):
+    before = told.get("/v1/jobs").json()
+    lines = [A, {"url": A, **line}]
+    made = post_lines(told, *lines, path="/v1/jobs", job=json.dumps(query))
+    found = problem(made, *expected)
+    assert said in found["detail"]
+    assert found.get("line") == (2 if said.startswith("Line") else None)
+    assert told.get("/v1/jobs").json() == before
+
+
+def test_lines_with_another_webhook_or_store_are_another_request(told, mailbox):
+    def submit(path, put="/p"):
+        line = {"url": f"{mailbox.url}/x", "store": {"put_url": mailbox.url + put}}
+        key = {"Idempotency-Key": "lines"}
+        return post_lines(told, line, webhook=mailbox.url + path, headers=key)
+
+    made = submit("/1")
+    assert submit("/1").json()["id"] == made.json()["id"]
+    problem(submit("/2"), 422, "input.idempotency")
+    problem(submit("/1", "/q"), 422, "input.idempotency")
+
+
 def test_without_any_secret_nothing_is_promised(http, mailbox):
     """The shared service has none of its own."""
     given = {"urls": [mailbox.url], "webhook": {"url": f"{mailbox.url}/unsigned"}}
