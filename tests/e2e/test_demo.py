@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,8 @@ SUCCEEDS = {
     ("image jpeg", "photo.jpg"): "photo.jpg",
     ("image webp", "photo.jpg"): "photo.webp",
     ("image avif", "photo.jpg"): "photo.avif",
-    ("optimize", "hero.jpg"): "hero.webp",
+    # Which format wins depends on how many could be tried in time.
+    ("optimize", "hero.jpg"): "hero.*",
     **{("fetch", f"/page-{n}.html"): f"page-{n}.html" for n in range(1, 8)},
     ("fetch", "/moved"): "page-1.html",
     ("fetch > image > compress", "/photo.jpg"): "photo.webp.zst",
@@ -72,7 +74,7 @@ def test_the_table_has_a_row_for_each_result_and_each_failure(rows):
 @pytest.mark.parametrize(("row", "name"), SUCCEEDS.items())
 def test_a_row_names_its_result_with_sizes_and_time(rows, row, name):
     source_size, result, result_size, outcome, took = rows[row]
-    assert result == name
+    assert fnmatch(result, name)
     for size in (source_size, result_size):
         assert re.fullmatch(r"\d+\.\d+ [kM]B", size)
     expected = {
@@ -94,7 +96,9 @@ def test_inputs_and_results_are_kept_where_asked_and_nothing_else_anywhere(
     finished, temporary, kept
 ):
     assert {path.name for path in (kept / "inputs").iterdir()} == {"access.log", "photo.jpg"}
-    assert {path.name for path in (kept / "results").iterdir()} == set(SUCCEEDS.values())
+    results = {path.name for path in (kept / "results").iterdir()}
+    assert all(any(fnmatch(name, as_named) for as_named in SUCCEEDS.values()) for name in results)
+    assert len(results) == len(set(SUCCEEDS.values()))
     assert {path.name for path in kept.iterdir()} == {"inputs", "results"}
     assert list(temporary.iterdir()) == []
 

@@ -287,7 +287,7 @@ def test_auto_takes_what_it_measured_to_be_worth_most(make_work, level):
 def test_auto_spends_more_where_ratio_counts_more(make_work):
     _, fast = run(make_work, text(2_000_000), format="auto", level="fast")
     _, best = run(make_work, text(2_000_000), format="auto", level="best")
-    assert best["ratio"] > 1.2 * fast["ratio"]
+    assert best["ratio"] > fast["ratio"]
 
 
 @pytest.mark.parametrize("content", ["random", "compressed", "empty"])
