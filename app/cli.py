@@ -1,4 +1,4 @@
-"""The commands: `serve` and `demo`."""
+"""The commands: `serve`, `demo`, `check-url` and `version`."""
 
 from __future__ import annotations
 
@@ -70,6 +70,16 @@ def demo(
     from app.demo import run
 
     raise typer.Exit(asyncio.run(run(keep)))
+
+
+@cli.command("check-url")
+def check_url(url: Annotated[str, typer.Argument(help="As a client would give it.")]) -> None:
+    """Say what the address guard thinks of a URL, and why; exit code 1 if it refuses it."""
+    from app.outbound.explain import explain_url
+
+    allowed, lines = asyncio.run(explain_url(url, read_settings().fetch))
+    typer.echo("\n".join(lines))
+    raise typer.Exit(0 if allowed else 1)
 
 
 @cli.command()

@@ -6,6 +6,7 @@ The tree, by group; catch the group, raise the leaf:
     ├── InputError         input.*      the caller's request does not say something we can do
     ├── LimitError         limit.*      it does, and is more than this service was set up to do
     ├── FetchError         fetch.*      an origin, or the way to it, did not deliver
+    ├── DeliveryError      delivery.*   a webhook or a result could not be handed over
     ├── CodecError         codec.*      a compressed stream could not be made or read
     ├── ArchiveError       archive.*    an archive, or a member of one, could not be made or read
     ├── ImageError         image.*      a picture could not be read or made
@@ -63,6 +64,8 @@ class OffloadError(Exception):
         self.extra = extra
         self.headers: dict[str, str] = {}
         """HTTP headers that belong to the answer, where there is one."""
+        self.facts: dict[str, Any] = {}
+        """JSON only, by step: what an item had found out before it failed."""
 
     def problem(self) -> Problem:
         """Give this failure as a value."""
@@ -379,12 +382,76 @@ class FetchEncodingError(FetchError):
     title = "The response's coding cannot be read"
 
 
+class FetchDigestMismatch(FetchError):
+    """The content arrived whole and is not the one whose digest was given."""
+
+    code = "fetch.digest"
+    title = "The content does not have the expected digest"
+
+
+class FetchTypeRefused(FetchError):
+    """The content, or what the origin calls it, is of no type among `accept_types`."""
+
+    code = "fetch.type"
+    status = 415
+    title = "The response's type is not accepted"
+
+
 class FetchProtocolError(FetchError):
     """The origin does not speak HTTP as RFC 9110 and 9112 have it."""
 
     code = "fetch.protocol"
     title = "The origin's answer is not valid HTTP"
     retryable = True
+
+
+# -- delivery.* --------------------------------------------------------------------------------
+
+
+class DeliveryError(OffloadError):
+    """A webhook or a result could not be handed over to its receiver."""
+
+    code = "delivery.failed"
+    status = 502
+    title = "The delivery failed"
+
+
+class ReceiverRefused(DeliveryError):
+    """The receiver answered with a status that is not a success; redirects are not followed."""
+
+    code = "delivery.status"
+    title = "The receiver did not accept it"
+
+
+class ReceiverGone(DeliveryError):
+    """The endpoint answered 410, so nothing more is sent to it."""
+
+    code = "delivery.gone"
+    status = 410
+    title = "The endpoint is gone"
+
+
+class AttemptsExhausted(DeliveryError):
+    """No attempt of the whole schedule succeeded."""
+
+    code = "delivery.exhausted"
+    title = "Every attempt failed"
+
+
+class EndpointMissing(DeliveryError):
+    """No endpoint is configured, or no secret to sign with."""
+
+    code = "delivery.endpoint"
+    status = 409
+    title = "No endpoint to deliver to"
+
+
+class NotOneResult(DeliveryError):
+    """One URL takes one result, and the item has none or several."""
+
+    code = "delivery.results"
+    status = 422
+    title = "Not exactly one result to put"
 
 
 # -- codec.*, image.* --------------------------------------------------------------------------

@@ -9,8 +9,9 @@ from typing import TypedDict
 from fastapi import FastAPI
 
 from app import __version__
-from app.api import doors, events, files, health, jobs, operations, problems
+from app.api import doors, events, files, health, jobs, operations, problems, webhooks
 from app.api.linger import LingeringClose
+from app.courier import Courier
 from app.ops.registry import load_operations
 from app.runner import Runner
 from app.runtime import Runtime, open_runtime
@@ -25,11 +26,17 @@ Every error is an RFC 9457 problem document with a stable `code`; a failed item 
 """
 
 
+DELIVERIES_DRAIN_S = 1.0
+"""How long attempts under way may hold a shutdown, after the items: what is cut off is only sent
+again."""
+
+
 class State(TypedDict):
     """What the lifespan hands to every request."""
 
     runtime: Runtime
     runner: Runner
+    courier: Courier
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -37,8 +44,13 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
-        async with open_runtime(settings) as runtime, Runner(runtime) as runner:
-            yield {"runtime": runtime, "runner": runner}
+        async with (
+            open_runtime(settings) as runtime,
+            # Closed after the runner: what its last jobs have to tell still goes out.
+            courier_of(runtime) as courier,
+            Runner(runtime) as runner,
+        ):
+            yield {"runtime": runtime, "runner": runner, "courier": courier}
 
     app = FastAPI(
         title="Offload",
@@ -54,6 +66,19 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(jobs.router(known))
     for operation in known:
         app.include_router(doors.door(operation))
-    for part in (files, operations, health):
+    for part in (files, webhooks, operations, health):
         app.include_router(part.router)
     return app
+
+
+def courier_of(runtime: Runtime) -> Courier:
+    """Make what carries out the deliveries of a runtime."""
+    settings = runtime.settings
+    return Courier(
+        runtime.outbox,
+        runtime.blobs,
+        runtime.fetcher,
+        settings.webhooks,
+        settings.push,
+        drain_timeout_s=min(settings.drain_timeout_s, DELIVERIES_DRAIN_S),
+    )

@@ -59,6 +59,7 @@ Lane = Literal["io", "cpu"]
 """Which slots an item waits for, by its first step: many that wait, few that compute."""
 
 JOIN_LANE: Lane = "cpu"
+FETCH_LANE: Lane = "io"
 
 
 def new_id(prefix: str) -> str:
@@ -109,6 +110,27 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class PutTarget:
+    """A URL, presigned as a rule, that a result is sent to with PUT."""
+
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Sent beside, or in place of, those that describe the result."""
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """Who is told of a job's events."""
+
+    url: str | None
+    """None for the endpoint that the operator configured, whatever it is when an event is sent."""
+    events: frozenset[str]
+    """Some of `EVENTS`."""
+    secret: str | None = None
+    """Signs what is sent to `url`; None where the operator's secrets do."""
+
+
+@dataclass(frozen=True, slots=True)
 class NewItem:
     """One input of a job to be submitted: exactly one of `upload`, `file_id` and `url` is set."""
 
@@ -119,6 +141,12 @@ class NewItem:
     """Request headers for `url`."""
     name: str | None = None
     """For a URL: the file name that its content gets."""
+    store: PutTarget | None = None
+    """Where its one result is put, besides being kept."""
+    sha256: str | None = None
+    """For a URL: the digest that its content must have, lower-case hex."""
+    max_bytes: int | None = None
+    """For a URL: the most bytes of its content, if fewer than its batch allows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +163,19 @@ class NewJob:
     tag: str | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
     idempotency_key: str | None = None
+    pace: int | None = None
+    """Most URLs of it in the queue or running at once; the others follow as these end. None: all
+    at once."""
+    stops: bool = False
+    """Whether the first item that fails cancels what is unfinished."""
+    dedupe: bool = False
+    """Whether URLs that ask for the same are fetched once."""
     fingerprint: str = ""
     """Digest of all that makes the request what it is; compared when the key is used again."""
+    webhook: Webhook | None = None
+    """Who is told of what happens to it."""
+    store: PutTarget | None = None
+    """Where the one result of the item that joins is put."""
 
     @property
     def total_items(self) -> int:
@@ -228,6 +267,8 @@ class Item:
     results: tuple[File, ...]
     started_at: datetime | None
     finished_at: datetime | None
+    pushed: Push | None = None
+    """How it stands with putting its result elsewhere; None where nobody asked, or not yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +285,21 @@ class Claim:
     """The stored file; none for a URL; for an item that joins, all there is to join."""
     url: str | None
     headers: dict[str, str]
+    sha256: str | None = None
+    max_bytes: int | None = None
+    """Both: see `NewItem`."""
+    twin: dict[str, Any] | None = None
+    """What an item that asked for the same has found out by fetching it, if there is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """What a URL had when a client last fetched it, and what the origin said of it then."""
+
+    key: bytes
+    """Digest of what was asked for: the URL and its headers."""
+    blob: Blob
+    facts: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,18 +322,140 @@ class Failed:
 Outcome = Done | Failed
 
 
-def job_status(counts: Counts) -> JobStatus:
+def job_status(counts: Counts, *, stops: bool = False) -> JobStatus:
     """Tell where a job stands from where its items do.
 
-    Items are canceled only by a client's request, so one canceled item makes a job that ended
-    without anything left to do a canceled one.
+    Items are canceled by a client's request, so one canceled item makes a job that ended without
+    anything left to do a canceled one; or, in a job that `stops`, because one of them failed, and
+    then so has the job.
     """
     if counts.running or (counts.queued and counts.finished):
         return JobStatus.RUNNING
     if counts.queued:
         return JobStatus.QUEUED
+    if stops and counts.failed:
+        return JobStatus.FAILED
     if counts.canceled:
         return JobStatus.CANCELED
     if counts.succeeded == counts.total:
         return JobStatus.SUCCEEDED
     return JobStatus.PARTIAL if counts.succeeded else JobStatus.FAILED
+
+
+# -- what is sent out --------------------------------------------------------------------------
+
+JOB_EVENTS = ("job.succeeded", "job.partial", "job.failed", "job.canceled", "job.expired")
+"""One of these for each way in which a job ends, and one for when its data is gone."""
+ITEM_EVENTS = ("item.succeeded", "item.failed", "push.succeeded", "push.failed")
+"""Told to those who ask for them: there may be a million."""
+EVENTS = JOB_EVENTS + ITEM_EVENTS
+TEST_EVENT = "webhook.test"
+
+
+class DeliveryStatus(StrEnum):
+    """Where a delivery stands."""
+
+    PENDING = "pending"
+    SENDING = "sending"
+    DELIVERED = "delivered"
+    DEAD = "dead"
+    """Given up, and its record says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try to deliver something, and what came of it."""
+
+    at: datetime
+    elapsed_ms: int
+    http_status: int | None
+    """None where no answer came."""
+    problem: Problem | None
+    """None where it succeeded."""
+    answer: str = ""
+    """The first bytes of the answer's body, as text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One event on its way to one endpoint, as its record shows it."""
+
+    id: str
+    """The `webhook-id`: the same at every attempt, whatever happens in between."""
+    client: str
+    event: str
+    status: DeliveryStatus
+    job_id: str | None
+    """None for a test."""
+    item_index: int | None
+    url: str | None
+    """None for the endpoint that the operator configured."""
+    created_at: datetime
+    due_at: datetime | None
+    """When it is tried next; None unless it is pending."""
+    ended_at: datetime | None
+    problem: Problem | None
+    """Why it is dead."""
+    attempts: tuple[Attempt, ...]
+    """The latest ones, oldest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """One result on its way to the URL that its item named."""
+
+    status: DeliveryStatus
+    attempts: int
+    due_at: datetime | None
+    ended_at: datetime | None
+    problem: Problem | None
+    """Of the last attempt, or why it is dead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where a delivery goes, as far as taking turns is concerned."""
+
+    key: int
+    origin: str
+    """Scheme, host and port; or a name for the endpoint that the operator configured."""
+    lane: str
+    """The same, and the path."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """A delivery that was claimed: all that is needed to send it. `claim` fences it."""
+
+    key: int
+    claim: int
+    id: str
+    tries: int
+    """Attempts made so far, since it was created or replayed."""
+    route: Route
+    created_at: datetime
+    event: str | None
+    """None for a push."""
+    data: dict[str, Any]
+    """What the event says."""
+    url: str | None
+    secret: str | None
+    asked: bool
+    """Whether a client asked for this very delivery: a test, or a replay."""
+    target: PutTarget | None = None
+    """Where a push goes; None for an event."""
+    content: NamedBlob | None = None
+    """What a push sends; None for an event, and where it is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What becomes of a delivery after an attempt."""
+
+    status: DeliveryStatus
+    due_at: datetime | None = None
+    """When it is tried again; set for PENDING."""
+    problem: Problem | None = None
+    """Why it is dead; set for DEAD."""
+    disabled: bool = False
+    """Whether nothing more is to be sent to that endpoint of that job."""

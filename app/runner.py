@@ -23,7 +23,7 @@ from app.errors import (
     Refusal,
     StorageError,
 )
-from app.model import Blob, Claim, Done, Failed, Lane, NamedBlob, Outcome, Progress, Step
+from app.model import Blob, Claim, Done, Failed, Lane, NamedBlob, Outcome, Progress
 from app.ops.base import Source
 from app.ops.chain import (
     MAX_TOLD,
@@ -35,8 +35,8 @@ from app.ops.chain import (
     run_chain,
     unwrapped,
 )
-from app.ops.fetch import FetchParams
 from app.runtime import Runtime
+from app.urls import fetch_item
 
 log = structlog.get_logger(__name__)
 
@@ -143,7 +143,7 @@ class Runner:
         except OffloadError as error:
             if error.log_detail:
                 log.info("item_failed", **_who(claim), code=error.code, detail=error.log_detail)
-            return Failed(error.problem())
+            return Failed(error.problem(), error.facts)
         except Exception:  # the last resort: it records, and the item does not hang
             log.exception("item_crashed", **_who(claim))
             return Failed(InternalError("The service failed on this item.").problem())
@@ -174,7 +174,7 @@ class Runner:
             if steps and steps[0].op == "fetch":
                 fetching = steps.pop(0)
                 if claim.url is not None:
-                    inputs = (await self._fetch(claim, claim.url, fetching, facts),)
+                    inputs = (await fetch_item(self._runtime, claim, fetching, facts),)
             if not inputs:
                 raise NoSources("No item before it has a result, so there is nothing to join.")
             if not steps:
@@ -205,16 +205,6 @@ class Runner:
                 sources = [Source(o.path, o.name, o.media_type, o.size_bytes) for o in outputs]
             results = await self._adopt(outputs)
             return Done(results, facts, tuple(refused[:MAX_TOLD]))
-
-    async def _fetch(self, claim: Claim, url: str, step: Step, facts: dict[str, Any]) -> NamedBlob:
-        fetched = await self._runtime.fetcher.fetch(
-            url,
-            FetchParams.model_validate(step.params),
-            claim.headers,
-            self._runtime.blobs.put,
-        )
-        facts["fetch"] = fetched.facts
-        return NamedBlob(fetched.body, claim.name or fetched.facts["name"] or "download")
 
     async def _run_in_thread(self, task: ChainTask) -> Finished:
         async with self._threads:

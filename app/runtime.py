@@ -17,6 +17,7 @@ from app.engines.base import Engine
 from app.engines.local import LocalEngine
 from app.errors import StorageError
 from app.jobs.base import JobStore
+from app.jobs.outbox import Outbox
 from app.jobs.sqlite import SqliteJobStore
 from app.model import Lane, NewItem, NewJob
 from app.ops.base import Limits, Operation
@@ -32,6 +33,7 @@ class Runtime:
     settings: Settings
     operations: Mapping[str, Operation]
     jobs: JobStore
+    outbox: Outbox
     blobs: BlobStore
     cpu: CpuPool
     fetcher: Fetcher
@@ -73,6 +75,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
         clock=partial(datetime.now, UTC),
         lane_of=partial(lane_of, operations),
         on_queued=engine.wake,
+        on_canceled=engine.cancel,
     )
     cpu = CpuPool(settings.pool)
     async with AsyncExitStack() as stack:
@@ -81,7 +84,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
             await part.open()
             stack.push_async_callback(part.close)
         fetcher = await stack.enter_async_context(Fetcher(settings.fetch))
-        yield Runtime(settings, operations, jobs, blobs, cpu, fetcher, engine)
+        yield Runtime(settings, operations, jobs, jobs.outbox, blobs, cpu, fetcher, engine)
 
 
 def lane_of(operations: Mapping[str, Operation], item: NewItem, job: NewJob) -> Lane:

@@ -18,8 +18,11 @@ from pydantic_settings import (
 
 from app.blobs.base import BlobSettings
 from app.cpu import PoolSettings
+from app.errors import FetchError
 from app.jobs.base import JobSettings
 from app.outbound.fetch import FetchSettings
+from app.outbound.guard import Guard
+from app.outbound.webhooks import PushSettings, WebhookSettings
 
 
 class UploadSettings(BaseModel):
@@ -90,6 +93,8 @@ class Settings(BaseSettings):
     pool: PoolSettings = PoolSettings()
     blobs: BlobSettings = BlobSettings()
     fetch: FetchSettings = FetchSettings()
+    webhooks: WebhookSettings = WebhookSettings()
+    push: PushSettings = PushSettings()
 
     @classmethod
     def settings_customise_sources(
@@ -104,6 +109,21 @@ class Settings(BaseSettings):
         return init_settings, _Environment(settings_cls)
 
     @model_validator(mode="after")
+    def _an_endpoint_in_reach(self) -> Self:
+        if not self.webhooks.url:
+            return self
+        try:
+            guard = Guard(self.fetch, _no_lookup).wider(self.webhooks.allow_networks)
+            guard.check_url(self.webhooks.url)
+        except FetchError as error:
+            message = (
+                f"OFFLOAD_WEBHOOKS_URL: {error.detail} Networks that are not public are opened "
+                "to it by OFFLOAD_WEBHOOKS_ALLOW_NETWORKS."
+            )
+            raise ValueError(message) from error
+        return self
+
+    @model_validator(mode="after")
     def _no_open_door_by_accident(self) -> Self:
         if self.api_keys or self.allow_anonymous or is_loopback(self.host):
             return self
@@ -113,6 +133,10 @@ class Settings(BaseSettings):
             "service lets only the right clients through."
         )
         raise ValueError(message)
+
+
+async def _no_lookup(host: str) -> tuple[str, ...]:
+    return ()
 
 
 def variables() -> dict[str, FieldInfo]:

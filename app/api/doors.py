@@ -6,6 +6,8 @@ registry.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request, Response
@@ -13,14 +15,18 @@ from fastapi import APIRouter, Path, Request, Response
 from app.api import openapi
 from app.api.answer import KeyHeader, TagQuery, WishesDep, submitted
 from app.api.deps import ClientDep, RuntimeDep
+from app.api.destinations import StoreQuery, WebhookQuery
 from app.api.ingest import JSON, MULTIPART, NameQuery, body_kind, receive
 from app.api.inputs import DoorInput, Labels, make_step, new_job, parse, upload_items
+from app.api.stream import NDJSON, submit_stream
 from app.errors import InvalidParameter
 from app.model import NewItem
 from app.ops.base import Operation
 from app.runtime import Runtime
 
-CONTROLS = {"wait", "redirect", "download", "tag", "filename"}
+LABELS = ("tag", "webhook", "store")
+"""Labels that may stand in a form or in the query, too."""
+CONTROLS = {"wait", "redirect", "download", "filename", *LABELS}
 """Query parameters that are not the operation's own."""
 
 
@@ -41,9 +47,16 @@ def door(operation: Operation) -> APIRouter:
         key: KeyHeader = None,
         filename: NameQuery = None,
         tag: TagQuery = None,
+        webhook: WebhookQuery = None,
+        store: StoreQuery = None,
     ) -> Response:
         runtime.jobs.check_backlog()
-        items, options, labels = await _read(request, runtime, operation, filename, tag)
+        outside = parse_labels({"tag": tag, "webhook": webhook, "store": store})
+        if operation.runs == "async" and body_kind(request) == NDJSON:
+            steps = [make_step(runtime.operations, operation.name, _asked(request))]
+            streamed = await submit_stream(request, runtime, client, steps, outside, key)
+            return await submitted(runtime, streamed.job, how)
+        items, options, labels = await _read(request, runtime, operation, filename, outside)
         steps = [make_step(runtime.operations, operation.name, options)]
         new = new_job(runtime, client, steps, items, labels, key)
         made = await runtime.jobs.submit(new)
@@ -57,8 +70,10 @@ def door(operation: Operation) -> APIRouter:
         filename: Annotated[str, Path(description="Names the body, as `curl -T` does.")],
         key: KeyHeader = None,
         tag: TagQuery = None,
+        webhook: WebhookQuery = None,
+        store: StoreQuery = None,
     ) -> Response:
-        return await submit(request, runtime, client, how, key, filename, tag)
+        return await submit(request, runtime, client, how, key, filename, tag, webhook, store)
 
     described = openapi.door(operation)
     path, name = door_path(operation), operation.name
@@ -74,13 +89,10 @@ async def _read(
     runtime: Runtime,
     operation: Operation,
     filename: str | None,
-    tag: str | None,
+    outside: Labels,
 ) -> tuple[list[NewItem], dict[str, Any], Labels]:
     """Read the inputs, the operation's parameters and the labels, wherever they stand."""
-    options: dict[str, Any] = {}
-    for name, value in request.query_params.multi_items():
-        if name not in CONTROLS:
-            _add(options, name, value)
+    options = _asked(request)
     if body_kind(request) not in (JSON, MULTIPART):
         # A raw body brings no parameters: what is wrong with them shows before it is taken in.
         make_step(runtime.operations, operation.name, options)
@@ -89,24 +101,35 @@ async def _read(
         said = parse(DoorInput, received.document)
         for name, value in (said.model_extra or {}).items():
             _add(options, name, value)
-        labels = said.model_copy(update={"tag": _one_tag(tag, said.tag)})
-        return said.items(), options, labels
+        return said.items(), options, _once(outside, said)
     fields = dict(received.fields)
-    tag = _one_tag(tag, fields.pop("tag", None))
+    labels = parse_labels({name: fields.pop(name, None) for name in LABELS})
     for name, value in fields.items():
         _add(options, name, value)
-    return upload_items(received.uploads), options, parse_labels(tag)
+    return upload_items(received.uploads), options, _once(outside, labels)
 
 
-def parse_labels(tag: str | None) -> Labels:
-    """Check a tag that came outside a document."""
-    return parse(Labels, Labels.model_construct(tag=tag, metadata={}).model_dump_json())
+def _asked(request: Request) -> dict[str, Any]:
+    """Give the operation's parameters that stand in the query."""
+    options: dict[str, Any] = {}
+    for name, value in request.query_params.multi_items():
+        if name not in CONTROLS:
+            _add(options, name, value)
+    return options
 
 
-def _one_tag(in_query: str | None, in_body: str | None) -> str | None:
-    if in_query is not None and in_body is not None:
-        raise InvalidParameter("`tag` is given twice.")
-    return in_body if in_query is None else in_query
+def parse_labels(given: Mapping[str, str | None]) -> Labels:
+    """Check labels that came outside a document."""
+    return parse(Labels, json.dumps({name: v for name, v in given.items() if v is not None}))
+
+
+def _once(outside: Labels, said: Labels) -> Labels:
+    """Give what a body said, with what the query said."""
+    found = {name: v for name in LABELS if (v := getattr(outside, name)) is not None}
+    for name in found:
+        if getattr(said, name) is not None:
+            raise InvalidParameter(f"`{name}` is given twice.")
+    return said.model_copy(update=found)
 
 
 def _add(options: dict[str, Any], name: str, value: Any) -> None:

@@ -44,10 +44,11 @@ async def livez() -> Alive:
     responses=documented(503),
 )
 async def readyz(request: Request, runtime: RuntimeDep) -> Ready | Response:
-    """Check the worker pool, the runner, the records and the disk; 503 if one is not well."""
+    """Check the pool, the runner, the courier, the records and the disk; 503 if one is not well."""
     checks = {
         "pool": "ok" if runtime.cpu.ready else "the worker pool is broken and being rebuilt",
         "runner": "ok" if request.state.runner.alive else "no items are being taken",
+        "courier": "ok" if request.state.courier.alive else "nothing is being delivered",
         "records": await _check(runtime.jobs.check_writable),
         "blobs": await _check(runtime.blobs.check_writable),
     }

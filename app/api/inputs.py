@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from app.api.batch import batch_terms
+from app.api.destinations import StoreInput, WebhookInput, placed, webhook_of
 from app.api.ingest import plain_name
 from app.api.problems import invalid
 from app.errors import InvalidParameter, MalformedBody, MissingInput, TooManyItems
@@ -22,6 +26,26 @@ MAX_TAG_CHARACTERS = 100
 MAX_METADATA_BYTES = 16 << 10
 
 M = TypeVar("M", bound=BaseModel)
+
+
+def sha256_of(text: str) -> str:
+    """Read a sha256 in hex, or as a field of RFC 9530 (`sha-256=:…:`), with other digests beside.
+
+    Returns:
+        Lower-case hex.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if re.fullmatch("[0-9a-fA-F]{64}", text):
+        return text.lower()
+    for part in text.split(","):
+        if found := re.fullmatch(r"\s*sha-256=:([A-Za-z0-9+/]{43}=):\s*", part):
+            return base64.b64decode(found[1]).hex()
+    raise ValueError("it takes a sha256: 64 hexadecimal digits, or `sha-256=:` base64 `:`")
+
+
+Sha256 = Annotated[str, Field(max_length=1000), AfterValidator(sha256_of)]
 
 
 class UrlInput(BaseModel):
@@ -39,10 +63,29 @@ class UrlInput(BaseModel):
         default=None, min_length=1, max_length=255, description="The name that its content gets."
     )
 
+    digest: Sha256 | None = Field(
+        default=None,
+        description="sha256 that the content must have: hex, or `sha-256=:base64:` as in the "
+        "header Repr-Digest. Another content fails the item.",
+    )
+    max_bytes: int | None = Field(
+        default=None,
+        gt=0,
+        description="Largest accepted body of this URL, in bytes. Default and upper bound: the "
+        "batch's own.",
+    )
+    store: StoreInput | None = Field(default=None, description="Where its result is put too.")
+
     def item(self) -> NewItem:
         """Give it as an item."""
-        name = plain_name(self.filename) if self.filename else None
-        return NewItem(url=self.url, headers=self.headers, name=name)
+        return NewItem(
+            url=self.url,
+            headers=self.headers,
+            name=plain_name(self.filename) if self.filename else None,
+            sha256=self.digest,
+            max_bytes=self.max_bytes,
+            store=self.store.target() if self.store else None,
+        )
 
 
 class FileInput(BaseModel):
@@ -52,18 +95,24 @@ class FileInput(BaseModel):
 
     file_id: str = Field(examples=["file_0f0e0d0c0b0a09080706050403020100"])
 
+    store: StoreInput | None = Field(default=None, description="Where its result is put too.")
+
     def item(self) -> NewItem:
         """Give it as an item."""
-        return NewItem(file_id=self.file_id)
+        return NewItem(file_id=self.file_id, store=self.store.target() if self.store else None)
 
 
 class Labels(BaseModel):
-    """What a client may hang on a job, for itself."""
+    """What a client may hang on a job, whatever its work is."""
 
     tag: str | None = Field(
         default=None, max_length=MAX_TAG_CHARACTERS, description="For finding it in the list."
     )
     metadata: dict[str, Any] = Field(default={}, description="Given back as it came; 16 KiB.")
+    webhook: WebhookInput | None = Field(default=None, description="Who is told of its events.")
+    store: StoreInput | None = Field(
+        default=None, description="Where the result of a job that has one is put too."
+    )
 
 
 class DoorInput(Labels):
@@ -72,7 +121,9 @@ class DoorInput(Labels):
     model_config = ConfigDict(extra="allow")
 
     urls: list[str | UrlInput] = Field(
-        default=[], description="Strings, or objects with `url`, `headers`, `filename`."
+        default=[],
+        description="Strings, or objects with `url` and its own `headers`, `filename`, `digest`, "
+        "`max_bytes`.",
     )
     file_ids: list[str] = Field(default=[], description="Files that are stored already.")
 
@@ -90,19 +141,24 @@ class StepInput(BaseModel):
     op: str = Field(examples=["image"])
 
 
-class JobInput(Labels):
-    """A job as `POST /v1/jobs` takes it."""
+class StreamedJobInput(Labels):
+    """A job whose items are the lines of a body."""
 
     model_config = ConfigDict(extra="forbid")
 
-    items: list[UrlInput | FileInput] = Field(
-        default=[], description="URLs and stored files; uploaded parts come after them."
-    )
     steps: list[StepInput] = Field(
         default=[],
         max_length=MAX_STEPS,
         description="What every item passes through. URLs are fetched first, with or without a "
         "`fetch` step.",
+    )
+
+
+class JobInput(StreamedJobInput):
+    """A job as `POST /v1/jobs` takes it."""
+
+    items: list[UrlInput | FileInput] = Field(
+        default=[], description="URLs and stored files; uploaded parts come after them."
     )
 
 
@@ -165,8 +221,9 @@ def new_job(
     Raises:
         MissingInput: there is nothing to work on, or nothing to do with it.
         TooManyItems: more items than a job may have.
-        InvalidParameter: `fetch` is not the first step, there are two steps that join, or the
-            labels are too large.
+        InvalidParameter: `fetch` is not the first step, there are two steps that join, the
+            labels are too large, or `webhook` or `store` cannot be used so.
+        FetchError: the guard refuses the URL of one of these.
     """
     limit = runtime.settings.jobs.max_items
     if not items:
@@ -175,16 +232,11 @@ def new_job(
         raise TooManyItems(
             f"{len(items)} items; one job may have {limit}.", max_items=limit, items=len(items)
         )
-    if any(step.op == "fetch" for step in steps[1:]):
-        raise InvalidParameter("`fetch` can only be the first step.")
-    planned = list(steps)
-    if any(item.url is not None for item in items) and not (planned and planned[0].op == "fetch"):
-        planned.insert(0, make_step(runtime.operations, "fetch", {}))
-    if any(item.url is None for item in items) and not [s for s in planned if s.op != "fetch"]:
-        raise MissingInput("Give at least one step: there is nothing to do with the files.")
-    join_at = _join_at(runtime.operations, planned)
-    if len(json.dumps(labels.metadata)) > MAX_METADATA_BYTES:
-        raise InvalidParameter(f"`metadata` is larger than {MAX_METADATA_BYTES} bytes of JSON.")
+    urls = any(item.url is not None for item in items)
+    files = any(item.url is None for item in items)
+    planned, join_at = plan(runtime.operations, steps, urls=urls, files=files)
+    check_metadata(labels)
+    items, store = placed(runtime, labels.store, items, joins=join_at is not None)
     return NewJob(
         client=client,
         steps=tuple(planned),
@@ -194,8 +246,34 @@ def new_job(
         tag=labels.tag,
         metadata=labels.metadata,
         idempotency_key=idempotency_key,
+        **batch_terms(planned, (item.url for item in items), runtime.settings.fetch),
         fingerprint=fingerprint(planned, items, labels) if idempotency_key else "",
+        webhook=webhook_of(runtime, labels.webhook),
+        store=store,
     )
+
+
+def plan(
+    operations: Mapping[str, Operation], steps: Sequence[Step], *, urls: bool, files: bool
+) -> tuple[list[Step], int | None]:
+    """Give the steps that a job's items pass through, and the position of the one that joins them.
+
+    `urls` and `files` say which inputs there are. Raises as `new_job` does.
+    """
+    if any(step.op == "fetch" for step in steps[1:]):
+        raise InvalidParameter("`fetch` can only be the first step.")
+    planned = list(steps)
+    if urls and not (planned and planned[0].op == "fetch"):
+        planned.insert(0, make_step(operations, "fetch", {}))
+    if files and not [s for s in planned if s.op != "fetch"]:
+        raise MissingInput("Give at least one step: there is nothing to do with the files.")
+    return planned, _join_at(operations, planned)
+
+
+def check_metadata(labels: Labels) -> None:
+    """Raise `InvalidParameter` if the labels are too large."""
+    if len(json.dumps(labels.metadata)) > MAX_METADATA_BYTES:
+        raise InvalidParameter(f"`metadata` is larger than {MAX_METADATA_BYTES} bytes of JSON.")
 
 
 def _join_at(operations: Mapping[str, Operation], steps: Sequence[Step]) -> int | None:
@@ -208,7 +286,7 @@ def _join_at(operations: Mapping[str, Operation], steps: Sequence[Step]) -> int 
 
 def fingerprint(steps: Sequence[Step], items: Sequence[NewItem], labels: Labels) -> str:
     """Digest what makes a request what it is, contents of uploads included."""
-    said = [
+    said: list[Any] = [
         [[step.op, step.params] for step in steps],
         [
             [
@@ -217,12 +295,30 @@ def fingerprint(steps: Sequence[Step], items: Sequence[NewItem], labels: Labels)
                 item.url,
                 dict(item.headers or {}),
                 item.name,
+                item.sha256,
+                item.max_bytes,
             ]
             for item in items
         ],
         [labels.tag, labels.metadata],
     ]
+    stores = [[n, i.store.url, dict(i.store.headers)] for n, i in enumerate(items) if i.store]
+    said += destinations_said(labels, stores)
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def destinations_said(labels: Labels, stores: Sequence[Any] = ()) -> list[Any]:
+    """Give what a digest takes in of who is told and where results are put.
+
+    `stores` says it of the items. Empty where nothing is said: such a request has the digest that
+    it had before there were webhooks.
+    """
+    told = [
+        labels.webhook.said() if labels.webhook else None,
+        labels.store.model_dump() if labels.store else None,
+        list(stores),
+    ]
+    return [told] if any(told) else []
 
 
 def upload_items(uploads: Sequence[NamedBlob]) -> list[NewItem]:

@@ -19,13 +19,29 @@ from app.api.answer import (
 from app.api.conditional import etag_matches
 from app.api.deps import ClientDep, OwnJobDep, RuntimeDep
 from app.api.ingest import JSON, MULTIPART, body_kind, receive
-from app.api.inputs import JobInput, make_steps, new_job, parse, upload_items
+from app.api.inputs import (
+    JobInput,
+    StreamedJobInput,
+    make_steps,
+    new_job,
+    parse,
+    upload_items,
+)
 from app.api.problems import documented
 from app.api.schemas import ItemPage, JobPage, JobView, item_view, job_view
+from app.api.stream import NDJSON, submit_stream
 from app.errors import InvalidParameter, MissingInput, UnsupportedBody
 from app.model import ItemStatus, Job, JobStatus
 from app.ops.base import Operation
 
+JobQuery = Annotated[
+    str | None,
+    Query(
+        max_length=64 << 10,
+        description="Beside a body of NDJSON: the job's document without its items, as JSON.",
+        examples=['{"steps": [{"op": "fetch", "dedupe": true}], "tag": "crawl"}'],
+    ),
+]
 CursorQuery = Annotated[str | None, Query(description="`next_cursor` of the page before.")]
 
 
@@ -53,11 +69,20 @@ def router(operations: list[Operation]) -> APIRouter:
         client: ClientDep,
         how: WishesDep,
         key: KeyHeader = None,
+        job: JobQuery = None,
     ) -> Response:
         runtime.jobs.check_backlog()
+        if body_kind(request) == NDJSON:
+            said = parse(StreamedJobInput, job or "{}")
+            steps = make_steps(runtime.operations, said.steps)
+            streamed = await submit_stream(request, runtime, client, steps, said, key)
+            return await submitted(runtime, streamed.job, how)
+        if job is not None:
+            raise InvalidParameter("`job` stands in the query of NDJSON only; it is in the body.")
         if body_kind(request) not in (JSON, MULTIPART):
             raise UnsupportedBody(
-                "Send application/json, or multipart/form-data with a `job` field and files."
+                "Send application/json, application/x-ndjson with a URL a line, or "
+                "multipart/form-data with a `job` field and files."
             )
         received = await receive(request, runtime)
         document = received.document
@@ -67,10 +92,10 @@ def router(operations: list[Operation]) -> APIRouter:
             if "job" not in received.fields:
                 raise MissingInput("A multipart job needs a `job` field with its document.")
             document = received.fields["job"].encode()
-        said = parse(JobInput, document)
-        steps = make_steps(runtime.operations, said.steps)
-        items = [given.item() for given in said.items] + upload_items(received.uploads)
-        new = new_job(runtime, client, steps, items, said, key)
+        whole = parse(JobInput, document)
+        steps = make_steps(runtime.operations, whole.steps)
+        items = [given.item() for given in whole.items] + upload_items(received.uploads)
+        new = new_job(runtime, client, steps, items, whole, key)
         made = await runtime.jobs.submit(new)
         return await submitted(runtime, made.job, how)
 
@@ -176,6 +201,22 @@ async def cancel_job(job: OwnJobDep, runtime: RuntimeDep) -> JobView:
     """Cancel; results that exist stay. A job that is done is left as it is."""
     await runtime.cancel_job(job.id)
     return await view(runtime, await runtime.jobs.get_job(job.id) or job)
+
+
+@_records.post(
+    "/{job_id}/retry",
+    summary="Run a job's failed items again",
+    operation_id="retry_job",
+    status_code=202,
+    responses=documented(401, 404, 409, 410, 429),
+)
+async def retry_job(job: OwnJobDep, runtime: RuntimeDep) -> JobView:
+    """Put what has failed back into the queue; what succeeded stays as it is.
+
+    A step that joins the items, such as `archive`, is done again behind them, and replaces its
+    result. 409 where the job is not over, or nothing of it has failed.
+    """
+    return await view(runtime, await runtime.jobs.retry(job.id) or job)
 
 
 @_records.delete(

@@ -12,6 +12,15 @@ from app.ops.base import Operation
 DONE = "The job is done (after a `wait`); with `download`, its single result itself."
 DOOR_ERRORS = (400, 401, 404, 408, 409, 413, 415, 422, 429, 503, 507)
 
+FORM_LABELS = {
+    "tag": {"type": "string", "description": "For finding the job in the list."},
+    "webhook": {"type": "string", "description": "Who is told: a URL, or the JSON of `webhook`."},
+    "store": {
+        "type": "string",
+        "description": "Where the result is put too: a URL, or the JSON of `store`.",
+    },
+}
+
 
 def params_schema(operation: Operation) -> dict[str, Any]:
     """Give the JSON Schema of an operation's parameters, whole in itself."""
@@ -37,7 +46,9 @@ def door(operation: Operation) -> dict[str, Any]:
             "example": {"urls": ["https://example.com/a"], **operation.example},
         }
     }
-    if operation.runs != "async":
+    if operation.runs == "async":
+        content |= _lines(document["properties"]["urls"])
+    else:
         form = {
             "type": "object",
             "properties": {
@@ -46,6 +57,7 @@ def door(operation: Operation) -> dict[str, Any]:
                     "items": {"type": "string", "format": "binary"},
                     "description": "One part for each file; any field name does.",
                 },
+                **FORM_LABELS,
                 **properties,
             },
             "required": ["file"],
@@ -117,6 +129,7 @@ def general_door(operations: list[Operation]) -> dict[str, Any]:
                         ],
                     },
                 },
+                **_lines(DoorInput.model_json_schema()["properties"]["urls"]),
                 "multipart/form-data": {
                     "schema": {
                         "type": "object",
@@ -131,6 +144,23 @@ def general_door(operations: list[Operation]) -> dict[str, Any]:
                     }
                 },
             },
+        }
+    }
+
+
+def _lines(urls: dict[str, Any]) -> dict[str, Any]:
+    """Describe a body with one URL a line."""
+    line = _inlined({**urls["items"], "$defs": DoorInput.model_json_schema()["$defs"]})
+    return {
+        "application/x-ndjson": {
+            "schema": {
+                "type": "string",
+                "description": "One URL a line, for very many: JSON strings, or objects as in "
+                "JSON. Options are in the query.",
+                "contentMediaType": "application/x-ndjson",
+                "x-line": line,
+            },
+            "example": '"https://example.com/a"\n{"url": "https://example.com/b"}\n',
         }
     }
 

@@ -41,6 +41,8 @@ class LimitsView(BaseModel):
     upload_max_files: int
     upload_stall_timeout_s: float
     job_max_items: int
+    job_max_streamed_items: int
+    job_max_streamed_bytes: int
     job_retention_s: float
     wait_max_s: float
     item_timeout_s: float
@@ -82,6 +84,8 @@ async def get_limits(runtime: RuntimeDep) -> LimitsView:
         upload_max_files=settings.upload.max_files,
         upload_stall_timeout_s=settings.upload.stall_timeout_s,
         job_max_items=settings.jobs.max_items,
+        job_max_streamed_items=settings.jobs.max_streamed_items,
+        job_max_streamed_bytes=settings.jobs.max_streamed_bytes,
         job_retention_s=settings.jobs.retention_s,
         wait_max_s=settings.jobs.wait_max_s,
         item_timeout_s=settings.item.timeout_s,

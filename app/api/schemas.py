@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from app.api.problems import ProblemView, view_of
-from app.model import File, Item, ItemStatus, Job, JobStatus
+from app.model import DeliveryStatus, File, Item, ItemStatus, Job, JobStatus, Push
 
 
 class FileView(BaseModel):
@@ -59,6 +59,18 @@ class RefusalView(BaseModel):
     detail: str
 
 
+class PushView(BaseModel):
+    """How it stands with putting a result elsewhere."""
+
+    status: DeliveryStatus
+    attempts: int
+    next_attempt_at: datetime | None = Field(description="Null unless it is pending.")
+    ended_at: datetime | None = Field(description="When it was put, or given up.")
+    error: ProblemView | None = Field(
+        description="What went wrong at the last attempt, or why it is dead."
+    )
+
+
 class ItemView(BaseModel):
     """One input of a job and what became of it."""
 
@@ -81,6 +93,9 @@ class ItemView(BaseModel):
     )
     refused: list[RefusalView] = Field(
         description="Parts that failed alone, at most 1,000: members of an archive, variants."
+    )
+    pushed: PushView | None = Field(
+        description="How it stands with `store`; null without one, and before there is a result."
     )
     error: ProblemView | None
     attempt: int
@@ -159,6 +174,17 @@ def file_view(file: File) -> FileView:
     )
 
 
+def push_view(push: Push) -> PushView:
+    """Show a push."""
+    return PushView(
+        status=push.status,
+        attempts=push.attempts,
+        next_attempt_at=push.due_at,
+        ended_at=push.ended_at,
+        error=view_of(push.problem) if push.problem else None,
+    )
+
+
 def item_view(item: Item) -> ItemView:
     """Show an item."""
     elapsed_ms = None
@@ -180,6 +206,7 @@ def item_view(item: Item) -> ItemView:
         refused=[
             RefusalView(name=part.name, code=part.code, detail=part.detail) for part in item.refused
         ],
+        pushed=push_view(item.pushed) if item.pushed else None,
         error=view_of(item.problem) if item.problem else None,
         attempt=item.attempt,
         started_at=item.started_at,
@@ -223,5 +250,7 @@ def job_view(job: Job, items: list[Item] | None = None) -> JobView:
             "items": f"{path}/items",
             "events": f"{path}/events",
             "cancel": f"{path}/cancel",
+            "deliveries": f"/v1/webhooks/deliveries?job={job.id}",
+            "retry": f"{path}/retry",
         },
     )

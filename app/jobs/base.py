@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
@@ -18,21 +19,29 @@ from app.model import (
     JobStatus,
     Lane,
     NamedBlob,
+    NewItem,
     NewJob,
     Outcome,
     Progress,
+    Version,
 )
 
 IDEMPOTENCY_KEY_AGE = timedelta(hours=24)
 """How long an Idempotency-Key brings back its job."""
+VERSION_AGE = timedelta(days=30)
+"""How long it is known which version of a URL a client fetched last."""
 
 
 class JobSettings(BaseModel):
     """OFFLOAD_JOBS_*: how much work is accepted and how long its results stay."""
 
     max_items: int = Field(10_000, ge=1, description="Most items one job may have.")
+    max_streamed_items: int = Field(
+        1_000_000, ge=1, description="Most URLs of a job that comes as NDJSON."
+    )
+    max_streamed_bytes: int = Field(1 << 30, ge=1, description="Largest NDJSON body, in bytes.")
     max_unfinished_items: int = Field(
-        100_000, ge=1, description="Unfinished items in the whole service; more is answered 429."
+        2_000_000, ge=1, description="Unfinished items in the whole service; more is answered 429."
     )
     retention_s: float = Field(
         86_400, gt=0, description="Seconds that a finished job's files stay; reading renews it."
@@ -51,6 +60,24 @@ class Submitted:
     """False if the idempotency key brought back a job made earlier."""
 
 
+class Incoming(Protocol):
+    """A job on its way in: nobody sees it, and nothing of it runs, before it is submitted."""
+
+    async def add(self, items: Sequence[NewItem]) -> None:
+        """Write some more of its items, all of them URLs.
+
+        Raises:
+            QueueFull: more unfinished items than the service takes.
+        """
+
+    async def submit(self, new: NewJob) -> Submitted:
+        """Make all that was added, and `new` without items of its own, a job in one transaction.
+
+        `new.pace` must be set; `new.dedupe` was said when it was opened. Raises as
+        `JobStore.submit` does, and may then be left.
+        """
+
+
 class JobStore(Protocol):
     """Records of jobs, items and files, and the queue: the rows are the queue.
 
@@ -65,6 +92,12 @@ class JobStore(Protocol):
             NotFound: a `file_id` is not a file of this client.
             IdempotencyMismatch: the key belongs to a request with another fingerprint.
             QueueFull: more unfinished items than the service takes.
+        """
+
+    def receiving(self, client: str, *, dedupe: bool) -> AbstractAsyncContextManager[Incoming]:
+        """Take a job of very many URLs in, a part at a time.
+
+        What was not submitted when the context closes, or the service dies, is removed.
         """
 
     def check_backlog(self, items: int = 1) -> None:
@@ -129,7 +162,30 @@ class JobStore(Protocol):
         """
 
     async def cancel(self, job_id: str) -> list[int]:
-        """Make every unfinished item canceled; returns the keys of those that were running."""
+        """Make every unfinished item canceled; returns the keys of those that were running.
+
+        What runs or could be claimed is canceled when this returns. Of a job with very many items
+        the others follow, and the job is done when they are.
+        """
+
+    async def retry(self, job_id: str) -> Job | None:
+        """Put a job's failed items back into the queue; gives the job as it is then.
+
+        An item that joins the others runs again behind them, and its results are removed. In a
+        job that `stops`, what was canceled because an item failed goes back as well. None if
+        there is no such job.
+
+        Raises:
+            Conflict: it is not over, or nothing of it has failed.
+            Expired: its inputs are gone.
+            QueueFull: more unfinished items than the service takes.
+        """
+
+    async def remember(self, job_id: str, version: Version) -> None:
+        """Note, for the job's client, what a URL had when it was fetched."""
+
+    async def recall(self, job_id: str, key: bytes) -> Version | None:
+        """Give what was last noted for the job's client under a key."""
 
     async def delete_job(self, job_id: str) -> list[int]:
         """Remove a job, its items and files; returns the keys of items that were running."""

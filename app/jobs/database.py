@@ -9,10 +9,13 @@ from pathlib import Path
 
 
 def load_statements() -> dict[str, str]:
-    """Give the named statements of `sql/queries.sql`."""
-    text = resources.files("app.jobs.sql").joinpath("queries.sql").read_text("utf-8")
-    parts = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)
-    return dict(zip(parts[1::2], parts[2::2], strict=True))
+    """Give the named statements of the files in `sql/` that have no number."""
+    statements: dict[str, str] = {}
+    for file in resources.files("app.jobs.sql").iterdir():
+        if file.name.endswith(".sql") and not file.name[0].isdigit():
+            parts = re.split(r"^-- name: (\w+)\n", file.read_text("utf-8"), flags=re.MULTILINE)
+            statements |= dict(zip(parts[1::2], parts[2::2], strict=True))
+    return statements
 
 
 def migrate(db: sqlite3.Connection) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sqlite3
 from dataclasses import asdict
@@ -19,8 +20,11 @@ from app.model import (
     Job,
     JobStatus,
     NamedBlob,
+    NewItem,
     Progress,
+    Push,
     Step,
+    Version,
 )
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -54,6 +58,20 @@ def dump_problem(problem: Problem) -> str:
 def dump_refused(refused: tuple[Refusal, ...]) -> str | None:
     """Give refusals as a JSON array, none as NULL."""
     return dump([asdict(part) for part in refused]) if refused else None
+
+
+def twin_key(item: NewItem) -> bytes:
+    """Digest all that makes a URL's fetch what it is."""
+    headers = sorted((name.lower(), value) for name, value in (item.headers or {}).items())
+    asked = dump([item.url, headers, item.sha256, item.max_bytes])
+    return hashlib.sha256(asked.encode("utf-8", "surrogatepass")).digest()[:16]
+
+
+def version(row: sqlite3.Row) -> Version:
+    """Read a versions row."""
+    stored = blob(row)
+    assert stored is not None  # noqa: S101 - NOT NULL
+    return Version(key=row["key"], blob=stored, facts=load(row["facts"]))
 
 
 def counts(row: sqlite3.Row) -> Counts:
@@ -117,7 +135,7 @@ def file(row: sqlite3.Row) -> File:
     )
 
 
-def item(row: sqlite3.Row, results: tuple[File, ...]) -> Item:
+def item(row: sqlite3.Row, results: tuple[File, ...], pushed: Push | None) -> Item:
     """Read an items row joined with its job's `job_id`."""
     return Item(
         job_id=row["job_id"],
@@ -137,6 +155,7 @@ def item(row: sqlite3.Row, results: tuple[File, ...]) -> Item:
         results=results,
         started_at=from_ms(row["started_ms"]),
         finished_at=from_ms(row["finished_ms"]),
+        pushed=pushed,
     )
 
 
@@ -147,8 +166,13 @@ def progress(row: sqlite3.Row) -> Progress | None:
     return Progress(row["progress_done"], row["progress_total"])
 
 
-def claim(row: sqlite3.Row, job_row: sqlite3.Row, to_join: list[sqlite3.Row]) -> Claim:
-    """Read an items row that was just claimed, what its job says to do, and what it joins."""
+def claim(
+    row: sqlite3.Row,
+    job_row: sqlite3.Row,
+    to_join: list[sqlite3.Row],
+    twin: list[sqlite3.Row],
+) -> Claim:
+    """Read an items row that was just claimed, what its job says to do, and what it builds on."""
     chain, join_at = steps(job_row["steps"]), job_row["join_at"]
     stored = to_join if row["joins"] else [row]
     return Claim(
@@ -161,6 +185,9 @@ def claim(row: sqlite3.Row, job_row: sqlite3.Row, to_join: list[sqlite3.Row]) ->
         inputs=tuple(NamedBlob(found, r["name"]) for r in stored if (found := blob(r))),
         url=row["url"],
         headers=load(row["headers"]),
+        sha256=row["sha256"],
+        max_bytes=row["max_bytes"],
+        twin=load(twin[0]["facts"]).get("fetch") if twin else None,
     )
 
 

@@ -6,9 +6,9 @@ import asyncio
 import sqlite3
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -16,8 +16,12 @@ from typing import Any, TypeVar
 
 from app.errors import IdempotencyMismatch, Interrupted, NotFound, QueueFull, StorageError
 from app.jobs import rows
-from app.jobs.base import IDEMPOTENCY_KEY_AGE, JobSettings, Submitted
+from app.jobs.announcements import Announcements
+from app.jobs.base import IDEMPOTENCY_KEY_AGE, VERSION_AGE, Incoming, JobSettings, Submitted
+from app.jobs.batches import Batches
 from app.jobs.database import connect, load_statements, migrate
+from app.jobs.sqlite_outbox import SqliteOutbox
+from app.jobs.streams import BITE_ROWS, DELETED, DROPPING, Streams, dump_steps
 from app.jobs.writer import Tx, Writer, translated
 from app.model import (
     JOIN_LANE,
@@ -37,6 +41,7 @@ from app.model import (
     NewJob,
     Outcome,
     Progress,
+    Version,
     job_status,
     new_id,
 )
@@ -67,14 +72,25 @@ class SqliteJobStore:
         clock: Callable[[], datetime],
         lane_of: Callable[[NewItem, NewJob], Lane],
         on_queued: Callable[[], None],
+        on_canceled: Callable[[Iterable[int]], None] = lambda _: None,
     ) -> None:
-        """Name the database file; `on_queued` is called whenever an item may be claimed."""
+        """Name the database file.
+
+        `on_queued` is called whenever an item may be claimed; `on_canceled` with the keys of items
+        that were running and were canceled because another one failed.
+        """
         self._path = path
         self._settings = settings
         self._clock = clock
         self._lane_of = lane_of
         self._on_queued = on_queued
+        self._on_canceled = on_canceled
         self._sql = load_statements()
+        self._told = Announcements(_Lent(self), self._sql)
+        self.outbox = SqliteOutbox(_Lent(self), self._told, self._sql)
+        self._batches = Batches(self._run, on_queued)
+        self._streams = Streams(self._run, self._sql, self._now_ms)
+        self._going_on: set[asyncio.Task[None]] = set()
         self._unfinished: Counter[str] = Counter()
         """Unfinished items by client, those on their way in included; for the event loop only."""
         self._watching: _Waiters = {}
@@ -92,6 +108,9 @@ class SqliteJobStore:
 
     async def close(self) -> None:
         """Finish the writes that were asked for, then stop."""
+        for task in tuple(self._going_on):
+            task.cancel()
+        await asyncio.gather(*self._going_on, return_exceptions=True)
         await self._writer.close()
         await asyncio.to_thread(self._readers.shutdown)
         for db in self._reading:
@@ -127,7 +146,7 @@ class SqliteJobStore:
                 id=job_id,
                 client=new.client,
                 status=job_status(counts),
-                steps=rows.dump([{"op": s.op, "params": s.params} for s in new.steps]),
+                steps=dump_steps(new.steps),
                 join_at=new.join_at,
                 tag=new.tag,
                 metadata=rows.dump(new.metadata),
@@ -136,36 +155,87 @@ class SqliteJobStore:
                 retention_ms=int(new.retention_s * 1000),
                 now_ms=now_ms,
                 started_ms=now_ms if passing else None,
+                pace=new.pace,
+                stops=new.stops,
             )
+            self._told.set_webhook(tx, row["pk"], new.webhook)
             for index, item in enumerate(new.items):
                 # Round robin between clients for the price of one integer: an item waits behind
                 # as many of its own client's as are unfinished, and behind no others.
                 self._insert_item(tx, new, row["pk"], index, item, priority=-(ahead + index))
             if new.join_at is not None:
                 lane = JOIN_LANE if counts.queued == 1 else HELD
-                self._insert_join(tx, new, row["pk"], lane, priority=-(ahead + counts.queued - 1))
-            if new.idempotency_key is not None:
-                self._run(
-                    tx.db,
-                    "insert_key",
-                    client=new.client,
-                    key=new.idempotency_key,
-                    fingerprint=new.fingerprint,
-                    job_id=job_id,
-                    now_ms=self._now_ms(),
-                )
-            tx.after_commit(self._on_queued)
-            [stored] = self._run(tx.db, "get_job", id=job_id)
-            return Submitted(rows.job(stored), created=True)
+                priority = -(ahead + counts.queued - 1)
+                self._insert_join(tx, new, row["pk"], lane, index=len(new.items), priority=priority)
+            return self._submitted(tx, new, row["pk"], job_id)
+
+        return await self._counted(work, new.client, counts.queued)
+
+    def _submitted(self, tx: Tx, new: NewJob, job_pk: int, job_id: str) -> Submitted:
+        """Do what ends the submission of a job whose rows are there."""
+        self._batches.release(tx, job_pk, pace=new.pace, released=0)
+        if new.idempotency_key is not None:
+            self._run(
+                tx.db,
+                "insert_key",
+                client=new.client,
+                key=new.idempotency_key,
+                fingerprint=new.fingerprint,
+                job_id=job_id,
+                now_ms=self._now_ms(),
+            )
+        tx.after_commit(self._on_queued)
+        [stored] = self._run(tx.db, "get_job", id=job_id)
+        return Submitted(rows.job(stored), created=True)
+
+    async def _counted(
+        self, work: Callable[[Tx], Submitted], client: str, queued: int
+    ) -> Submitted:
+        """Run a submission of items that are counted already; uncount them if it comes to nothing.
+
+        A caller that is cancelled does not undo the submission, and so not the count.
+        """
 
         def written(done: asyncio.Future[Submitted]) -> None:
             if done.cancelled() or done.exception() or not done.result().created:
-                self._unfinished[new.client] -= counts.queued
+                self._unfinished[client] -= queued
 
         writing = asyncio.ensure_future(self._writer.call(work))
         writing.add_done_callback(written)
-        # A caller that is cancelled does not undo the submission, and so not the count.
         return await asyncio.shield(writing)
+
+    @asynccontextmanager
+    async def receiving(self, client: str, *, dedupe: bool) -> AsyncIterator[Incoming]:
+        """See `JobStore.receiving`."""
+        job_pk = await self._writer.call(self._streams.open)
+        try:
+            ahead = self._unfinished[client]
+            yield _Stream(self, self._streams, job_pk, ahead=ahead, dedupe=dedupe)
+        finally:
+            self._streams.close(job_pk)
+
+    async def write(self, work: Callable[[Tx], T]) -> T:
+        """Run `work` in the writer's next transaction; for this room only."""
+        return await self._writer.call(work)
+
+    async def show(self, new: NewJob, job_pk: int, items: int) -> Submitted:
+        """Make a received job its client's; for this room only."""
+        queued = items + (new.join_at is not None)
+        self.check_backlog(queued)
+        ahead = self._unfinished[new.client]
+        self._unfinished[new.client] += queued
+
+        def work(tx: Tx) -> Submitted:
+            if earlier := self._earlier(tx, new):
+                return earlier
+            job_id = self._streams.show(tx, job_pk, new, queued=queued)
+            self._told.set_webhook(tx, job_pk, new.webhook)
+            if new.join_at is not None:
+                priority = -(ahead + items)
+                self._insert_join(tx, new, job_pk, HELD, index=items, priority=priority)
+            return self._submitted(tx, new, job_pk, job_id)
+
+        return await self._counted(work, new.client, queued)
 
     def _earlier(self, tx: Tx, new: NewJob) -> Submitted | None:
         if new.idempotency_key is None:
@@ -202,7 +272,6 @@ class SqliteJobStore:
             job_pk=job_pk,
             idx=index,
             status=ItemStatus.SUCCEEDED if passes else ItemStatus.QUEUED,
-            lane=self._lane_of(item, new),
             priority=priority,
             name=(source.name if source else item.name) or "",
             file_id=file_id,
@@ -213,17 +282,26 @@ class SqliteJobStore:
             headers=rows.dump(dict(item.headers)) if item.headers else None,
             joins=False,
             ended_ms=self._now_ms() if passes else None,
+            **self._batches.columns(tx, new, job_pk, item, self._lane_of(item, new)),
         )
+        self._told.set_store(tx, row["pk"], item.store)
         if passes and source is not None:
             self._insert_file(tx, new.client, source, job_pk=job_pk, item_pk=row["pk"], position=0)
 
-    def _insert_join(self, tx: Tx, new: NewJob, job_pk: int, lane: str, *, priority: int) -> None:
-        nothing = dict.fromkeys(("file_id", "blob", "media_type", "size_bytes", "url", "headers"))
-        self._run(
+    def _insert_join(
+        self, tx: Tx, new: NewJob, job_pk: int, lane: str, *, index: int, priority: int
+    ) -> None:
+        nothing = dict.fromkeys(
+            (
+                *("file_id", "blob", "media_type", "size_bytes", "url", "headers"),
+                *("sha256", "max_bytes", "twin_key", "twin_of"),
+            )
+        )
+        [row] = self._run(
             tx.db,
             "insert_item",
             job_pk=job_pk,
-            idx=len(new.items),
+            idx=index,
             status=ItemStatus.QUEUED,
             lane=lane,
             priority=priority,
@@ -232,6 +310,7 @@ class SqliteJobStore:
             ended_ms=None,
             **nothing,
         )
+        self._told.set_store(tx, row["pk"], new.store)
 
     def _insert_file(
         self,
@@ -334,7 +413,11 @@ class SqliteJobStore:
         keys = [row["pk"] for row in found if row["status"] == ItemStatus.SUCCEEDED]
         for row in self._all(db, "results_of", item_pks=rows.dump(keys)):
             results.setdefault(row["item_pk"], []).append(rows.file(row))
-        return [rows.item(row, tuple(results.get(row["pk"], ()))) for row in found]
+        pushes = self.outbox.pushes_of(db, found)
+        return [
+            rows.item(row, tuple(results.get(row["pk"], ())), pushes.get(row["pk"]))
+            for row in found
+        ]
 
     async def changed(self, job_id: str, since: int, timeout_s: float) -> Job | None:
         """See `JobStore.changed`."""
@@ -375,7 +458,10 @@ class SqliteJobStore:
                 self._announce(tx, jobs[job_pk]["id"])
             # RETURNING gives rows in no promised order.
             taken.sort(key=lambda row: (-row["priority"], row["pk"]))
-            return [rows.claim(row, jobs[row["job_pk"]], self._to_join(tx, row)) for row in taken]
+            return [
+                rows.claim(row, jobs[row["job_pk"]], self._to_join(tx, row), self._twin(tx, row))
+                for row in taken
+            ]
 
         return await self._writer.call(work)
 
@@ -383,6 +469,11 @@ class SqliteJobStore:
         if not item["joins"]:
             return []
         return self._run(tx.db, "join_sources", job_pk=item["job_pk"])
+
+    def _twin(self, tx: Tx, item: sqlite3.Row) -> list[sqlite3.Row]:
+        if item["twin_of"] is None:
+            return []
+        return self._run(tx.db, "twin_facts", pk=item["twin_of"])
 
     async def finish(self, claim: Claim, outcome: Outcome) -> bool:
         """See `JobStore.finish`."""
@@ -416,8 +507,16 @@ class SqliteJobStore:
                     item_pk=claim.item_key,
                     position=position,
                 )
-        self._settle(tx, job, now_ms)
-        tx.after_commit(lambda: self._unfinished.subtract({job["client"]: 1}))
+        self._told.item_ended(tx, job, claim, outcome, ended[0]["store"])
+        job, followers = self._batches.ended(tx, claim.item_key, ended[0], job, outcome, now_ms)
+        if isinstance(outcome, Failed):
+            self._told.items_failed(tx, job, followers, outcome.problem)
+        if job["stops"] and not succeeded:
+            self._cancel_rest(tx, job, now_ms)
+        else:
+            self._settle(tx, job, now_ms)
+        over = 1 + len(followers)
+        tx.after_commit(lambda: self._unfinished.subtract({job["client"]: over}))
         return True
 
     def _settle(self, tx: Tx, job: sqlite3.Row, now_ms: int) -> None:
@@ -425,7 +524,7 @@ class SqliteJobStore:
         only_the_join = job["join_at"] is not None and job["queued"] == 1 and not job["running"]
         if only_the_join and self._run(tx.db, "release_join", job_pk=job["pk"], lane=JOIN_LANE):
             tx.after_commit(self._on_queued)
-        status = job_status(rows.counts(job))
+        status = job_status(rows.counts(job), stops=bool(job["stops"]))
         if status != job["status"]:
             self._run(
                 tx.db,
@@ -435,6 +534,8 @@ class SqliteJobStore:
                 finished_ms=now_ms if status.done else None,
                 expires_ms=now_ms + job["retention_ms"] if status.done else None,
             )
+            if status.done:
+                self._told.job_ended(tx, job, status)
         self._announce(tx, job["id"], over=status.done)
 
     async def tell(self, progress: Iterable[tuple[Claim, Progress]]) -> None:
@@ -481,9 +582,10 @@ class SqliteJobStore:
         def work(tx: Tx) -> int:
             requeued: Counter[int] = Counter()
             for row in self._run(tx.db, "running_items"):
-                if row["attempt"] >= MAX_INTERRUPTIONS:
+                attempts = row["attempt"] - row["attempts_before"]
+                if attempts >= MAX_INTERRUPTIONS:
                     given_up = Interrupted(
-                        f"The service went down {row['attempt']} times while it worked on this."
+                        f"The service went down {attempts} times while it worked on this."
                     )
                     self._finish(tx, rows.bare_claim(row), Failed(given_up.problem()))
                     continue
@@ -505,26 +607,97 @@ class SqliteJobStore:
         found = self._run(tx.db, "get_job", id=job_id)
         if not found:
             return []
-        now_ms, job_pk = self._now_ms(), found[0]["pk"]
-        unfinished = self._run(tx.db, "unfinished_item_keys", job_pk=job_pk)
-        if not unfinished:
+        if not found[0]["queued"] + found[0]["running"]:
             return []
-        [job] = self._run(tx.db, "count_canceled", job_pk=job_pk)
-        self._run(tx.db, "cancel_items", job_pk=job_pk, seq=job["seq"], now_ms=now_ms)
+        return self._cancel_unfinished(tx, found[0], self._now_ms())
+
+    def _cancel_unfinished(self, tx: Tx, job: sqlite3.Row, now_ms: int) -> list[int]:
+        unfinished = job["queued"] + job["running"]
+        running = self._run(tx.db, "running_item_keys", job_pk=job["pk"])
+        if unfinished > BITE_ROWS:
+            job = self._streams.cancel_released(tx, job, now_ms)
+            self._go_on(tx, self._cancel_some)
+        else:
+            [job] = self._run(tx.db, "count_canceled", job_pk=job["pk"])
+            self._run(tx.db, "cancel_items", job_pk=job["pk"], seq=job["seq"], now_ms=now_ms)
         self._settle(tx, job, now_ms)
-        tx.after_commit(lambda: self._unfinished.subtract({job["client"]: len(unfinished)}))
-        return [row["pk"] for row in unfinished if row["status"] == ItemStatus.RUNNING]
+        ended = unfinished - job["queued"] - job["running"]
+        tx.after_commit(lambda: self._unfinished.subtract({job["client"]: ended}))
+        return [row["pk"] for row in running]
+
+    def _go_on(self, tx: Tx, bite: Callable[[Tx], bool]) -> None:
+        """Once this is committed, take bites until none is left; `purge` does so after a crash."""
+
+        async def bites() -> None:
+            with suppress(StorageError):
+                while await self._writer.call(bite):
+                    pass
+
+        def start() -> None:
+            task = asyncio.ensure_future(bites())
+            self._going_on.add(task)
+            task.add_done_callback(self._going_on.discard)
+
+        tx.after_commit(start)
+
+    def _cancel_some(self, tx: Tx) -> bool:
+        """Cancel some more of jobs that are too large for one transaction; True if any is left."""
+        for before in self._streams.canceling(tx):
+            job, client = self._streams.cancel_some(tx, before, self._now_ms()), before["client"]
+            self._settle(tx, job, self._now_ms())
+            ended = before["queued"] - job["queued"]
+            tx.after_commit(partial(self._unfinished.subtract, {client: ended}))
+            return True
+        return False
+
+    def _cancel_rest(self, tx: Tx, job: sqlite3.Row, now_ms: int) -> None:
+        """Cancel what is unfinished of a job of which an item has failed."""
+        running = self._cancel_unfinished(tx, job, now_ms)
+        tx.after_commit(lambda: self._on_canceled(running))
+
+    async def retry(self, job_id: str) -> Job | None:
+        """See `JobStore.retry`."""
+        job = await self.get_job(job_id)
+        if job is None:
+            return None
+        self.check_backlog(job.counts.failed)
+
+        def work(tx: Tx) -> Job | None:
+            found = self._run(tx.db, "get_job", id=job_id)
+            if not found:
+                return None
+            changed, back = self._batches.retry(tx, found[0])
+            self._settle(tx, changed, self._now_ms())
+            tx.after_commit(lambda: self._unfinished.update({changed["client"]: back}))
+            tx.after_commit(self._on_queued)
+            return rows.job(self._run(tx.db, "get_job", id=job_id)[0])
+
+        return await self._writer.call(work)
 
     async def delete_job(self, job_id: str) -> list[int]:
         """See `JobStore.delete_job`."""
 
         def work(tx: Tx) -> list[int]:
-            running = self._cancel(tx, job_id)
-            self._run(tx.db, "delete_job", id=job_id)
+            found = self._run(tx.db, "get_job", id=job_id)
+            if found and rows.counts(found[0]).total > BITE_ROWS:
+                running = self._hide(tx, found[0])
+            else:
+                running = self._cancel(tx, job_id)
+                self._run(tx.db, "delete_job", id=job_id)
+                self._told.job_dropped(tx, job_id, events=True)
             self._announce(tx, job_id, over=True)
             return running
 
         return await self._writer.call(work)
+
+    def _hide(self, tx: Tx, job: sqlite3.Row) -> list[int]:
+        """Take a job that is too large for one transaction from its client at once."""
+        running = self._run(tx.db, "running_item_keys", job_pk=job["pk"])
+        self._streams.hide(tx, job["pk"], DELETED)
+        self._go_on(tx, self._streams.drop_some)
+        unfinished = job["queued"] + job["running"]
+        tx.after_commit(lambda: self._unfinished.subtract({job["client"]: unfinished}))
+        return [row["pk"] for row in running]
 
     # -- files -------------------------------------------------------------------------------
 
@@ -560,6 +733,31 @@ class SqliteJobStore:
 
         await self._writer.call(work)
 
+    # -- versions ----------------------------------------------------------------------------
+
+    async def remember(self, job_id: str, version: Version) -> None:
+        """See `JobStore.remember`."""
+
+        def work(tx: Tx) -> None:
+            self._run(
+                tx.db,
+                "put_version",
+                job_id=job_id,
+                key=version.key,
+                blob=version.blob.key,
+                media_type=version.blob.media_type,
+                size_bytes=version.blob.size_bytes,
+                facts=rows.dump(version.facts),
+                now_ms=self._now_ms(),
+            )
+
+        await self._writer.call(work)
+
+    async def recall(self, job_id: str, key: bytes) -> Version | None:
+        """See `JobStore.recall`."""
+        found = await self._read(lambda db: self._all(db, "get_version", job_id=job_id, key=key))
+        return rows.version(found[0]) if found else None
+
     # -- keeping house -----------------------------------------------------------------------
 
     async def purge(self) -> bool:
@@ -570,16 +768,24 @@ class SqliteJobStore:
             due = self._run(tx.db, "due_jobs", now_ms=now_ms, limit=PURGE_JOBS)
             for row in due:
                 if row["status"] == JobStatus.EXPIRED:
-                    self._run(tx.db, "drop_job", job_pk=row["pk"])
+                    if rows.counts(row).total > BITE_ROWS:
+                        self._streams.hide(tx, row["pk"], DROPPING)
+                    else:
+                        self._run(tx.db, "drop_job", job_pk=row["pk"])
+                        self._told.job_dropped(tx, row["id"], events=False)
                     continue
-                self._run(tx.db, "drop_job_files", job_pk=row["pk"])
-                self._run(tx.db, "drop_job_inputs", job_pk=row["pk"])
-                self._run(tx.db, "expire_job", job_pk=row["pk"], now_ms=now_ms)
+                if self._streams.empty_some(tx, row["pk"]):
+                    return True
+                [job] = self._run(tx.db, "expire_job", job_pk=row["pk"], now_ms=now_ms)
+                self._told.job_expired(tx, job)
                 self._announce(tx, row["id"])
             files = self._run(tx.db, "drop_due_files", now_ms=now_ms, limit=PURGE_ROWS)
             before_ms = now_ms - IDEMPOTENCY_KEY_AGE // timedelta(milliseconds=1)
             keys = self._run(tx.db, "drop_old_keys", before_ms=before_ms, limit=PURGE_ROWS)
-            return len(due) == PURGE_JOBS or PURGE_ROWS in (len(files), len(keys))
+            before_ms = now_ms - VERSION_AGE // timedelta(milliseconds=1)
+            old = self._run(tx.db, "drop_old_versions", before_ms=before_ms, limit=PURGE_ROWS)
+            more = self._streams.drop_some(tx) or self._cancel_some(tx)
+            return more or len(due) == PURGE_JOBS or PURGE_ROWS in (len(files), len(keys), len(old))
 
         return await self._writer.call(work)
 
@@ -650,6 +856,47 @@ class SqliteJobStore:
         tx.after_commit(lambda: _wake(self._watching, job_id))
         if over:
             tx.after_commit(lambda: _wake(self._awaiting_end, job_id))
+
+
+class _Lent:
+    """`announcements.Database`: what is told is written in the store's own transactions."""
+
+    def __init__(self, store: SqliteJobStore) -> None:
+        self.now_ms = store._now_ms  # noqa: SLF001 - the store's other half
+        self.read = store._read  # noqa: SLF001
+        self.announce = store._announce  # noqa: SLF001
+        self._store = store
+
+    async def write(self, work: Callable[[Tx], T]) -> T:
+        return await self._store.write(work)
+
+
+class _Stream:
+    """`Incoming`: one job on its way in."""
+
+    def __init__(
+        self,
+        store: SqliteJobStore,
+        streams: Streams,
+        job_pk: int,
+        *,
+        ahead: int,
+        dedupe: bool,
+    ) -> None:
+        self._store = store
+        self._add = partial(streams.add, job_pk=job_pk, ahead=ahead, dedupe=dedupe)
+        self._job_pk = job_pk
+        self._items = 0
+
+    async def add(self, items: Sequence[NewItem]) -> None:
+        """See `Incoming.add`."""
+        self._store.check_backlog(self._items + len(items))
+        await self._store.write(partial(self._add, items=items, at=self._items))
+        self._items += len(items)
+
+    async def submit(self, new: NewJob) -> Submitted:
+        """See `Incoming.submit`."""
+        return await self._store.show(new, self._job_pk, self._items)
 
 
 @contextmanager

@@ -6,9 +6,16 @@ guarded door that leaves the house (`app/outbound/`).
 
 from __future__ import annotations
 
-from pydantic import Field
+import json
+import re
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
 
 from app.ops.base import Operation, Params
+
+MAX_ACCEPT_TYPES = 50
+_TYPE_GLOB = re.compile(r"[a-z0-9*!#$&^_.+-]{1,100}/[a-z0-9*!#$&^_.+-]{1,100}")
 
 
 class FetchParams(Params):
@@ -19,6 +26,20 @@ class FetchParams(Params):
         gt=0,
         le=3600,
         description="Deadline for one URL, redirects and retries included, in seconds. "
+        "Default and upper bound: the service's own setting.",
+    )
+    connect_timeout_s: float | None = Field(
+        default=None,
+        gt=0,
+        le=3600,
+        description="Longest wait for a connection, name and TLS included, in seconds. "
+        "Default and upper bound: the service's own setting.",
+    )
+    read_timeout_s: float | None = Field(
+        default=None,
+        gt=0,
+        le=3600,
+        description="Longest silence of an origin, in seconds. "
         "Default and upper bound: the service's own setting.",
     )
     max_bytes: int | None = Field(
@@ -41,6 +62,58 @@ class FetchParams(Params):
         description="Further tries after a connection error, a cut body, 429, 502, 503 or 504. "
         "Default and upper bound: the service's own setting.",
     )
+    concurrency: int | None = Field(
+        default=None,
+        ge=1,
+        description="URLs of this batch under way at once, with the steps that follow. "
+        "Default and upper bound: the service's own setting.",
+    )
+    per_host_concurrency: int | None = Field(
+        default=None,
+        ge=1,
+        description="Requests of this batch under way to one scheme, host and port. "
+        "Default and upper bound: the service's own setting.",
+    )
+    accept_types: tuple[str, ...] = Field(
+        default=(),
+        max_length=MAX_ACCEPT_TYPES,
+        description="Media types that are kept, such as `image/*` or `text/csv`; separated by "
+        "commas in a query. The content must be of one of them, and so must what the origin calls "
+        "it, unless that is nothing or `application/octet-stream`. Empty: all.",
+    )
+    dedupe: bool = Field(
+        default=False,
+        description="Fetch a URL that the batch has more than once, with the same headers, digest "
+        "and `max_bytes`, only once; each of its items has the result.",
+    )
+    on_error: Literal["continue", "fail"] = Field(
+        default="continue",
+        description="`fail`: the first item that fails cancels what is unfinished of the batch.",
+    )
+    if_changed: bool = Field(
+        default=False,
+        description="Ask only for what has changed since this client last fetched the same URL "
+        "with the same headers and this option; on 304 the stored bytes are the result.",
+    )
+
+    @field_validator("accept_types", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        """Take what a query string can carry: a list in JSON, or one with commas."""
+        if not isinstance(value, str):
+            return value
+        if value.lstrip().startswith("["):
+            return json.loads(value)
+        return [part for part in value.split(",") if part.strip()]
+
+    @field_validator("accept_types")
+    @classmethod
+    def _check_types(cls, types: tuple[str, ...]) -> tuple[str, ...]:
+        cleaned = tuple(kind.strip().lower() for kind in types)
+        for kind in cleaned:
+            if not _TYPE_GLOB.fullmatch(kind):
+                raise ValueError("each must be a media type such as image/png, or image/*")
+        return cleaned
 
 
 OPERATION = Operation(

@@ -13,10 +13,13 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterable, AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from ipaddress import ip_address
 from types import SimpleNamespace
+from typing import Any
 
 import aiohttp
 import httpx
@@ -48,7 +51,8 @@ async def open_client(
     It follows no redirects, keeps no cookies, decodes no content coding, retries nothing and
     ignores the environment's proxies and .netrc. There is no limit on connections: callers bound
     themselves. Requests raise `FetchError`, never an exception of httpx or aiohttp;
-    `read_timeout_s` is the longest silence, not a total.
+    `read_timeout_s` is the longest silence, not a total. A response's extension `timings` has the
+    seconds that `dns`, `connect` (None where not needed) and `first_byte` took.
     """
     # At INFO httpx logs every URL, and URLs carry signatures and tokens.
     logging.getLogger("httpx").setLevel(logging.WARNING)
@@ -69,7 +73,7 @@ async def open_client(
             auto_decompress=False,
             trust_env=False,
             middlewares=(_send_once,),
-            trace_configs=[_reuse_trace()],
+            trace_configs=[_trace()],
         ) as session,
         _Client(
             transport=_Transport(guard, session),
@@ -173,14 +177,56 @@ async def _send_once(
         raise _BrokenError(_said(exc)) from exc
 
 
-def _reuse_trace() -> aiohttp.TraceConfig:
-    """Make aiohttp note in a request's own list that it went over a kept connection."""
+@dataclass(slots=True)
+class _Noted:
+    """What aiohttp did for one request, and when, in seconds of a clock of no meaning."""
 
-    async def note(_: object, context: SimpleNamespace, __: object) -> None:
-        context.trace_request_ctx.append(True)
+    began: float = field(default_factory=time.perf_counter)
+    reused: bool = False
+    """Whether it went over a kept connection."""
+    dns_began: float = 0.0
+    dns_s: float | None = None
+    connect_began: float = 0.0
+    connect_s: float | None = None
+    """With the name's look-up in it."""
+
+    def timings(self) -> dict[str, float | None]:
+        """Give seconds by phase; None for one that was not needed."""
+        connect_s = None if self.connect_s is None else self.connect_s - (self.dns_s or 0.0)
+        first_byte_s = time.perf_counter() - self.began
+        return {"dns": self.dns_s, "connect": connect_s, "first_byte": first_byte_s}
+
+
+def _trace() -> aiohttp.TraceConfig:
+    """Make aiohttp note in a request's own record what it does for it."""
+
+    def noting(note: Callable[[_Noted, float], None]) -> Any:
+        async def noted(_: object, context: SimpleNamespace, __: object) -> None:
+            note(context.trace_request_ctx, time.perf_counter())
+
+        return noted
+
+    def reused(noted: _Noted, _: float) -> None:
+        noted.reused = True
+
+    def dns_began(noted: _Noted, now: float) -> None:
+        noted.dns_began = now
+
+    def dns_ended(noted: _Noted, now: float) -> None:
+        noted.dns_s = now - noted.dns_began
+
+    def connect_began(noted: _Noted, now: float) -> None:
+        noted.connect_began = now
+
+    def connect_ended(noted: _Noted, now: float) -> None:
+        noted.connect_s = now - noted.connect_began
 
     trace = aiohttp.TraceConfig()
-    trace.on_connection_reuseconn.append(note)
+    trace.on_connection_reuseconn.append(noting(reused))
+    trace.on_dns_resolvehost_start.append(noting(dns_began))
+    trace.on_dns_resolvehost_end.append(noting(dns_ended))
+    trace.on_connection_create_start.append(noting(connect_began))
+    trace.on_connection_create_end.append(noting(connect_ended))
     return trace
 
 
@@ -210,7 +256,7 @@ class _Transport(httpx.AsyncBaseTransport):
             encoded=True,
         )
         try:
-            response = await self._sent(request, url)
+            response, noted = await self._sent(request, url)
         except (aiohttp.ClientError, OSError, ValueError) as exc:
             raise _head_error(exc) from exc
         return httpx.Response(
@@ -218,9 +264,12 @@ class _Transport(httpx.AsyncBaseTransport):
             headers=list(response.raw_headers),
             stream=_Body(response),
             request=request,
+            extensions={"timings": noted.timings()},
         )
 
-    async def _sent(self, request: httpx.Request, url: yarl.URL) -> aiohttp.ClientResponse:
+    async def _sent(
+        self, request: httpx.Request, url: yarl.URL
+    ) -> tuple[aiohttp.ClientResponse, _Noted]:
         """Send until an answer comes, or until a new connection breaks as well.
 
         An origin may close a kept connection in the moment in which it is used again; that says
@@ -228,11 +277,11 @@ class _Transport(httpx.AsyncBaseTransport):
         round uses up one kept connection.
         """
         timeout = request.extensions.get("timeout", {})
-        body = await request.aread() or None
+        body = _content(request)
         while True:
-            reused: list[bool] = []
+            noted = _Noted()
             try:
-                return await self._session.request(
+                response = await self._session.request(
                     request.method,
                     url,
                     headers=request.headers.multi_items(),
@@ -244,13 +293,23 @@ class _Transport(httpx.AsyncBaseTransport):
                         connect=timeout.get("connect"),
                         sock_read=timeout.get("read"),
                     ),
-                    trace_request_ctx=reused,
+                    trace_request_ctx=noted,
                 )
             except _BrokenError as exc:
-                if not reused or request.method not in ("GET", "HEAD"):
+                if not noted.reused or request.method not in ("GET", "HEAD"):
                     raise FetchConnectError(
                         "The origin closed the connection without an answer.", log_detail=str(exc)
                     ) from exc
+            else:
+                return response, noted
+
+
+def _content(request: httpx.Request) -> bytes | AsyncIterable[bytes] | None:
+    """Give the request's body: bytes at once, or, with a Content-Length of its own, as it comes."""
+    if isinstance(request.stream, httpx.ByteStream):
+        return request.content or None
+    assert isinstance(request.stream, httpx.AsyncByteStream)  # noqa: S101 - an async client's
+    return request.stream
 
 
 class _Body(httpx.AsyncByteStream):

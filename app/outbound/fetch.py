@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import random
-import re
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, aclosing
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Generic, Self, TypeVar
 
@@ -18,18 +17,17 @@ from pydantic import Field
 from app import __version__
 from app.errors import (
     FetchError,
+    FetchProtocolError,
     FetchRedirectError,
     FetchStatusError,
-    FetchTooLarge,
-    FetchUrlInvalid,
-    InternalError,
 )
 from app.ops.fetch import FetchParams
+from app.outbound.body import Body, Wanted, content_range, strong_etag
 from app.outbound.client import open_client
-from app.outbound.coding import Decoder, decoder_for
-from app.outbound.guard import Guard, GuardSettings, Lookup, SystemLookup, Target
-from app.outbound.headers import checked, file_name, media_type
+from app.outbound.guard import Guard, GuardSettings, Lookup, Network, SystemLookup, Target
+from app.outbound.headers import checked, conditional, file_name, media_type, telling
 from app.outbound.pace import Budget, HostTurns
+from app.outbound.redirect import REDIRECTS, Hop, redirected
 from app.outbound.retry import RETRY_STATUSES, retry_after_s, retry_delay_s
 
 T = TypeVar("T")
@@ -39,7 +37,7 @@ Save = Callable[[AsyncIterator[bytes], int], Awaitable[T]]
 stands for the stored content. When the stream raises, or it is cancelled, it leaves nothing behind
 and raises that on. It is called once for each try."""
 
-REDIRECTS = frozenset({301, 302, 303, 307, 308})
+NO_HEADERS: Mapping[str, str] = {}
 
 
 class FetchSettings(GuardSettings):
@@ -79,10 +77,73 @@ class FetchSettings(GuardSettings):
 
     def tightened(self, params: FetchParams) -> FetchSettings:
         """Give these settings with each of `params` that is stricter put in its place."""
-        asked = params.model_dump(exclude_none=True)
+        asked = {name: getattr(params, name) for name in _LIMITS}
         return self.model_copy(
-            update={name: min(value, getattr(self, name)) for name, value in asked.items()}
+            update={
+                name: min(value, getattr(self, name))
+                for name, value in asked.items()
+                if value is not None
+            }
         )
+
+
+_LIMITS = tuple(FetchParams.model_fields.keys() & FetchSettings.model_fields.keys())
+"""What both a batch and the operator can bound."""
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """What an earlier answer said of the content, for asking whether it has changed."""
+
+    final_url: str
+    etag: str | None
+    last_modified: str | None
+
+    @classmethod
+    def told(cls, facts: Mapping[str, Any]) -> Version:
+        """Read it from the facts of an earlier fetch."""
+        return cls(facts["final_url"], facts["etag"], facts["last_modified"])
+
+    def conditions(self, target: Target) -> dict[str, str]:
+        """Give the headers that ask `target` for what is newer; none for another URL."""
+        if str(target.url) != self.final_url:
+            return {}
+        asked = {"if-none-match": self.etag, "if-modified-since": self.last_modified}
+        return {name: value for name, value in asked.items() if value}
+
+    def check_same(self, response: httpx.Response) -> None:
+        """Make sure that a 304 speaks of this version.
+
+        Raises:
+            FetchProtocolError: it names another one.
+        """
+        etag = response.headers.get("etag")
+        if etag and self.etag and _opaque(etag) != _opaque(self.etag):
+            raise FetchProtocolError(
+                "The origin answered 304 for a version that was not asked for."
+            )
+
+
+def _opaque(etag: str) -> str:
+    """Give what weak comparison looks at (RFC 9110, 8.8.3.2)."""
+    return etag.strip().removeprefix("W/")
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What is asked of one URL, beyond the parameters of its batch."""
+
+    sha256: str | None = None
+    """That its content must have, lower-case hex."""
+    max_bytes: int | None = None
+    """Tightens the batch's own."""
+    known: Version | None = None
+    """Ask only for what is newer than this."""
+    batch: str = ""
+    """Whose `per_host_concurrency` it shares."""
+
+
+PLAIN = Terms()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,18 +153,19 @@ class Fetched(Generic[T]):
     body: T
     """What `save` gave back."""
     facts: dict[str, Any]
-    """JSON only: `status`, `final_url`, `redirects` and `tries` (counts), `media_type` and `name`
-    (as the origin claims, or None), `etag` and `last_modified` (as sent, or None), `size_bytes`
-    (decoded), `elapsed_ms` (without waiting for the host's turn)."""
+    """JSON only: `status`, `final_url`, `redirects`, `tries` and `resumed` (counts),
+    `claimed_media_type` and `name` (as the origin says, or None), `etag` and `last_modified` (as
+    sent, or None), `headers` (others that matter), `size_bytes` (decoded), `elapsed_ms` (all of
+    it, without waiting for the host's turn), `timings` (of the last request, in ms: `dns_ms` and
+    `connect_ms`, None where not needed, `first_byte_ms`, `total_ms`)."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Hop:
-    """The next request to send."""
+class Unchanged:
+    """The origin said that what was known is still so."""
 
-    target: Target
-    headers: dict[str, str]
-    redirects: int = 0
+    facts: dict[str, Any]
+    """As for `Fetched`, without what there was no body for."""
 
 
 class Fetcher:
@@ -122,11 +184,11 @@ class Fetcher:
         self._settings = settings
         self._system_lookup = SystemLookup()
         self.guard = Guard(settings, lookup or self._system_lookup)
-        self._turns = HostTurns(settings.per_host_concurrency)
-        self._sleep = sleep
-        self._clock = clock
-        self._now = now
-        self._jitter = jitter
+        self.turns = HostTurns(settings.per_host_concurrency)
+        self.sleep = sleep
+        self.clock = clock
+        self.now = now
+        self.jitter = jitter
         self._stack = AsyncExitStack()
         self._client: httpx.AsyncClient | None = None
 
@@ -161,9 +223,25 @@ class Fetcher:
             raise RuntimeError("The fetcher is not open.")
         return self._client
 
+    @asynccontextmanager
+    async def wider_client(self, networks: Sequence[Network]) -> AsyncIterator[httpx.AsyncClient]:
+        """Open another client, which may reach `networks` too."""
+        async with open_client(
+            self.guard.wider(networks),
+            user_agent=self._settings.user_agent,
+            connect_timeout_s=self._settings.connect_timeout_s,
+            read_timeout_s=self._settings.read_timeout_s,
+        ) as client:
+            yield client
+
     async def fetch(
-        self, url: str, params: FetchParams, headers: Mapping[str, str] | None, save: Save[T]
-    ) -> Fetched[T]:
+        self,
+        url: str,
+        params: FetchParams,
+        headers: Mapping[str, str] | None,
+        save: Save[T],
+        terms: Terms = PLAIN,
+    ) -> Fetched[T] | Unchanged:
         """Fetch `url` and give its content to `save`.
 
         Args:
@@ -171,68 +249,127 @@ class Fetcher:
             params: may only tighten the settings.
             headers: sent to the origin of `url`, dropped for good when a redirect leaves it.
             save: see `Save`; what it raises itself passes through, and ends the fetch.
+            terms: what else is asked; without `known`, the answer is never `Unchanged`.
 
         Raises:
             InvalidParameter: a header that cannot be sent.
-            FetchError: the leaf that says why; `tries` in its `extra` says how often it was tried.
+            FetchError: the leaf that says why; `tries` in its `extra` says how often it was tried,
+                and `fetch` in its `facts` how far it came.
         """
         limits = self._settings.tightened(params)
-        hop = _Hop(self.guard.check_url(url), checked(headers))
-        budget = Budget(limits.timeout_s, self._clock)
-        tries = 1
+        if terms.max_bytes is not None:
+            limits = limits.model_copy(update={"max_bytes": min(terms.max_bytes, limits.max_bytes)})
+        hop = Hop(self.guard.check_url(url), checked(headers))
+        if conditional(hop.headers):
+            terms = replace(terms, known=None)
+        return await _Fetch(self, hop, limits, params.accept_types, terms).run(save)
+
+
+class _Fetch:
+    """One URL's way: its hops, its tries, and what is left of its time."""
+
+    def __init__(
+        self,
+        door: Fetcher,
+        hop: Hop,
+        limits: FetchSettings,
+        accept_types: tuple[str, ...],
+        terms: Terms,
+    ) -> None:
+        self._door = door
+        self._hop = hop
+        self._limits = limits
+        self._wanted = Wanted(limits.max_bytes, accept_types, terms.sha256)
+        self._terms = terms
+        self._budget = Budget(limits.timeout_s, door.clock)
+        self._timeout = httpx.Timeout(
+            limits.read_timeout_s, connect=limits.connect_timeout_s, pool=None
+        )
+        self._tries = 1
+        self._resumed = 0
+
+    async def run(self, save: Save[T]) -> Fetched[T] | Unchanged:
+        """See `Fetcher.fetch`."""
         while True:
             try:
-                step = await self._step(hop, limits, budget, save)
+                step = await self._step(save)
             except FetchError as error:
-                await self._pause(error, tries, limits, budget)
-                tries += 1
+                delay_s = self._delay_s(error)
+                async with self._budget.running():
+                    await self._door.sleep(delay_s)
                 continue
-            if isinstance(step, Fetched):
-                step.facts["tries"] = tries
-                step.facts["elapsed_ms"] = round(budget.spent_s * 1000)
+            if not isinstance(step, Hop):
+                step.facts.update(self._so_far())
                 return step
-            hop = step
+            self._hop = step
 
-    async def _pause(
-        self, error: FetchError, tries: int, limits: FetchSettings, budget: Budget
-    ) -> None:
-        """Wait for the next try, or raise `error` again where there is none."""
+    def _so_far(self) -> dict[str, Any]:
+        return {
+            "final_url": str(self._hop.target.url),
+            "redirects": self._hop.redirects,
+            "tries": self._tries,
+            "resumed": self._resumed,
+            "elapsed_ms": round(self._budget.spent_s * 1000),
+        }
+
+    def _delay_s(self, error: FetchError) -> float:
+        """Count one more try and say how long to wait for it; raise `error` where there is none."""
         delay_s = retry_delay_s(
             error,
-            tries=tries,
-            max_tries=limits.retries + 1,
-            left_s=budget.left_s,
-            retry_after_cap_s=limits.retry_after_cap_s,
-            jitter=self._jitter(),
+            tries=self._tries,
+            max_tries=self._limits.retries + 1,
+            left_s=self._budget.left_s,
+            retry_after_cap_s=self._limits.retry_after_cap_s,
+            jitter=self._door.jitter(),
         )
         if delay_s is None:
-            error.extra["tries"] = tries
+            error.extra["tries"] = self._tries
+            error.facts["fetch"] = self._so_far()
             raise error
-        async with budget.running():
-            await self._sleep(delay_s)
+        self._tries += 1
+        return delay_s
 
-    async def _step(
-        self, hop: _Hop, limits: FetchSettings, budget: Budget, save: Save[T]
-    ) -> _Hop | Fetched[T]:
+    async def _step(self, save: Save[T]) -> Hop | Fetched[T] | Unchanged:
         """Send one request; give the hop it redirects to, or the stored content."""
-        async with self._turns.turn(hop.target.origin) as give_back, budget.running():
-            request = self.client.build_request("GET", hop.target.url, headers=hop.headers)
-            response = await self._send(request)
-            try:
-                if response.status_code in REDIRECTS:
-                    return self._redirected(hop, response, limits)
-                self._check_status(response)
-                body = _Body(response, limits.max_bytes, ended=give_back)
-                async with aclosing(body.chunks()) as chunks:
-                    saved = await save(chunks, limits.max_bytes)
-                body.check()
-                return Fetched(saved, _facts(hop, response, body))
-            finally:
-                await response.aclose()
+        turn = self._door.turns.turn(
+            self._hop.target.origin,
+            batch=self._terms.batch,
+            per_host=self._limits.per_host_concurrency,
+        )
+        async with turn as give_back, self._budget.running(), AsyncExitStack() as stack:
+            began = self._door.clock()
+            known = self._terms.known
+            conditions = known.conditions(self._hop.target) if known else {}
+            response = await self._send(conditions)
+            stack.push_async_callback(response.aclose)
+            if response.status_code in REDIRECTS:
+                return redirected(self._door.guard, self._hop, response, self._limits.max_redirects)
+            if response.status_code == httpx.codes.NOT_MODIFIED and known and conditions:
+                known.check_same(response)
+                return Unchanged(_facts(self._hop, response, self._door.clock() - began))
+            self._check_status(response)
 
-    async def _send(self, request: httpx.Request) -> httpx.Response:
+            async def resume(error: FetchError, received: int) -> httpx.Response:
+                return await self._resume(response, error, received)
+
+            body = Body(response, self._wanted, resume=resume, ended=give_back)
+            stack.push_async_callback(body.aclose)
+            async with aclosing(body.chunks()) as chunks:
+                saved = await save(chunks, self._limits.max_bytes)
+            body.check()
+            facts = _facts(self._hop, response, self._door.clock() - began)
+            return Fetched(saved, facts | {"size_bytes": body.size_bytes})
+
+    async def _send(self, more: Mapping[str, str] = NO_HEADERS) -> httpx.Response:
+        client = self._door.client
+        request = client.build_request(
+            "GET",
+            self._hop.target.url,
+            headers={**self._hop.headers, **more},
+            timeout=self._timeout,
+        )
         try:
-            return await self.client.send(request, stream=True)
+            return await client.send(request, stream=True)
         except (httpx.RemoteProtocolError, httpx.InvalidURL, UnicodeError) as exc:
             # From httpx itself, which parses the Location even where it does not follow it.
             raise FetchRedirectError(
@@ -240,130 +377,75 @@ class Fetcher:
                 log_detail=type(exc).__name__,
             ) from exc
 
-    def _redirected(self, hop: _Hop, response: httpx.Response, limits: FetchSettings) -> _Hop:
-        if hop.redirects >= limits.max_redirects:
-            raise FetchRedirectError(
-                f"More than {limits.max_redirects} redirects.", redirects=hop.redirects
-            )
-        target = self._location(hop.target, response)
-        same = target.origin == hop.target.origin
-        # A caller's header is meant for the origin that the caller named, whatever it is called:
-        # credentials come under many names. An https origin left for http is another origin.
-        return _Hop(target, hop.headers if same else {}, hop.redirects + 1)
+    async def _resume(
+        self, first: httpx.Response, error: FetchError, received: int
+    ) -> httpx.Response:
+        """Ask for the rest of a body that was cut off after `received` bytes on the wire.
 
-    def _location(self, base: Target, response: httpx.Response) -> Target:
-        location = response.headers.get("location", "").strip()
-        if not location:
-            raise FetchRedirectError("The origin redirects without saying where to.")
-        try:
-            # Many send spaces as they are; browsers quote them too. The rest is httpx's to quote.
-            return self.guard.check_url(str(base.url.join(location.replace(" ", "%20"))))
-        except (FetchUrlInvalid, httpx.InvalidURL, ValueError) as exc:
-            raise FetchRedirectError(
-                "The origin redirects to something that cannot be fetched.",
-                log_detail=exc.detail if isinstance(exc, FetchUrlInvalid) else type(exc).__name__,
-            ) from exc
+        Raises `error`, or how the last try for the rest failed: then the next try, if there is
+        one, begins afresh.
+        """
+        etag = strong_etag(first)
+        ranges = first.headers.get("accept-ranges", "").strip().lower()
+        if etag is None or ranges != "bytes" or not received or first.status_code != httpx.codes.OK:
+            raise error
+        while True:
+            await self._door.sleep(self._delay_s(error))
+            try:
+                part = await self._send({"range": f"bytes={received}-", "if-range": etag})
+                if _continues(first, part, received):
+                    self._resumed += 1
+                    return part
+                await part.aclose()
+                # Another version by now, or no ranges after all.
+                if part.status_code not in RETRY_STATUSES:
+                    raise error
+                self._check_status(part)
+            except FetchError as again:
+                if again is error:
+                    raise
+                error = again
 
     def _check_status(self, response: httpx.Response) -> None:
         status = response.status_code
-        # 206 is a success only for who asked for a part, and nobody did.
+        # 206 is a success only for who asked for a part, and here nobody did.
         if response.is_success and status != httpx.codes.PARTIAL_CONTENT:
             return
         extra: dict[str, Any] = {"http_status": status}
         if status in RETRY_STATUSES:
-            asked_s = retry_after_s(response.headers.get("retry-after"), self._now())
+            asked_s = retry_after_s(response.headers.get("retry-after"), self._door.now())
             if asked_s is not None:
                 extra["retry_after_s"] = asked_s
         raise FetchStatusError(f"The origin answered with status {status}.", **extra)
 
 
-class _Body:
-    """The decoded bytes of one response, counted, capped, and checked to be all there are."""
-
-    # Small enough that a step between two awaits takes well under a millisecond, whatever is in it.
-    _SLICE_BYTES = 16 * 1024
-    # What a coding may add to content that does not compress: gzip's members and stored blocks.
-    _CODED_SLACK_BYTES = 64 * 1024
-
-    def __init__(
-        self, response: httpx.Response, max_bytes: int, *, ended: Callable[[], None]
-    ) -> None:
-        self.size_bytes = 0
-        self._ended = ended
-        self._response = response
-        self._max_bytes = max_bytes
-        self._decoder: Decoder | None = None
-        self._failure: FetchError | None = None
-        self._complete = False
-        if response.status_code == httpx.codes.NO_CONTENT:
-            return
-        self._decoder = decoder_for(response.headers.get("content-encoding", ""))
-        self._check_declared(response.headers.get("content-length", ""))
-
-    async def chunks(self) -> AsyncGenerator[bytes, None]:
-        """Yield the content; raises `FetchError` where it is cut, damaged or too large."""
-        try:
-            async with aclosing(self._decoded()) as decoded:
-                async for chunk in decoded:
-                    self.size_bytes += len(chunk)
-                    self._check_size(self.size_bytes, self._max_bytes)
-                    yield chunk
-        except FetchError as error:
-            self._failure = error
-            raise
-        self._complete = True
-        # The origin is free for the next one while this body goes to disk.
-        self._ended()
-
-    def check(self) -> None:
-        """Make sure that what was saved is the whole; a `save` that keeps its promise passes."""
-        if self._failure is not None:
-            raise self._failure
-        if not self._complete:
-            raise InternalError("The content was not stored to its end.")
-
-    async def _decoded(self) -> AsyncGenerator[bytes, None]:
-        decoder = self._decoder
-        wire_bytes = 0
-        async for raw in self._response.aiter_raw():
-            if decoder is None:
-                yield raw
-                continue
-            wire_bytes += len(raw)
-            self._check_size(wire_bytes, self._max_wire_bytes)
-            for start in range(0, len(raw), self._SLICE_BYTES):
-                for piece in decoder.feed(raw[start : start + self._SLICE_BYTES]):
-                    yield piece
-                # What `save` does with a piece need not wait for anything, so wait here.
-                await asyncio.sleep(0)
-        if decoder is not None:
-            decoder.finish()
-
-    @property
-    def _max_wire_bytes(self) -> int:
-        # A stream of empty gzip members decodes to nothing for ever.
-        return self._max_bytes + self._max_bytes // 8 + self._CODED_SLACK_BYTES
-
-    def _check_declared(self, length: str) -> None:
-        if re.fullmatch("[0-9]{1,18}", length):
-            limit = self._max_bytes if self._decoder is None else self._max_wire_bytes
-            self._check_size(int(length), limit)
-
-    def _check_size(self, size_bytes: int, limit_bytes: int) -> None:
-        if size_bytes > limit_bytes:
-            raise FetchTooLarge(
-                f"The response is larger than {self._max_bytes} bytes.", max_bytes=self._max_bytes
-            )
+def _continues(first: httpx.Response, part: httpx.Response, received: int) -> bool:
+    """Tell whether `part` is what comes after the first `received` bytes of the very same thing."""
+    span = content_range(part)
+    if part.status_code != httpx.codes.PARTIAL_CONTENT or span is None:
+        return False
+    alike = all(
+        part.headers.get(name) == first.headers.get(name) for name in ("etag", "content-encoding")
+    )
+    reaches_the_end = span.first == received and span.last + 1 == span.total
+    lengths = (
+        (first.headers.get("content-length"), span.total),
+        (part.headers.get("content-length"), span.total - received),
+    )
+    return alike and reaches_the_end and all(said in (None, str(due)) for said, due in lengths)
 
 
-def _facts(hop: _Hop, response: httpx.Response, body: _Body) -> dict[str, Any]:
+def _facts(hop: Hop, response: httpx.Response, total_s: float) -> dict[str, Any]:
+    timings_s = {**response.extensions["timings"], "total": total_s}
     return {
         "status": response.status_code,
-        "final_url": str(hop.target.url),
-        "redirects": hop.redirects,
-        "media_type": media_type(response.headers),
+        "claimed_media_type": media_type(response.headers),
         "name": file_name(response.headers, hop.target.url),
         "etag": response.headers.get("etag"),
         "last_modified": response.headers.get("last-modified"),
-        "size_bytes": body.size_bytes,
+        "headers": telling(response.headers),
+        "timings": {
+            f"{phase}_ms": None if took_s is None else round(took_s * 1000, 1)
+            for phase, took_s in timings_s.items()
+        },
     }

@@ -156,6 +156,16 @@ class Judged:
     port: int
 
 
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the guard thinks of one address of a host, for the operator to read."""
+
+    address: str
+    allowed: bool
+    rule: str
+    """The one that decided."""
+
+
 Lookup = Callable[[str], Awaitable[Sequence[str]]]
 """Gives every address of a host name in numeric form; raises `socket.gaierror` for none."""
 
@@ -196,6 +206,12 @@ class Guard:
     def __init__(self, settings: GuardSettings, lookup: Lookup) -> None:
         self._settings = settings
         self._lookup = lookup
+
+    def wider(self, networks: Sequence[Network]) -> Guard:
+        """Give a guard that lets pass what this one does, and `networks`."""
+        allowed = (*self._settings.allow_networks, *networks)
+        settings = GuardSettings(allow_networks=allowed, ports=self._settings.ports)
+        return Guard(settings, self._lookup)
 
     def judge(self, address: Address, port: int) -> str | None:
         """Say why `address` may not be dialled on `port`, or None where it may."""
@@ -259,15 +275,36 @@ class Guard:
 
     def _check_early(self, host: str, port: int) -> None:
         """Refuse before any name is resolved what would be refused after it as well."""
+        if not 1 <= port <= 65535:
+            raise FetchUrlInvalid("The URL's port is not between 1 and 65535.")
         if (address := _literal(host)) is not None:
             if why := self.judge(address, port):
                 raise forbidden(host, port, why)
-        elif not 1 <= port <= 65535:
-            raise FetchUrlInvalid("The URL's port is not between 1 and 65535.")
         elif port not in self._settings.ports and not self._settings.allow_networks:
             raise FetchForbidden(
                 "The address guard does not allow this port.", log_detail=f"{host} port {port}"
             )
+
+    async def explain(self, target: Target) -> list[Verdict]:
+        """Resolve a target's host and say of each address what would become of it, and why.
+
+        Raises:
+            FetchNameError: it does not resolve; `temporary` says whether it may soon.
+        """
+        verdicts = []
+        for text in await self._answers(target.host):
+            address = ip_address(text)
+            why = self.judge(address, target.port)
+            rule = why or self._reason_to_allow(address)
+            verdicts.append(Verdict(text, allowed=why is None, rule=rule))
+        return verdicts
+
+    def _reason_to_allow(self, address: Address) -> str:
+        inner = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+        for network in self._settings.allow_networks:
+            if address in network or (inner is not None and inner in network):
+                return f"in {network}, which OFFLOAD_FETCH_ALLOW_NETWORKS opens"
+        return "public"
 
     async def resolve(self, host: str, port: int) -> list[Judged]:
         """Resolve `host` once and judge every answer.
@@ -280,6 +317,12 @@ class Guard:
             FetchForbidden: at least one answer is refused. A name that mixes public and private
                 addresses is an attack or a mistake, never a reason to pick the good ones.
         """
+        return [self._dialable(host, text, port) for text in await self._answers(host)]
+
+    async def _answers(self, host: str) -> list[str]:
+        """Resolve `host` once; an address is its own answer. Raises `FetchNameError`."""
+        if _literal(host) is not None:
+            return [host]
         try:
             answers = await self._lookup(host)
         except socket.gaierror as exc:
@@ -294,7 +337,7 @@ class Guard:
             ) from exc
         if not answers:
             raise FetchNameError("The host name does not resolve.", temporary=False)
-        return [self._dialable(host, text, port) for text in dict.fromkeys(answers)]
+        return list(dict.fromkeys(answers))
 
     def _dialable(self, host: str, text: str, port: int) -> Judged:
         address = ip_address(text)

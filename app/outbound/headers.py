@@ -23,6 +23,22 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,200}", re.ASCII)
 _VALUE = re.compile(r"(?:[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?)?", re.ASCII)
 _MEDIA_TYPE = re.compile(r"[!#$&^_.+0-9a-z-]{1,100}/[!#$&^_.+0-9a-z-]{1,100}", re.ASCII)
 
+_CONDITIONS = frozenset(
+    {"if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "if-range"}
+)
+_TELLING = (
+    "content-type",
+    "content-length",
+    "content-encoding",
+    "content-language",
+    "content-disposition",
+    "cache-control",
+    "expires",
+    "age",
+    "repr-digest",
+)
+MAX_TOLD_CHARS = 500
+
 REFUSED = frozenset(
     {
         # These frame the message, belong to the connection, or name whom it is for (RFC 9110, 7.6).
@@ -47,8 +63,8 @@ REFUSED = frozenset(
 """Header names, in lower case, that a caller may not set."""
 
 
-def checked(headers: Mapping[str, str] | None) -> dict[str, str]:
-    """Give a caller's headers back if all of them may be sent.
+def checked(headers: Mapping[str, str] | None, what: str = "fetch") -> dict[str, str]:
+    """Give a caller's headers for a `what` back if all of them may be sent.
 
     Raises:
         InvalidParameter: too many, a name or value that HTTP does not allow, or a name in
@@ -57,18 +73,32 @@ def checked(headers: Mapping[str, str] | None) -> dict[str, str]:
     if headers is None:
         return {}
     if len(headers) > MAX_HEADERS:
-        raise InvalidParameter(f"More than {MAX_HEADERS} headers were given for the fetch.")
+        raise InvalidParameter(f"More than {MAX_HEADERS} headers were given for the {what}.")
     for name, value in headers.items():
         if not _TOKEN.fullmatch(name):
-            raise InvalidParameter("A header for the fetch has a name that HTTP does not allow.")
+            raise InvalidParameter(f"A header for the {what} has a name that HTTP does not allow.")
         if name.lower() in REFUSED:
-            raise InvalidParameter(f"The header {name} cannot be set for the fetch.")
+            raise InvalidParameter(f"The header {name} cannot be set for the {what}.")
         if len(value) > MAX_VALUE_CHARS or not _VALUE.fullmatch(value):
             raise InvalidParameter(
-                f"The header {name} for the fetch has a value that cannot be sent: it takes "
+                f"The header {name} for the {what} has a value that cannot be sent: it takes "
                 f"visible ASCII characters, at most {MAX_VALUE_CHARS}."
             )
     return dict(headers)
+
+
+def conditional(headers: Mapping[str, str]) -> bool:
+    """Tell whether a caller asks conditions of its own (RFC 9110, 13.1)."""
+    return any(name.lower() in _CONDITIONS for name in headers)
+
+
+def telling(headers: httpx.Headers) -> dict[str, str]:
+    """Give those of an answer's headers that say something about its content, none too long."""
+    return {
+        name: value[:MAX_TOLD_CHARS]
+        for name in _TELLING
+        if (value := headers.get(name)) is not None
+    }
 
 
 def media_type(headers: httpx.Headers) -> str | None:

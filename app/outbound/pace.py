@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from app.errors import FetchTimeout
 
 Origin = tuple[str, str, int]
+Queue = tuple[str, Origin]
+"""Whose turns they are, and at which origin; the empty name is the service's."""
 
 
 class Budget:
@@ -18,7 +20,14 @@ class Budget:
     def __init__(self, total_s: float, clock: Callable[[], float]) -> None:
         self._total_s = total_s
         self._clock = clock
-        self.left_s = total_s
+        self._left_s = total_s
+        self._since: float | None = None
+
+    @property
+    def left_s(self) -> float:
+        """Seconds left."""
+        running_s = 0.0 if self._since is None else self._clock() - self._since
+        return self._left_s - running_s
 
     @property
     def spent_s(self) -> float:
@@ -28,9 +37,9 @@ class Budget:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Let the time run; raises `FetchTimeout`, with phase `total`, when it is up."""
-        started = self._clock()
+        self._since = self._clock()
         try:
-            async with asyncio.timeout(max(self.left_s, 0.0)) as deadline:
+            async with asyncio.timeout(max(self._left_s, 0.0)) as deadline:
                 yield
         except TimeoutError as exc:
             if not deadline.expired():
@@ -39,12 +48,13 @@ class Budget:
                 f"The fetch took longer than {self._total_s:g} seconds.", phase="total"
             ) from exc
         finally:
-            self.left_s -= self._clock() - started
+            self._left_s, self._since = self.left_s, None
 
 
 @dataclass(slots=True)
 class _Queue:
     free: asyncio.Semaphore
+    at_once: int
     users: int = 0
 
 
@@ -53,19 +63,21 @@ class HostTurns:
 
     def __init__(self, per_host: int) -> None:
         self._per_host = per_host
-        self._queues: dict[Origin, _Queue] = {}
+        self._queues: dict[Queue, _Queue] = {}
 
     def __len__(self) -> int:
-        """Count the origins in use."""
+        """Count the queues in use."""
         return len(self._queues)
 
     def waiting(self, origin: Origin) -> int:
-        """Count those who wait for a turn at `origin`."""
-        queue = self._queues.get(origin)
-        return max(0, queue.users - self._per_host) if queue else 0
+        """Count those who wait for the service's turn at `origin`."""
+        queue = self._queues.get(("", origin))
+        return max(0, queue.users - queue.at_once) if queue else 0
 
     @asynccontextmanager
-    async def turn(self, origin: Origin) -> AsyncIterator[Callable[[], None]]:
+    async def turn(
+        self, origin: Origin, *, batch: str = "", per_host: int | None = None
+    ) -> AsyncIterator[Callable[[], None]]:
         """Wait for a turn at `origin` and hold it until the end, or until it is given back.
 
         Gives the function that gives it back early, for when the origin has done its part and
@@ -73,8 +85,29 @@ class HostTurns:
 
         Never held twice by one fetch: a redirect gives the first turn back before it asks for the
         next, or two hosts that redirect to each other would lock each other up.
+
+        Args:
+            origin: scheme, host and port.
+            batch: which batch it is for; its own turn is waited for before the service's.
+            per_host: how many turns the batch has; None or more than the service's: no less
+                than any other's.
         """
-        queue = self._queues.setdefault(origin, _Queue(asyncio.Semaphore(self._per_host)))
+        async with AsyncExitStack() as stack:
+            held = []
+            if batch and per_host is not None and per_host < self._per_host:
+                waited = self._turn((batch, origin), per_host)
+                held.append(await stack.enter_async_context(waited))
+            held.append(await stack.enter_async_context(self._turn(("", origin), self._per_host)))
+
+            def give_back() -> None:
+                for turn in held:
+                    turn()
+
+            yield give_back
+
+    @asynccontextmanager
+    async def _turn(self, name: Queue, at_once: int) -> AsyncIterator[Callable[[], None]]:
+        queue = self._queues.setdefault(name, _Queue(asyncio.Semaphore(at_once), at_once))
         queue.users += 1
         held = False
 
@@ -91,4 +124,4 @@ class HostTurns:
             give_back()
             queue.users -= 1
             if not queue.users:
-                del self._queues[origin]
+                del self._queues[name]

@@ -32,6 +32,18 @@ class HeldOrigin:
         """Answer every request to /held, those to come included."""
         self._loop.call_soon_threadsafe(self._origin.hold.set)
 
+    def change(self):
+        """Make what is at /versioned another version."""
+        self._loop.call_soon_threadsafe(setattr, self._origin, "unchanged", False)
+
+    def requests(self):
+        """Give the header of every request so far."""
+        return list(self._origin.requests)
+
+    def paths(self):
+        """Give the path of every request so far."""
+        return self._origin.paths()
+
     def close(self):
         self._run(self._origin.__aexit__())
         self._loop.call_soon_threadsafe(self._loop.stop)

@@ -20,7 +20,7 @@ def test_ready_names_every_part(http):
     assert response.status_code == 200
     assert response.json() == {
         "status": "ready",
-        "checks": dict.fromkeys(("pool", "runner", "records", "blobs"), "ok"),
+        "checks": dict.fromkeys(("pool", "runner", "courier", "records", "blobs"), "ok"),
     }
 
 

@@ -12,6 +12,7 @@ DOORS = {
     for name in ("archive", "compress", "decompress", "extract", "fetch", "inspect", "optimize")
 } | {"image": "/v1/images"}
 JSON, OCTETS, FORM = "application/json", "application/octet-stream", "multipart/form-data"
+LINES = "application/x-ndjson"
 
 
 @pytest.fixture
@@ -104,17 +105,18 @@ def test_a_door_describes_its_bodies_with_all_options(document, operations, name
     content = described["requestBody"]["content"]
     assert described["requestBody"]["required"]
     in_json = content[JSON]["schema"]
-    assert set(in_json["properties"]) == options | {"urls", "file_ids", "tag", "metadata"}
+    labels = {"tag", "webhook", "store"}
+    assert set(in_json["properties"]) == options | labels | {"urls", "file_ids", "metadata"}
     assert in_json["additionalProperties"] is False
     assert "urls" in content[JSON]["example"]
     in_query = {p["name"] for p in described["parameters"] if p["in"] == "query"}
-    assert in_query == options | {"wait", "redirect", "download", "filename", "tag"}
+    assert in_query == options | labels | {"wait", "redirect", "download", "filename"}
     if operations[name]["runs"] == "async":
-        assert set(content) == {JSON}
+        assert set(content) == {JSON, LINES}
         return
     assert set(content) == {JSON, OCTETS, FORM}
     assert content[OCTETS]["schema"] == {"type": "string", "format": "binary"}
-    assert set(content[FORM]["schema"]["properties"]) == options | {"file"}
+    assert set(content[FORM]["schema"]["properties"]) == options | labels | {"file"}
     for path in (DOORS[name], DOORS[name] + "/{filename}"):
         assert OCTETS in document["paths"][path]["put"]["requestBody"]["content"]
 
@@ -131,7 +133,7 @@ def test_a_door_answers_202_with_the_job_and_says_how_it_can_refuse(document):
 
 def test_the_general_door_describes_each_step_by_its_operation(document, operations):
     content = document["paths"]["/v1/jobs"]["post"]["requestBody"]["content"]
-    assert set(content) == {JSON, FORM}
+    assert set(content) == {JSON, LINES, FORM}
     kinds = content[JSON]["schema"]["properties"]["steps"]["items"]["oneOf"]
     described = {kind["properties"]["op"]["const"]: set(kind["properties"]) for kind in kinds}
     assert described == {

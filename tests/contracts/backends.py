@@ -36,6 +36,8 @@ class JobBackend(Protocol):
     clock: Clock
     wakes: int
     """How often a store said that items may be claimed."""
+    canceled: list[int]
+    """The items that stores said are canceled because another one failed."""
 
     async def open(self, *, max_unfinished_items: int = 100_000) -> JobStore: ...
 
@@ -53,6 +55,7 @@ class SqliteBackend:
     def __init__(self, folder: Path) -> None:
         self.clock = Clock()
         self.wakes = 0
+        self.canceled: list[int] = []
         self.on_queued: Callable[[], None] = lambda: None
         self._folder = folder / "records"
         self._crashes = 0
@@ -69,6 +72,7 @@ class SqliteBackend:
             clock=self.clock,
             lane_of=lane_of,
             on_queued=self._wake,
+            on_canceled=self.canceled.extend,
         )
         await store.open()
         self._opened.append(store)

@@ -15,6 +15,7 @@ from app.settings import Settings, variables
 from tests.conftest import LOOPBACK
 from tests.service import Service
 
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```console\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
@@ -62,9 +63,11 @@ def shown(default: object) -> str:
         return str(default).lower()
     if isinstance(default, frozenset):
         return ",".join(str(part) for part in sorted(default))
+    if isinstance(default, tuple) and default:
+        return ",".join(default)
     if isinstance(default, float):
         return f"{default:g}"
-    return str(default) if default not in ({}, ()) else "(none)"
+    return str(default) if default not in ({}, (), "") else "(none)"
 
 
 def test_the_configuration_table_is_the_settings() -> None:
@@ -91,7 +94,14 @@ def test_each_variable_reaches_its_setting(name: str, monkeypatch: pytest.Monkey
         "OFFLOAD_BLOBS_GRACE_S": "77",
         "OFFLOAD_FETCH_MAX_REDIRECTS": "7",
         "OFFLOAD_FETCH_RETRIES": "7",
+        "OFFLOAD_WEBHOOKS_URL": "https://example.com/hook",
+        "OFFLOAD_WEBHOOKS_SECRETS": SECRET,
+        "OFFLOAD_WEBHOOKS_EVENTS": "job.failed, item.failed",
+        "OFFLOAD_WEBHOOKS_BASE_URL": "https://offload.example.com",
+        "OFFLOAD_WEBHOOKS_ALLOW_NETWORKS": "10.0.0.0/8",
     }.get(name, "17")
+    if name == "OFFLOAD_WEBHOOKS_URL":
+        monkeypatch.setenv("OFFLOAD_WEBHOOKS_SECRETS", SECRET)  # it is not accepted without
     default = Settings()
     monkeypatch.setenv(name, given)
     assert Settings() != default

@@ -4,9 +4,12 @@ import socket
 
 import pytest
 
-from app.outbound.fetch import Fetcher, FetchSettings
+from app.ops.fetch import FetchParams
+from app.outbound.fetch import PLAIN, Fetcher, FetchSettings
 
 from .origin import Canary, Origin
+
+DEFAULTS = FetchParams()
 
 
 @pytest.fixture
@@ -101,6 +104,18 @@ class Saver:
         assert len(body) <= max_bytes
         self.kept.append(body)
         return body
+
+
+@pytest.fixture
+async def fetch(origin, open_fetcher, save):
+    """Fetch a path of the origin, over a fetcher that does not sleep."""
+    fetcher = await open_fetcher()
+
+    async def fetch(path, params=DEFAULTS, headers=None, terms=PLAIN):
+        return await fetcher.fetch(origin.url + path, params, headers, save, terms)
+
+    fetch.fetcher = fetcher
+    return fetch
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gzip
 import os
+import re
 import socket
 import struct
 import zlib
@@ -98,6 +99,82 @@ PAGES = {
     "/to-nonsense": redirect("http://[::1?s3cret"),
     "/to-metadata": redirect("http://169.254.169.254/latest/meta-data/"),
     "/to-neighbour": redirect("http://127.0.0.2/"),
+    # Framing that is odd, and framing that is wrong.
+    "/http-1.0-with-length": answer().replace(b"HTTP/1.1", b"HTTP/1.0", 1),
+    "/no-status-line": BODY,
+    "/http-2": b"\0\0\x12\x04\0\0\0\0\0" + bytes(18),
+    "/http-9.9": answer().replace(b"HTTP/1.1", b"HTTP/9.9", 1),
+    "/status-of-four-digits": answer(BODY, "2000 OK"),
+    "/status-without-digits": answer(BODY, "OK"),
+    "/status-without-reason": answer(BODY, "200"),
+    "/long-reason": answer(BODY, "200 " + "x" * 100_000),
+    "/space-before-colon": answer(BODY, "200 OK", "X-Odd : 1"),
+    "/header-without-colon": answer(BODY, "200 OK", "X-Odd"),
+    "/header-with-nul": answer(BODY, "200 OK", "X-Odd: a\0b"),
+    "/header-folded": answer(BODY, "200 OK", "X-Odd: a\r\n b"),
+    "/header-of-high-bytes": answer(BODY, "200 OK", "X-Odd: \xe4\xff"),
+    "/header-cut": b"HTTP/1.1 200 OK\r\nContent-Len",
+    "/length-with-plus": answer(BODY, length=f"+{len(BODY)}"),
+    "/length-in-hex": answer(BODY, length=hex(len(BODY))),
+    "/length-empty": answer(BODY, length=""),
+    "/length-twice-the-same": answer(BODY, "200 OK", f"Content-Length: {len(BODY)}"),
+    "/chunk-extension": CHUNKED + b"4;a=b\r\nfour\r\n0\r\n\r\n",
+    "/chunk-trailer": CHUNKED + chunks(BODY, end=b"0\r\nX-Sum: 1\r\n\r\n"),
+    "/chunk-size-huge": CHUNKED + b"F" * 20 + b"\r\nfour\r\n0\r\n\r\n",
+    "/chunk-size-negative": CHUNKED + b"-4\r\nfour\r\n0\r\n\r\n",
+    "/chunk-size-too-small": CHUNKED + b"2\r\nfour\r\n0\r\n\r\n",
+    "/chunk-end-cut": CHUNKED + chunks(BODY, end=b"0\r\n"),
+    "/coding-of-transfer-unknown": answer(BODY, "200 OK", "Transfer-Encoding: rot13"),
+    "/100-first": b"HTTP/1.1 100 Continue\r\n\r\n" + answer(),
+    "/103-first": b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + answer(),
+    "/101": b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
+    "/length-of-the-decoded": answer(PACKED, "200 OK", "Content-Encoding: gzip", length=len(BODY)),
+    "/zstd": coded(b"\x28\xb5\x2f\xfd", "zstd"),
+    "/identity-twice": coded(BODY, "identity, identity"),
+    "/gzip-and-br": coded(PACKED, "br, gzip"),
+    # Statuses.
+    "/203": answer(BODY, "203 Non-Authoritative Information"),
+    "/205": answer(b"", "205 Reset Content"),
+    "/206-multipart": answer(
+        b"--x\r\n\r\npart\r\n--x--", "206 Partial Content", "Content-Type: multipart/byteranges"
+    ),
+    "/300": answer(BODY, "300 Multiple Choices", "Location: /ok"),
+    "/305": answer(b"", "305 Use Proxy", "Location: /ok"),
+    "/401": answer(b"", "401 Unauthorized", "WWW-Authenticate: Basic"),
+    "/407": answer(b"", "407 Proxy Authentication Required", "Proxy-Authenticate: Basic"),
+    "/410": answer(b"", "410 Gone"),
+    "/416": answer(b"", "416 Range Not Satisfiable"),
+    "/429": answer(b"", "429 Too Many Requests"),
+    "/502": answer(b"", "502 Bad Gateway"),
+    "/504": answer(b"", "504 Gateway Timeout"),
+    "/999": answer(BODY, "999 Denied"),
+    # Where redirects lead.
+    "/to-relative": redirect("ok"),
+    "/to-query": redirect("/echo?only"),
+    "/to-fragment": redirect("/ok#part"),
+    "/to-dots": redirect("/a/../../../ok"),
+    "/to-empty": redirect(""),
+    "/to-two-places": answer(b"", "302 Found", "Location: /ok", "Location: /404"),
+    "/to-data": redirect("data:text/plain,hi"),
+    "/to-javascript": redirect("javascript:alert(1)"),
+    "/to-ftp": redirect("ftp://127.0.0.1/x"),
+    "/to-loopback-v6": redirect("http://[::1]/"),
+    "/to-mapped": redirect("http://[::ffff:10.0.0.1]/"),
+    "/to-nat64": redirect("http://[64:ff9b::a00:1]/"),
+    "/to-6to4": redirect("http://[2002:a00:1::]/"),
+    "/to-zone": redirect("http://[fe80::1%25eth0]/"),
+    "/to-decimal": redirect("http://2130706433/"),
+    "/to-octal": redirect("http://0177.0.0.1/"),
+    "/to-hex": redirect("http://0x7f.0.0.1/"),
+    "/to-short": redirect("http://127.1/"),
+    "/to-zero": redirect("http://0.0.0.0/"),
+    "/to-circled-digits": redirect("http://\xe2\x91\xa0\xe2\x91\xa1\xe2\x91\xa6.0.0.1/"),
+    "/to-private": redirect("http://192.168.0.1/"),
+    "/to-carrier-nat": redirect("http://100.64.0.1/"),
+    "/to-odd-port": redirect("http://1.1.1.1:22/"),
+    "/to-port-zero": redirect("http://127.0.0.1:0/"),
+    "/to-port-too-high": redirect("http://127.0.0.1:65536/"),
+    "/to-crlf": redirect("/echo?%0d%0aX-Injected:%201"),
     "/set-cookie": answer(BODY, "200 OK", "Set-Cookie: session=1; Path=/"),
     "/typed": answer(
         BODY,
@@ -108,6 +185,47 @@ PAGES = {
         "Content-Disposition: attachment; filename*=UTF-8''..%2F%E2%82%AC%20rates.png",
     ),
 }
+
+
+REST_REFUSED = {"gone": "404 Not Found", "satisfied": "416 Range Not Satisfiable"}
+CUT_FIRST = {
+    "weak": {"ETag": 'W/"v1"'},
+    "no-etag": {"ETag": None},
+    "no-ranges": {"Accept-Ranges": "none"},
+    "gzip": {"Content-Encoding": "gzip"},
+    "chunked": {"Content-Length": None, "Transfer-Encoding": "chunked"},
+}
+CUT_REST = {
+    "other-etag": {"ETag": '"v2"'},
+    "unsaid": {"Content-Range": None},
+    "other-start": {"Content-Range": "bytes {after}-{last}/{total}"},
+    "other-total": {"Content-Range": "bytes {start}-{total}/{longer}"},
+    "less": {"Content-Range": "bytes {start}-{before}/{total}"},
+    "changed": {"ETag": '"v2"', "Content-Range": None},
+}
+
+
+def cut_answer(how, start):
+    """Give an answer in one of many ways, from byte `start` if one was asked for, and the size of
+    its body."""
+    whole = PACKED if how == "gzip" else BODY
+    if start is not None and how == "changed":
+        whole = BODY[::-1]
+    part = start is not None and how not in ("ignored", "changed")
+    body = whole[start or 0 :] if part else whole
+    if part and how == "lies":
+        body = body[::-1]
+    total = len(whole)
+    numbers = {"start": start, "after": (start or 0) + 1, "last": total - 1, "before": total - 2}
+    numbers |= {"total": total, "longer": total + 1}
+    lines = {"ETag": '"v1"', "Accept-Ranges": "bytes", "Content-Length": str(len(body))}
+    lines |= {"Content-Range": "bytes {start}-{last}/{total}"} if part else {}
+    lines |= CUT_FIRST.get(how, {}) | (CUT_REST.get(how, {}) if start is not None else {})
+    said = [f"{name}: {value.format(**numbers)}" for name, value in lines.items() if value]
+    status = "206 Partial Content" if part else "200 OK"
+    head = "\r\n".join([f"HTTP/1.1 {status}", *said, "", ""])
+    wire = chunks(body) if how == "chunked" else body
+    return head.encode() + wire, len(body)
 
 
 class Server:
@@ -161,6 +279,8 @@ class Origin(Server):
         """Set when a client leaves an endless response."""
         self.hold = asyncio.Event()
         """Lets go of the requests to /held."""
+        self.unchanged = True
+        """Whether /versioned is still as it was."""
         self.arrived = asyncio.Semaphore(0)
         """Released once for each request to /held."""
 
@@ -178,7 +298,7 @@ class Origin(Server):
                 name, *rest = path.strip("/").split("/")
                 await getattr(self, f"do_{name.replace('-', '_')}")(head, writer, *rest)
             await writer.drain()
-            if path in ENDS or b"HTTP/1.0" in PAGES.get(path, b"")[:10]:
+            if path in ENDS or path in CLOSES or b"HTTP/1.0" in PAGES.get(path, b"")[:10]:
                 return
 
     async def do_echo(self, head, writer):
@@ -189,6 +309,14 @@ class Origin(Server):
 
     async def do_to_port(self, head, writer, port, *rest):
         writer.write(redirect(f"http://127.0.0.1:{port}/{'/'.join(rest)}"))
+
+    async def do_to_named(self, head, writer, host, *rest):
+        writer.write(redirect(f"http://{host}:{self.port}/{'/'.join(rest)}"))
+
+    async def do_to_named_and_close(self, head, writer, host, *rest):
+        await self.do_to_named(head, writer, host, *rest)
+        await writer.drain()
+        raise ConnectionAbortedError
 
     async def do_slow_loop(self, head, writer):
         await asyncio.sleep(0.03)
@@ -216,6 +344,12 @@ class Origin(Server):
                 writer.write(PAGES["/short"])
         await writer.drain()
         raise ConnectionAbortedError
+
+    async def do_fails(self, head, writer, times):
+        """Fail as often as that, for good as far as the client can tell, then be well."""
+        path = head.split(b" ", 2)[1]
+        before = sum(path in earlier for earlier in self.requests) - 1
+        writer.write(answer() if before >= int(times) else PAGES["/500"])
 
     async def do_reset(self, head, writer):
         # A linger of zero seconds makes close() send RST.
@@ -254,6 +388,51 @@ class Origin(Server):
         writer.write(b"HTTP/1.1 200 OK\r\n")
         await self._endlessly(writer, b"X-More: and more\r\n" * 100)
 
+    async def do_cut(self, head, writer, how="well", cuts="1"):
+        """Cut the body off, so many times; go on where asked to, in one of many ways."""
+        asked = re.search(rb"(?im)^range: bytes=(\d+)-\r$", head)
+        if asked:
+            assert re.search(rb'(?im)^if-range: "v1"\r$', head)
+        if asked and how == "busy" and len(self.requests) == 2:
+            writer.write(answer(b"", "503 Service Unavailable", LATE))
+            return
+        if asked and how in REST_REFUSED:
+            writer.write(answer(b"", REST_REFUSED[how]))
+            return
+        wire, left = cut_answer(how, int(asked[1]) if asked else None)
+        if len(self.requests) <= int(cuts):
+            # Each cut leaves half of what is left unsent.
+            writer.write(wire[: len(wire) - left // 2])
+            await writer.drain()
+            raise ConnectionAbortedError
+        writer.write(wire)
+
+    async def do_to_tls(self, head, writer):
+        writer.write(redirect(f"https://127.0.0.1:{self.port}/ok"))
+
+    async def do_byte_by_byte(self, head, writer):
+        for at in range(200):
+            writer.write(answer(BODY[:100])[at : at + 1])
+            await writer.drain()
+
+    async def do_versioned(self, head, writer, how="etag", name="v1"):
+        """Answer 304 to who has the version, in one of several ways."""
+        lines = ["Content-Type: text/x-data"]
+        if how in ("etag", "both", "other"):
+            lines.append(f'ETag: "{name}"')
+        if how in ("modified", "both"):
+            lines.append("Last-Modified: Mon, 01 Jan 2024 00:00:00 GMT")
+        asked = re.search(rb"(?im)^if-(none-match|modified-since):", head)
+        if asked and how == "other":
+            writer.write(b'HTTP/1.1 304 Not Modified\r\nETag: "unknown"\r\n\r\n')
+        elif asked and self.unchanged:
+            writer.write(b"HTTP/1.1 304 Not Modified\r\nCache-Control: max-age=1\r\n\r\n")
+        else:
+            writer.write(answer(BODY, "200 OK", *lines))
+
+    async def do_to_versioned(self, head, writer):
+        writer.write(redirect("/versioned"))
+
     async def do_held(self, head, writer):
         self.arrived.release()
         await self.hold.wait()
@@ -271,4 +450,13 @@ class Origin(Server):
 
 
 # What declares more than it sends only shows when the connection closes.
+CLOSES = {
+    "/no-status-line",
+    "/http-2",
+    "/header-cut",
+    "/length-empty",
+    "/chunk-end-cut",
+    "/101",
+    "/length-of-the-decoded",
+}
 ENDS = {"/short", "/chunk-cut", "/chunks-without-end", "/declares-much", "/garbage", "/long"}

@@ -10,11 +10,8 @@ import pytest
 
 from app.errors import (
     FetchConnectError,
-    FetchEncodingError,
     FetchError,
-    FetchForbidden,
     FetchNameError,
-    FetchProtocolError,
     FetchRedirectError,
     FetchStatusError,
     FetchTimeout,
@@ -27,8 +24,9 @@ from app.errors import (
 )
 from app.ops.fetch import FetchParams
 from app.outbound.coding import STEP_BYTES
-from app.outbound.fetch import Fetcher, FetchSettings, _Hop
+from app.outbound.fetch import Fetcher, FetchSettings
 from app.outbound.pace import Budget, HostTurns
+from app.outbound.redirect import Hop, redirected
 
 from .origin import BODY
 
@@ -36,105 +34,6 @@ pytestmark = pytest.mark.anyio
 
 DEFAULTS = FetchParams()
 ONCE = FetchParams(retries=0)
-
-
-@pytest.fixture
-async def fetch(origin, open_fetcher, save):
-    fetcher = await open_fetcher()
-
-    async def fetch(path, params=DEFAULTS, headers=None):
-        return await fetcher.fetch(origin.url + path, params, headers, save)
-
-    fetch.fetcher = fetcher
-    return fetch
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/ok",
-        "/chunked",
-        "/until-close",
-        "/identity",
-        "/gzip",
-        "/x-gzip",
-        "/gzip-chunked",
-        "/gzip-two-members",
-        "/deflate",
-        "/deflate-raw",
-        "/to-ok",
-        "/to-ok-307",
-        "/chain/5",
-    ],
-)
-async def test_a_whole_body_is_saved_whatever_way_it_comes(path, fetch, save):
-    fetched = await fetch(path)
-    assert fetched.body == BODY
-    assert save.kept == [BODY]
-    assert fetched.facts["size_bytes"] == len(BODY)
-    assert fetched.facts["tries"] == 1
-
-
-@pytest.mark.parametrize("path", ["/empty", "/204", "/gzip-empty-members"])
-async def test_an_empty_body_is_a_success(path, fetch):
-    assert (await fetch(path)).body == b""
-
-
-@pytest.mark.parametrize(
-    ("path", "error"),
-    [
-        ("/gzip-cut", FetchTruncated),
-        ("/gzip-cut-in-trailer", FetchTruncated),
-        ("/gzip-cut-in-second-member", FetchTruncated),
-        ("/gzip-of-nothing", FetchTruncated),
-        ("/deflate-cut", FetchTruncated),
-        ("/deflate-one-byte", FetchTruncated),
-        ("/short", FetchTruncated),
-        ("/chunk-cut", FetchTruncated),
-        ("/chunks-without-end", FetchTruncated),
-        ("/reset_in_body", FetchTruncated),
-        ("/gzip-trailing", FetchEncodingError),
-        ("/gzip-bad-checksum", FetchEncodingError),
-        ("/gzip-not", FetchEncodingError),
-        ("/gzip-twice", FetchEncodingError),
-        ("/deflate-trailing", FetchEncodingError),
-        ("/br", FetchEncodingError),
-        ("/declares-much", FetchTooLarge),
-        ("/gzip-bomb", FetchTooLarge),
-        ("/chunk-size-bad", FetchProtocolError),
-        ("/declares-absurdly", FetchProtocolError),
-        ("/declares-nonsense", FetchProtocolError),
-        ("/declares-twice", FetchProtocolError),
-        ("/smuggles", FetchProtocolError),
-        ("/garbage", FetchProtocolError),
-        ("/huge-header", FetchProtocolError),
-        ("/many-headers", FetchProtocolError),
-        ("/endless_header", FetchProtocolError),
-        ("/206", FetchStatusError),
-        ("/304", FetchStatusError),
-        ("/404", FetchStatusError),
-        ("/500", FetchStatusError),
-        ("/503", FetchStatusError),
-        ("/to-404", FetchStatusError),
-        ("/reset", FetchConnectError),
-        ("/close", FetchConnectError),
-        ("/loop", FetchRedirectError),
-        ("/chain/6", FetchRedirectError),
-        ("/to-nowhere", FetchRedirectError),
-        ("/to-userinfo", FetchRedirectError),
-        ("/to-backslash", FetchRedirectError),
-        ("/to-nonsense", FetchRedirectError),
-        ("/to-file", FetchForbidden),
-        ("/to-metadata", FetchForbidden),
-    ],
-)
-async def test_a_hostile_answer_has_its_own_error_and_leaves_nothing(path, error, fetch, save):
-    with pytest.raises(FetchError) as caught:
-        await fetch(path, ONCE)
-    assert type(caught.value) is error
-    assert caught.value.extra["tries"] == 1
-    assert save.kept == []
-    assert save.cleaned == save.calls
 
 
 @pytest.mark.parametrize("path", ["/206", "/304", "/404", "/500"])
@@ -229,12 +128,19 @@ async def test_the_facts_tell_what_the_origin_said(fetch, origin):
         "final_url": f"{origin.url}/typed",
         "redirects": 0,
         "tries": 1,
-        "media_type": "image/png",
+        "resumed": 0,
+        "claimed_media_type": "image/png",
         "name": "€ rates.png",
         "etag": '"abc"',
         "last_modified": "Mon, 01 Jan 2024 00:00:00 GMT",
         "size_bytes": len(BODY),
+        "headers": {
+            "content-type": "Image/PNG; charset=x",
+            "content-length": str(len(BODY)),
+            "content-disposition": "attachment; filename*=UTF-8''..%2F%E2%82%AC%20rates.png",
+        },
         "elapsed_ms": fetched.facts["elapsed_ms"],
+        "timings": fetched.facts["timings"],
     }
 
 
@@ -369,16 +275,16 @@ async def test_a_redirect_to_another_origin_drops_them_for_good(fetch, origin, o
 
 
 async def test_a_redirect_from_https_to_http_drops_them(fetch):
-    guard, settings = fetch.fetcher.guard, FetchSettings()
-    hop = _Hop(guard.check_url("https://a.test/"), dict(SECRETS))
+    guard = fetch.fetcher.guard
+    hop = Hop(guard.check_url("https://a.test/"), dict(SECRETS))
     response = httpx.Response(302, headers={"location": "http://a.test/"})
-    assert fetch.fetcher._redirected(hop, response, settings).headers == {}
+    assert redirected(guard, hop, response, 5).headers == {}
 
 
 async def test_a_redirect_to_a_name_outside_ascii_is_understood(fetch):
-    hop = _Hop(fetch.fetcher.guard.check_url("http://a.test/"), {})
+    hop = Hop(fetch.fetcher.guard.check_url("http://a.test/"), {})
     response = httpx.Response(302, headers={"location": "http://bücher.test/ä".encode()})
-    target = fetch.fetcher._redirected(hop, response, FetchSettings()).target
+    target = redirected(fetch.fetcher.guard, hop, response, 5).target
     assert str(target.url) == "http://xn--bcher-kva.test/%C3%A4"
 
 
@@ -461,11 +367,11 @@ async def test_no_more_than_the_limit_are_under_way_to_one_host(origin, open_fet
     ]
     for _ in range(2):
         await origin.arrived.acquire()
-    assert fetcher._turns.waiting(("http", "127.0.0.1", origin.port)) == 4
+    assert fetcher.turns.waiting(("http", "127.0.0.1", origin.port)) == 4
     assert len(origin.requests) == 2
     origin.hold.set()
     await asyncio.gather(*tasks)
-    assert len(fetcher._turns) == 0
+    assert len(fetcher.turns) == 0
 
 
 async def test_waiting_for_the_hosts_turn_does_not_count(origin, save):
@@ -505,7 +411,7 @@ async def test_a_cancelled_fetch_frees_everything(fetch, origin, save):
     async with asyncio.timeout(2):
         await origin.gone.wait()
     assert save.cleaned == save.calls
-    assert len(fetch.fetcher._turns) == 0
+    assert len(fetch.fetcher.turns) == 0
 
 
 async def test_a_cancelled_wait_for_the_turn_is_forgotten():

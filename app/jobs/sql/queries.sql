@@ -3,17 +3,19 @@
 -- name: insert_job
 -- A new job, with what its items add up to.
 INSERT INTO jobs (id, client, status, seq, steps, join_at, tag, metadata, queued, succeeded,
-                  retention_ms, created_ms, started_ms)
+                  retention_ms, created_ms, started_ms, pace, stops)
 VALUES (:id, :client, :status, 1, :steps, :join_at, :tag, :metadata, :queued, :succeeded,
-        :retention_ms, :now_ms, :started_ms)
+        :retention_ms, :now_ms, :started_ms, :pace, :stops)
 RETURNING pk;
 
 -- name: insert_item
 -- One input of a new job; or, with `joins`, what all the others are joined into.
 INSERT INTO items (job_pk, idx, status, seq, lane, priority, name, file_id, blob, media_type,
-                   size_bytes, url, headers, joins, started_ms, finished_ms)
+                   size_bytes, url, headers, joins, started_ms, finished_ms, sha256, max_bytes,
+                   twin_key, twin_of)
 VALUES (:job_pk, :idx, :status, 1, :lane, :priority, :name, :file_id, :blob, :media_type,
-        :size_bytes, :url, :headers, :joins, :ended_ms, :ended_ms)
+        :size_bytes, :url, :headers, :joins, :ended_ms, :ended_ms, :sha256, :max_bytes,
+        :twin_key, :twin_of)
 RETURNING pk;
 
 -- name: insert_file
@@ -63,7 +65,7 @@ UPDATE items SET status = 'running', attempt = attempt + 1, started_ms = :now_ms
 WHERE pk IN (SELECT pk FROM items WHERE status = 'queued' AND lane = :lane
              ORDER BY priority DESC, pk LIMIT :limit)
 RETURNING pk, job_pk, idx, attempt, name, blob, media_type, size_bytes, url, headers, priority,
-          joins;
+          joins, sha256, max_bytes, twin_of;
 
 -- name: join_sources
 -- What there is to join: all results of a job so far, in input order.
@@ -98,7 +100,8 @@ UPDATE items SET status = :status, facts = :facts, refused = :refused, problem =
                  finished_ms = :now_ms,
                  seq = (SELECT seq + 1 FROM jobs WHERE jobs.pk = items.job_pk)
 WHERE pk = :pk AND attempt = :attempt AND status = 'running'
-RETURNING job_pk;
+RETURNING job_pk, store, url IS NOT NULL AS fetches,
+          twin_key IS NOT NULL AND twin_of IS NULL AS has_twins;
 
 -- name: count_finished
 -- One item of the job has ended; the counts decide what the job is now.
@@ -121,13 +124,14 @@ WHERE pk = :job_pk RETURNING *;
 
 -- name: running_items
 -- What a service that died was at work on.
-SELECT pk, job_pk, idx, attempt FROM items WHERE status = 'running' ORDER BY pk;
+SELECT pk, job_pk, idx, attempt, attempts_before FROM items WHERE status = 'running' ORDER BY pk;
 
 -- name: unfinished_by_client
 SELECT client, sum(queued + running) AS n FROM jobs WHERE finished_ms IS NULL GROUP BY client;
 
--- name: unfinished_item_keys
-SELECT pk, status FROM items WHERE job_pk = :job_pk AND status IN ('queued', 'running');
+-- name: running_item_keys
+-- The plus keeps the planner on the index of what runs, which is short.
+SELECT pk FROM items WHERE +job_pk = :job_pk AND status = 'running';
 
 -- name: cancel_items
 UPDATE items SET status = 'canceled', seq = :seq, finished_ms = :now_ms
@@ -157,17 +161,11 @@ UPDATE files SET expires_ms = :expires_ms WHERE id = :id AND expires_ms IS NOT N
 
 -- name: due_jobs
 -- Jobs whose data, or (once expired) whose record, is due to go.
-SELECT pk, id, status, retention_ms FROM jobs WHERE expires_ms <= :now_ms LIMIT :limit;
+SELECT * FROM jobs WHERE expires_ms <= :now_ms LIMIT :limit;
 
 -- name: expire_job
 UPDATE jobs SET status = 'expired', seq = seq + 1, expires_ms = :now_ms + retention_ms
-WHERE pk = :job_pk RETURNING id, seq;
-
--- name: drop_job_files
-DELETE FROM files WHERE job_pk = :job_pk;
-
--- name: drop_job_inputs
-UPDATE items SET blob = NULL, file_id = NULL, headers = NULL WHERE job_pk = :job_pk;
+WHERE pk = :job_pk RETURNING *;
 
 -- name: drop_job
 DELETE FROM jobs WHERE pk = :job_pk;

@@ -1,0 +1,202 @@
+"""Where a client wants to be told of a job, and where its results are put besides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Annotated, Any
+
+from fastapi import Query
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic_core import from_json
+
+from app.errors import EndpointMissing, FetchError, InvalidParameter
+from app.model import EVENTS, NewItem, PutTarget, Webhook
+from app.outbound.headers import checked
+from app.outbound.webhooks import Event, secret_key
+from app.runtime import Runtime
+
+MAX_URL_CHARACTERS = 8 << 10
+
+WebhookQuery = Annotated[
+    str | None,
+    Query(description="Endpoint to tell of the job: a URL, or the JSON of `webhook`."),
+]
+StoreQuery = Annotated[
+    str | None,
+    Query(description="Where the result is put too: a URL for PUT, or the JSON of `store`."),
+]
+
+
+class WebhookInput(BaseModel):
+    """Who is told of a job's events; in a form or a query, the URL alone will do."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    url: str = Field(
+        min_length=1, max_length=MAX_URL_CHARACTERS, examples=["https://example.com/hooks/offload"]
+    )
+    events: list[Event] | None = Field(
+        default=None,
+        min_length=1,
+        description="Some of " + ", ".join(EVENTS) + ". Default: as the operator configured, or "
+        "the first five.",
+    )
+    secret: SecretStr | None = Field(
+        default=None,
+        description="`whsec_` and the base64 of 24 to 64 random bytes; signs what is sent. "
+        "Default: the operator's. Never shown again.",
+    )
+
+    _short = model_validator(mode="before")(lambda given: _or_url(given, "url"))
+
+    @field_validator("secret")
+    @classmethod
+    def _usable(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is not None:
+            secret_key(secret.get_secret_value())
+        return secret
+
+    def said(self) -> list[Any]:
+        """Give all that it says, for a digest."""
+        secret = self.secret.get_secret_value() if self.secret else None
+        return [self.url, self.events, secret]
+
+
+class StoreInput(BaseModel):
+    """Where one result is put; in a form or a query, the URL alone will do."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    put_url: str = Field(
+        min_length=1,
+        max_length=MAX_URL_CHARACTERS,
+        description="Takes the result with PUT: a presigned URL, as a rule.",
+        examples=["https://bucket.example.com/small.jpg?signature=…"],
+    )
+    headers: dict[str, str] = Field(
+        default={},
+        max_length=50,
+        description="Sent too: those that were signed, or that the store asks for. A Content-Type "
+        "here replaces the result's own.",
+    )
+
+    _short = model_validator(mode="before")(lambda given: _or_url(given, "put_url"))
+
+    def target(self) -> PutTarget:
+        """Give it as the records have it."""
+        return PutTarget(self.put_url, self.headers)
+
+
+def _or_url(given: Any, name: str) -> Any:
+    """Read what may stand in a form field or a query: JSON, or just a URL."""
+    if not isinstance(given, str):
+        return given
+    if not given.lstrip().startswith("{"):
+        return {name: given}
+    return from_json(given)
+
+
+def webhook_of(runtime: Runtime, given: WebhookInput | None) -> Webhook | None:
+    """Give a job's own webhook, or the one that the operator configured for all.
+
+    Raises:
+        InvalidParameter: nothing signs what would be sent.
+        FetchError: the guard refuses the URL.
+    """
+    settings = runtime.settings.webhooks
+    if given is None:
+        return Webhook(None, frozenset(settings.events)) if settings.url else None
+    _check(runtime, "webhook.url", given.url)
+    if given.secret is None:
+        _check_signed(runtime)
+    return Webhook(
+        url=given.url,
+        events=frozenset(given.events or settings.events),
+        secret=given.secret.get_secret_value() if given.secret else None,
+    )
+
+
+def _check_signed(runtime: Runtime) -> None:
+    if not runtime.settings.webhooks.secrets:
+        raise InvalidParameter("`webhook.secret`: give one; this service has none to sign with.")
+    if len(runtime.settings.api_keys) > 1:
+        # Signed with the operator's secret, what one client has sent to another's endpoint would
+        # be taken for genuine there.
+        raise InvalidParameter(
+            "`webhook.secret`: give one; where there are several clients, each signs for itself."
+        )
+
+
+def endpoint_to_test(runtime: Runtime, given: WebhookInput | None) -> Webhook:
+    """Give what a test event goes to. Raises `EndpointMissing` besides `webhook_of`'s."""
+    webhook = webhook_of(runtime, given)
+    if webhook is None:
+        raise EndpointMissing("No endpoint is configured (OFFLOAD_WEBHOOKS_URL), and none given.")
+    return webhook
+
+
+def placed(
+    runtime: Runtime, store: StoreInput | None, items: Sequence[NewItem], *, joins: bool
+) -> tuple[list[NewItem], PutTarget | None]:
+    """Give the items with the job's own `store`, and the one of the item that joins them.
+
+    Raises:
+        InvalidParameter: a job's `store` where it has more than one result, two of them for one
+            item, or one for an item that is joined.
+        FetchError: the guard refuses a URL.
+    """
+    for item in items:
+        if item.store is not None:
+            check_target(runtime, item.store, joins=joins)
+    if store is None:
+        return list(items), None
+    target = store.target()
+    check_target(runtime, target)
+    if joins:
+        return list(items), target
+    if len(items) > 1:
+        raise InvalidParameter(
+            f"`store`: one URL takes one result, and there are {len(items)} items; give each "
+            "item its own `store`, or join them in an `archive` step."
+        )
+    if items[0].store is not None:
+        raise InvalidParameter("`store` is given twice: for the job and for its only item.")
+    return [replace(items[0], store=target)], None
+
+
+def placed_in_stream(
+    runtime: Runtime, store: StoreInput | None, *, joins: bool
+) -> PutTarget | None:
+    """Give where the result of a job that comes line by line is put. Raises as `placed` does."""
+    if store is None:
+        return None
+    if not joins:
+        raise InvalidParameter(
+            "`store`: one URL takes one result, and each line has its own; give each line its own "
+            "`store`, or join them in an `archive` step."
+        )
+    target = store.target()
+    check_target(runtime, target)
+    return target
+
+
+def check_target(runtime: Runtime, target: PutTarget, *, joins: bool = False) -> None:
+    """Refuse early what could never be put anywhere: an item's results, where a job `joins` them.
+
+    Raises as `placed` does.
+    """
+    if joins:
+        raise InvalidParameter(
+            "`store` of an item: this job joins its items; give the job the `store`."
+        )
+    _check(runtime, "store.put_url", target.url)
+    checked(target.headers, "store")
+
+
+def _check(runtime: Runtime, name: str, url: str) -> None:
+    try:
+        runtime.fetcher.guard.check_url(url)
+    except FetchError as error:
+        said = f"`{name}`: {error.detail}"
+        raise type(error)(said, log_detail=error.log_detail, **error.extra) from error

@@ -1,0 +1,177 @@
+"""Deliveries of events: look at them, send one again, send a test."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Response
+from pydantic import BaseModel, Field
+
+from app.api.deps import ClientDep, RuntimeDep
+from app.api.destinations import WebhookInput, endpoint_to_test
+from app.api.problems import ProblemView, documented, view_of
+from app.api.schemas import Page
+from app.errors import NotFound
+from app.model import Attempt, Delivery, DeliveryStatus
+from app.runtime import Runtime
+
+TEST_GRACE_S = 5.0
+"""How much longer than an endpoint has for its answer a test is waited for."""
+
+router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
+
+
+class AttemptView(BaseModel):
+    """One attempt to deliver an event."""
+
+    at: datetime
+    elapsed_ms: int
+    status: int | None = Field(description="HTTP status of the answer; null if none came.")
+    error: str | None = Field(
+        description="One of docs/errors.md; null if it succeeded.", examples=["delivery.status"]
+    )
+    detail: str | None = Field(description="What went wrong, for people.")
+    answer: str = Field(description="The first 512 bytes of the answer's body, as text.")
+
+
+class DeliveryView(BaseModel):
+    """One event on its way to one endpoint."""
+
+    id: str = Field(
+        description="The `webhook-id`: the same at every attempt.",
+        examples=["msg_0f0e0d0c0b0a09080706050403020100"],
+    )
+    event: str = Field(examples=["job.succeeded"])
+    status: DeliveryStatus
+    job_id: str | None = Field(description="Null for a test.")
+    item_index: int | None = Field(description="Of an event that is about one item.")
+    url: str | None = Field(description="Null for the endpoint that the operator configured.")
+    created_at: datetime
+    next_attempt_at: datetime | None = Field(description="Null unless it is pending.")
+    ended_at: datetime | None = Field(description="When it was delivered, or given up.")
+    error: ProblemView | None = Field(description="Why it is dead.")
+    attempts: list[AttemptView] = Field(description="The latest 50, oldest first.")
+
+
+class DeliveryPage(Page):
+    """Deliveries, newest first."""
+
+    deliveries: list[DeliveryView]
+
+
+def attempt_view(attempt: Attempt) -> AttemptView:
+    """Show an attempt."""
+    return AttemptView(
+        at=attempt.at,
+        elapsed_ms=attempt.elapsed_ms,
+        status=attempt.http_status,
+        error=attempt.problem.code if attempt.problem else None,
+        detail=attempt.problem.detail if attempt.problem else None,
+        answer=attempt.answer,
+    )
+
+
+def delivery_view(delivery: Delivery) -> DeliveryView:
+    """Show a delivery."""
+    return DeliveryView(
+        id=delivery.id,
+        event=delivery.event,
+        status=delivery.status,
+        job_id=delivery.job_id,
+        item_index=delivery.item_index,
+        url=delivery.url,
+        created_at=delivery.created_at,
+        next_attempt_at=delivery.due_at,
+        ended_at=delivery.ended_at,
+        error=view_of(delivery.problem) if delivery.problem else None,
+        attempts=[attempt_view(attempt) for attempt in delivery.attempts],
+    )
+
+
+DeliveryPath = Annotated[str, Path(examples=["msg_0f0e0d0c0b0a09080706050403020100"])]
+
+
+async def _own(runtime: Runtime, client: str, delivery_id: str) -> Delivery:
+    delivery = await runtime.outbox.get(delivery_id)
+    if delivery is None or delivery.client != client:
+        raise NotFound(f"There is no delivery {delivery_id!r}. Their records go after a while.")
+    return delivery
+
+
+@router.get(
+    "/deliveries",
+    summary="List deliveries, newest first",
+    operation_id="list_deliveries",
+    responses=documented(401, 422),
+)
+async def list_deliveries(
+    runtime: RuntimeDep,
+    client: ClientDep,
+    job: Annotated[str | None, Query(description="Of this job only.")] = None,
+    status: DeliveryStatus | None = None,
+    cursor: Annotated[str | None, Query(description="`next_cursor` of the page before.")] = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> DeliveryPage:
+    """Give a page of this client's deliveries, each with its attempts."""
+    found, next_cursor = await runtime.outbox.list(
+        client, job_id=job, status=status, cursor=cursor, limit=limit
+    )
+    return DeliveryPage(deliveries=[delivery_view(d) for d in found], next_cursor=next_cursor)
+
+
+@router.get(
+    "/deliveries/{delivery_id}",
+    summary="Look at a delivery",
+    operation_id="get_delivery",
+    responses=documented(401, 404),
+)
+async def get_delivery(
+    delivery_id: DeliveryPath, runtime: RuntimeDep, client: ClientDep
+) -> DeliveryView:
+    """Give a delivery with its attempts."""
+    return delivery_view(await _own(runtime, client, delivery_id))
+
+
+@router.post(
+    "/deliveries/{delivery_id}/replay",
+    summary="Send an event again",
+    operation_id="replay_delivery",
+    status_code=202,
+    responses=documented(401, 404),
+)
+async def replay_delivery(
+    delivery_id: DeliveryPath, runtime: RuntimeDep, client: ClientDep
+) -> DeliveryView:
+    """Send it again now, under the same id, whatever became of it; with a new schedule.
+
+    It goes out even to an endpoint that answered 410; a success there makes it an endpoint again.
+    """
+    delivery = await _own(runtime, client, delivery_id)
+    await runtime.outbox.replay(delivery.id)
+    return delivery_view(await runtime.outbox.get(delivery.id) or delivery)
+
+
+@router.post(
+    "/test",
+    summary="Send a test event",
+    operation_id="test_webhook",
+    response_model=DeliveryView,
+    responses={
+        202: {"model": DeliveryView, "description": "Its turn has not come yet."},
+        **documented(400, 401, 403, 409, 422),
+    },
+)
+async def send_test(
+    runtime: RuntimeDep,
+    client: ClientDep,
+    response: Response,
+    endpoint: WebhookInput | None = None,
+) -> DeliveryView:
+    """Send `webhook.test` to an endpoint, or to the configured one, once, and tell the outcome."""
+    made = await runtime.outbox.test(client, endpoint_to_test(runtime, endpoint))
+    patience_s = runtime.settings.webhooks.timeout_s + TEST_GRACE_S
+    delivery = await runtime.outbox.ended(made.id, patience_s) or made
+    if delivery.status in (DeliveryStatus.PENDING, DeliveryStatus.SENDING):
+        response.status_code = 202
+    return delivery_view(delivery)

@@ -1,0 +1,182 @@
+"""One attempt to hand something over: a request, and what came of it as a value."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import logging
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from app.errors import (
+    DeliveryError,
+    FetchError,
+    FetchTimeout,
+    OffloadError,
+    ReceiverGone,
+    ReceiverRefused,
+)
+from app.model import Attempt, Blob, PutTarget
+from app.outbound.retry import retry_after_s
+
+log = logging.getLogger(__name__)
+
+ANSWER_BYTES = 512
+"""How much of an answer's body is kept: enough for a sentence, useless for exfiltration."""
+ANSWER_S = 2.0
+"""How long that much is waited for; the status is all that counts."""
+CHUNK_BYTES = 256 * 1024
+
+
+async def post(
+    client: httpx.AsyncClient,
+    url: str,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    timeout_s: float,
+    at: datetime,
+) -> Attempt:
+    """POST an event.
+
+    Redirects are not followed, a 2xx is a success, and nothing is raised but CancelledError:
+    what went wrong is the attempt's `problem`, with `http_status` and `retry_after_s` where the
+    receiver gave them.
+
+    Args:
+        client: the guarded one.
+        url: judged when it is dialled.
+        headers: all that go beside the client's own.
+        body: sent as it is.
+        timeout_s: for everything up to the answer's header.
+        at: the time by the service's clock.
+    """
+    return await _attempt(client, "POST", url, headers, body, timeout_s, at)
+
+
+async def put(
+    client: httpx.AsyncClient,
+    target: PutTarget,
+    path: Path,
+    blob: Blob,
+    *,
+    timeout_s: float,
+    at: datetime,
+) -> Attempt:
+    """PUT a stored file, read from `path` as it is sent, under `post`'s rules.
+
+    Its type, length and digest (RFC 9530) go with it. No other header is added: of presigned
+    URLs, those of S3 refuse `x-amz-*` and those of Google `x-goog-*` headers that were not signed,
+    and both let all others pass. `target.headers` may add what was signed, or replace the type.
+    """
+    described = {
+        "content-type": blob.media_type,
+        "repr-digest": f"sha-256=:{base64.b64encode(bytes.fromhex(blob.key)).decode()}:",
+    }
+    given = {name.lower(): value for name, value in target.headers.items()}
+    headers = described | given | {"content-length": str(blob.size_bytes)}
+    return await _attempt(client, "PUT", target.url, headers, _chunks(path), timeout_s, at)
+
+
+async def _chunks(path: Path) -> AsyncIterator[bytes]:
+    # Not closed from here: where the receiver answers early, the connection's own task may be in
+    # the middle of it, and ends it.
+    with await asyncio.to_thread(path.open, "rb") as file:
+        while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
+            yield chunk
+
+
+async def _attempt(
+    client: httpx.AsyncClient,
+    method: str,
+    url: str,
+    headers: Mapping[str, str],
+    content: bytes | AsyncIterator[bytes],
+    timeout_s: float,
+    at: datetime,
+) -> Attempt:
+    started = time.monotonic()
+    status, answer = None, ""
+    error: OffloadError | None = None
+    try:
+        async with asyncio.timeout(timeout_s) as deadline:
+            response = await _sent(client, method, url, headers, content, timeout_s)
+        status = response.status_code
+        error = _judged(response, at)
+        elapsed_s = time.monotonic() - started
+        try:
+            answer = await _first_bytes(response)
+        finally:
+            await response.aclose()
+    except TimeoutError:
+        if not deadline.expired():
+            raise
+        error = FetchTimeout(f"The receiver did not answer within {timeout_s:g} seconds.")
+        elapsed_s = time.monotonic() - started
+    except OffloadError as failure:
+        error = failure
+        elapsed_s = time.monotonic() - started
+    if error is not None and error.log_detail:
+        log.info("Delivery failed: %s: %s", error.code, error.log_detail)
+    return Attempt(
+        at=at,
+        elapsed_ms=round(elapsed_s * 1000),
+        http_status=status,
+        problem=error.problem() if error else None,
+        answer=answer,
+    )
+
+
+async def _sent(
+    client: httpx.AsyncClient,
+    method: str,
+    url: str,
+    headers: Mapping[str, str],
+    content: bytes | AsyncIterator[bytes],
+    timeout_s: float,
+) -> httpx.Response:
+    patience = httpx.Timeout(timeout_s, connect=client.timeout.connect, pool=None)
+    try:
+        request = client.build_request(
+            method, url, headers=headers, content=content, timeout=patience
+        )
+        return await client.send(request, stream=True)
+    except (httpx.RemoteProtocolError, httpx.InvalidURL, UnicodeError) as exc:
+        # httpx itself parses the Location of a redirect, even where it does not follow it.
+        raise ReceiverRefused(
+            "The receiver redirects, and to something that is not a URL.",
+            log_detail=type(exc).__name__,
+        ) from exc
+
+
+def _judged(response: httpx.Response, now: datetime) -> DeliveryError | None:
+    status = response.status_code
+    if response.is_success:
+        return None
+    extra: dict[str, Any] = {"http_status": status}
+    asked_s = retry_after_s(response.headers.get("retry-after"), now)
+    if asked_s is not None:
+        extra["retry_after_s"] = asked_s
+    if status == httpx.codes.GONE:
+        return ReceiverGone("The receiver answered with status 410: it is gone.", **extra)
+    where = "; redirects are not followed" if response.is_redirect else ""
+    return ReceiverRefused(f"The receiver answered with status {status}{where}.", **extra)
+
+
+async def _first_bytes(response: httpx.Response) -> str:
+    """Read as much of the body as is kept; what goes wrong now changes nothing."""
+    read = bytearray()
+    with suppress(TimeoutError, FetchError):
+        async with asyncio.timeout(ANSWER_S):
+            async for chunk in response.aiter_raw():
+                read += chunk
+                if len(read) > ANSWER_BYTES:
+                    break
+    text = bytes(read[:ANSWER_BYTES]).decode("utf-8", "replace")
+    return "".join(char if char.isprintable() or char == "\n" else "\ufffd" for char in text)

@@ -1,0 +1,110 @@
+"""One URL of a batch: fetched, or known to be what is stored already."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from app.errors import BlobMissing
+from app.model import Blob, Claim, NamedBlob, Step, Version
+from app.ops.fetch import FetchParams
+from app.outbound import fetch as outbound
+from app.outbound.body import Wanted
+from app.outbound.fetch import Terms, Unchanged
+from app.runtime import Runtime
+
+NAMELESS = "download"
+
+
+async def fetch_item(
+    runtime: Runtime, claim: Claim, step: Step, facts: dict[str, Any]
+) -> NamedBlob:
+    """Bring the content of a claimed item's URL into the store.
+
+    Args:
+        runtime: the fetcher, the stored bytes and the records.
+        claim: an item with a `url`.
+        step: its `fetch` step.
+        facts: what is found out goes in here, as `fetch`.
+
+    Raises:
+        OffloadError: why it could not be fetched.
+    """
+    assert claim.url is not None  # noqa: S101 - what it is called for
+    params = FetchParams.model_validate(step.params)
+    if claim.twin is not None and (blob := await _stored(runtime, blob_in(claim.twin))):
+        facts["fetch"] = claim.twin | {"deduped": True}
+        return _named(claim, blob, facts)
+    key = version_key(claim.url, claim.headers)
+    known = await _known(runtime, claim, params, key) if params.if_changed else None
+    terms = Terms(
+        sha256=claim.sha256,
+        max_bytes=claim.max_bytes,
+        known=outbound.Version.told(known.facts) if known else None,
+        batch=claim.job_id,
+    )
+    fetched = await runtime.fetcher.fetch(
+        claim.url, params, claim.headers, runtime.blobs.put, terms
+    )
+    if isinstance(fetched, Unchanged):
+        assert known is not None  # noqa: S101 - nothing else asks for it
+        blob = known.blob
+        facts["fetch"] = known.facts | _news(fetched)
+    else:
+        blob = fetched.body
+        facts["fetch"] = fetched.facts | stored_facts(blob)
+    if params.if_changed and (facts["fetch"]["etag"] or facts["fetch"]["last_modified"]):
+        await runtime.jobs.remember(claim.job_id, Version(key, blob, facts["fetch"]))
+    return _named(claim, blob, facts)
+
+
+def version_key(url: str, headers: Mapping[str, str]) -> bytes:
+    """Digest what makes two fetches of a client ask for the same thing."""
+    asked = [url, sorted((name.lower(), value) for name, value in headers.items())]
+    return hashlib.sha256(json.dumps(asked).encode()).digest()
+
+
+def stored_facts(blob: Blob) -> dict[str, Any]:
+    """Say in an item's facts what was stored."""
+    return {"media_type": blob.media_type, "size_bytes": blob.size_bytes, "sha256": blob.key}
+
+
+def blob_in(facts: Mapping[str, Any]) -> Blob:
+    """Read what `stored_facts` says."""
+    return Blob(facts["sha256"], facts["size_bytes"], facts["media_type"])
+
+
+def _news(answer: Unchanged) -> dict[str, Any]:
+    """Give what a 304 adds to what is known: not what it leaves out because nothing has changed."""
+    silent = ("claimed_media_type", "name", "etag", "last_modified", "headers")
+    return {name: value for name, value in answer.facts.items() if name not in silent or value}
+
+
+async def _known(runtime: Runtime, claim: Claim, params: FetchParams, key: bytes) -> Version | None:
+    """Give what the client's last fetch of this URL brought, if its bytes are still there.
+
+    They must be what is asked for now: it may not be what was asked for then.
+    """
+    known = await runtime.jobs.recall(claim.job_id, key)
+    if known is None:
+        return None
+    limit = runtime.settings.fetch.tightened(params).max_bytes
+    wanted = Wanted(min(claim.max_bytes or limit, limit), params.accept_types, claim.sha256)
+    blob, claimed = known.blob, known.facts["claimed_media_type"]
+    fits = wanted.fits(blob.size_bytes, blob.key) and wanted.accepts(blob.media_type, claimed)
+    return known if fits and await _stored(runtime, blob) else None
+
+
+async def _stored(runtime: Runtime, blob: Blob) -> Blob | None:
+    """Give the blob if its bytes are there, and for long enough to be recorded."""
+    try:
+        await runtime.blobs.touch(blob.key)
+    except BlobMissing:
+        return None
+    return blob
+
+
+def _named(claim: Claim, blob: Blob, facts: dict[str, Any]) -> NamedBlob:
+    return NamedBlob(blob, claim.name or facts["fetch"]["name"] or NAMELESS)

@@ -1,0 +1,171 @@
+"""A courier on real records, a real disk and real connections; only its clock is ours."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.courier import Courier
+from app.model import (
+    JOB_EVENTS,
+    Delivery,
+    Done,
+    Job,
+    NamedBlob,
+    NewItem,
+    NewJob,
+    PutTarget,
+    Step,
+    Webhook,
+)
+from app.outbound.fetch import Fetcher, FetchSettings
+from app.outbound.webhooks import PushSettings, WebhookSettings
+from tests.contracts.backends import DiskBackend, SqliteBackend
+from tests.outbound.receiver import Receiver
+
+SECRET = "whsec_" + base64.b64encode(b"operator" * 4).decode()
+EVENTS = frozenset(JOB_EVENTS)
+
+
+class House:
+    """What a service has of outgoing things, without the service."""
+
+    def __init__(self, folder: Path, stack: AsyncExitStack) -> None:
+        self.records = SqliteBackend(folder)
+        self.clock = self.records.clock
+        self._disk = DiskBackend(folder)
+        self._stack = stack
+
+    async def open(self) -> None:
+        self.store = await self.records.open()
+        self._stack.push_async_callback(self.records.close)
+        self.blobs = await self._disk.open()
+        self._stack.push_async_callback(self._disk.close)
+
+    @property
+    def outbox(self) -> Any:
+        return self.store.outbox
+
+    async def courier(
+        self,
+        *,
+        outbox: Any = None,
+        fetch: Mapping[str, Any] | None = None,
+        lookup: Any = None,
+        push_timeout_s: float = 20,
+        drain_timeout_s: float = 0,
+        started: bool = False,
+        **settings: Any,
+    ) -> Courier:
+        """Make a courier; one that is not `started` is worked by hand, with `deliver`."""
+        allowed = {"allow_networks": "127.0.0.0/8", "connect_timeout_s": 2} | dict(fetch or {})
+        door = Fetcher(FetchSettings(**allowed), lookup=lookup)
+        await self._stack.enter_async_context(door)
+        made = Courier(
+            outbox or self.outbox,
+            self.blobs,
+            door,
+            WebhookSettings(**{"timeout_s": 5, "secrets": SECRET} | settings),
+            PushSettings(timeout_s=push_timeout_s),
+            drain_timeout_s=drain_timeout_s,
+            clock=self.clock,
+            jitter=lambda: 0.5,
+        )
+        if started:
+            await self._stack.enter_async_context(made)
+        else:
+            made._configured_client = door.client
+        return made
+
+    async def job(
+        self,
+        url: str | None = None,
+        *,
+        items: int = 1,
+        events: frozenset[str] = EVENTS,
+        secret: str | None = None,
+        store: PutTarget | None = None,
+        **others: Any,
+    ) -> Job:
+        """Submit a job that tells `url`."""
+        content = await self.blobs.put(once(b"input"), 99)
+        new = NewJob(
+            client="shop",
+            steps=(Step("compress"),),
+            items=tuple(
+                NewItem(upload=NamedBlob(content, f"{n}.txt"), store=store) for n in range(items)
+            ),
+            retention_s=86_400,
+            webhook=Webhook(url, events, secret) if url != "" else None,
+            **others,
+        )
+        return (await self.store.submit(new)).job
+
+    async def end(self, *contents: bytes) -> None:
+        """Have one item after the other succeed with one result each."""
+        for claim in await self.store.claim("cpu", max(1, len(contents))):
+            content = contents[0] if contents else b"result"
+            contents = contents[1:]
+            blob = await self.blobs.put(once(content), 1 << 30)
+            assert await self.store.finish(claim, Done((NamedBlob(blob, "r.bin"),), {}))
+
+    async def ended(self, url: str | None, **others: Any) -> Delivery:
+        """Have a job end that tells `url`, and give the delivery that says so."""
+        job = await self.job(url, **others)
+        await self.end()
+        return (await self.deliveries(job))[0]
+
+    async def deliveries(self, job: Job) -> list[Delivery]:
+        found, _ = await self.outbox.list("shop", job_id=job.id, limit=500)
+        return list(found)
+
+    async def now(self, delivery: Delivery) -> Delivery:
+        found: Delivery | None = await self.outbox.get(delivery.id)
+        assert found is not None
+        return found
+
+
+async def once(content: bytes) -> AsyncIterator[bytes]:
+    if content:
+        yield content
+
+
+async def deliver(courier: Courier) -> None:
+    """Make an attempt at everything that is due, and return when all are recorded."""
+    while True:
+        courier._look_at = 0.0  # on a busy machine a look is not cheap
+        await courier._send_due()
+        if not courier._sending:
+            return
+        await asyncio.wait(set(courier._sending))
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncIterator[House]:
+    async with AsyncExitStack() as stack:
+        made = House(tmp_path, stack)
+        await made.open()
+        yield made
+
+
+@pytest.fixture
+async def receiver(anyio_backend: str) -> AsyncIterator[Receiver]:
+    async with Receiver() as server:
+        yield server
+
+
+@pytest.fixture
+def offsets(receiver: Any) -> Callable[[], list[int]]:
+    """Give the signed times of what came, in seconds from the first."""
+
+    def give() -> list[int]:
+        times = [int(one.headers["webhook-timestamp"]) for one in receiver.received]
+        return [time - times[0] for time in times]
+
+    return give
