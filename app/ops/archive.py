@@ -18,7 +18,7 @@ from app.ops.archives.stored import is_dense
 from app.ops.archives.tar_writer import header_bytes, tar_bytes, write_tar
 from app.ops.archives.zip_writer import ZipWriter
 from app.ops.base import Operation, Output, Params, Result, Source, Work
-from app.ops.codecs import LEVELS, Codec, HashedFile, Level, LevelName, packing
+from app.ops.codecs import Codec, HashedFile, Level, LevelName, check_level, packing
 
 Format = Literal["zip", "tar", "tar.gz", "tar.zst", "tar.xz", "tar.bz2", "tar.lz4"]
 
@@ -97,9 +97,7 @@ class ArchiveParams(Params):
         if chosen == "tar" and value != "balanced":
             raise ValueError("a plain tar is not compressed, and has no level")
         if isinstance(value, int) and chosen is not None:
-            lowest, highest = LEVELS[_CODEC[chosen]]
-            if not lowest <= value <= highest:
-                raise ValueError(f"must be from {lowest} to {highest} for {chosen}, and is {value}")
+            check_level(_CODEC[chosen], value, chosen)
         return value
 
     @field_validator("path", mode="after")

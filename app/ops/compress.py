@@ -11,13 +11,13 @@ from pydantic import Field, ValidationInfo, field_validator
 from app.ops import values
 from app.ops.base import Operation, Output, Params, Result, Work
 from app.ops.codecs import (
-    LEVELS,
     MEDIA_TYPES,
     SUFFIXES,
     Codec,
     HashedFile,
     Level,
     LevelName,
+    check_level,
     packing,
 )
 from app.ops.codecs.sampling import choose
@@ -83,9 +83,7 @@ class CompressParams(Params):
         if isinstance(value, int) and chosen is not None:
             if chosen == "auto":
                 raise ValueError("must be fast, balanced or best where the format is auto")
-            lowest, highest = LEVELS[chosen]
-            if not lowest <= value <= highest:
-                raise ValueError(f"must be from {lowest} to {highest} for {chosen}, and is {value}")
+            check_level(chosen, value, chosen)
         return value
 
     @field_validator("long", mode="before")

@@ -9,6 +9,7 @@ from app.ops.codecs.kinds import (
     Codec,
     Level,
     LevelName,
+    check_level,
     codec_of,
 )
 from app.ops.codecs.packing import Packer, packing
@@ -25,6 +26,7 @@ __all__ = [
     "LevelName",
     "Packer",
     "Unpacker",
+    "check_level",
     "codec_of",
     "packing",
     "unpacking",

@@ -23,6 +23,17 @@ LEVELS: dict[Codec, tuple[int, int]] = {
 }
 """Lowest and highest number, as the codec's usual command line tool counts them."""
 
+
+def check_level(codec: Codec, level: Level, called: str) -> None:
+    """Raise `ValueError` if `level` is a number out of the codec's range.
+
+    `called` is the format's name as the client knows it.
+    """
+    lowest, highest = LEVELS[codec]
+    if isinstance(level, int) and not lowest <= level <= highest:
+        raise ValueError(f"must be from {lowest} to {highest} for {called}, and is {level}")
+
+
 SUFFIXES: dict[Codec, str] = {
     "gzip": ".gz",
     "zlib": ".zz",
