@@ -62,6 +62,10 @@ JOIN_LANE: Lane = "cpu"
 FETCH_LANE: Lane = "io"
 
 
+BLAKE3_PREFIX = "b3-"
+"""Of the keys of bytes whose sha256 nobody asked for."""
+
+
 def new_id(prefix: str) -> str:
     """Make an identifier nobody can guess: 128 random bits in hex behind `prefix` and `_`."""
     return f"{prefix}_{secrets.token_hex(16)}"
@@ -72,10 +76,15 @@ class Blob:
     """Stored bytes, addressed by what they are."""
 
     key: str
-    """sha256 of the bytes, lower-case hex."""
+    """Digest of the bytes in lower-case hex: their sha256, or behind `b3-` their BLAKE3."""
     size_bytes: int
     media_type: str
     """By content."""
+
+    @property
+    def sha256(self) -> str | None:
+        """In lower-case hex; None of bytes that came in and were never asked for it."""
+        return None if self.key.startswith(BLAKE3_PREFIX) else self.key
 
 
 @dataclass(frozen=True, slots=True)

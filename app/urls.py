@@ -68,7 +68,7 @@ def version_key(url: str, headers: Mapping[str, str]) -> bytes:
 
 def stored_facts(blob: Blob) -> dict[str, Any]:
     """Say in an item's facts what was stored."""
-    return {"media_type": blob.media_type, "size_bytes": blob.size_bytes, "sha256": blob.key}
+    return {"media_type": blob.media_type, "size_bytes": blob.size_bytes, "sha256": blob.sha256}
 
 
 def blob_in(facts: Mapping[str, Any]) -> Blob:

@@ -55,8 +55,9 @@ async def download(
         raise PreconditionFailed("The file is not the one that If-Match names.")
     if etag_matches(if_none_match, etag):
         return Response(status_code=304, headers=headers)
-    digest = base64.b64encode(bytes.fromhex(file.blob.key)).decode()
-    headers["Repr-Digest"] = f"sha-256=:{digest}:"
+    if file.blob.sha256 is not None:
+        digest = base64.b64encode(bytes.fromhex(file.blob.sha256)).decode()
+        headers["Repr-Digest"] = f"sha-256=:{digest}:"
     await _keep(runtime, file)
     local = runtime.blobs.local(file.blob.key)
     return _Download(local, headers=headers, media_type=file.blob.media_type)

@@ -29,7 +29,7 @@ async def _store(
     response: Response,
     filename: str | None = None,
 ) -> FileView:
-    received = await receive(request, runtime, raw_name=filename)
+    received = await receive(request, runtime, raw_name=filename, sha256=True)
     if received.document is not None:
         raise UnsupportedBody("Send the file as multipart, or raw with another Content-Type.")
     if not received.uploads:

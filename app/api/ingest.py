@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import PurePosixPath, PureWindowsPath
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Query, Request
 from starlette.requests import ClientDisconnect
@@ -38,6 +39,9 @@ SMALL_FILES_AT_ONCE = 16
 JSON = "application/json"
 MULTIPART = "multipart/form-data"
 
+Put = Callable[[AsyncIterator[bytes]], Coroutine[Any, Any, Blob]]
+"""Stores a stream."""
+
 NameQuery = Annotated[str | None, Query(description="Names a body that is the file itself.")]
 
 
@@ -56,8 +60,16 @@ def body_kind(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-async def receive(request: Request, runtime: Runtime, *, raw_name: str | None = None) -> Received:
+async def receive(
+    request: Request, runtime: Runtime, *, raw_name: str | None = None, sha256: bool = False
+) -> Received:
     """Read a body of any of the three kinds: multipart, a JSON document, or one raw file.
+
+    Args:
+        request: whose body.
+        runtime: where its files are kept.
+        raw_name: of a raw file.
+        sha256: whether the files will be told with it.
 
     Raises:
         OffloadError: too large, empty, malformed, stalled, or nowhere to keep it.
@@ -67,16 +79,17 @@ async def receive(request: Request, runtime: Runtime, *, raw_name: str | None = 
     if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
         raise UnsupportedBody("Send the body without Content-Encoding.")
     limit = runtime.settings.upload.max_bytes
+    put = partial(runtime.blobs.put, max_bytes=limit, sha256=sha256)
     received = Received()
     if kind == JSON:
         received.document = await read_document(request, runtime)
     elif kind == MULTIPART:
         chunks = body_chunks(request, runtime, limit + MULTIPART_OVERHEAD_BYTES)
         reader = MultipartReader(request.headers["content-type"], chunks)
-        await _receive_parts(reader, runtime, received)
+        await _receive_parts(reader, put, runtime.settings.upload.max_files, received)
     else:
         chunks = body_chunks(request, runtime, limit)
-        received.uploads.append(await _receive_raw(request, chunks, runtime, raw_name))
+        received.uploads.append(await _receive_raw(request, chunks, put, raw_name))
     if time.monotonic() - started > runtime.settings.blobs.grace_s / 2:
         # So slow an upload that its first file is about to count as forgotten.
         for upload in received.uploads:
@@ -128,29 +141,30 @@ async def body_chunks(request: Request, runtime: Runtime, max_bytes: int) -> Asy
 
 
 async def _receive_raw(
-    request: Request, chunks: AsyncIterator[bytes], runtime: Runtime, raw_name: str | None
+    request: Request, chunks: AsyncIterator[bytes], put: Put, raw_name: str | None
 ) -> NamedBlob:
     first = await anext(chunks, None)
     if first is None:
         raise EmptyBody("The body is empty. Send a file: multipart, or as the body itself.")
 
     name = raw_name or name_in(request.headers.get("content-disposition")) or "upload"
-    blob = await runtime.blobs.put(_joined([first], chunks), runtime.settings.upload.max_bytes)
+    blob = await put(_joined([first], chunks))
     return NamedBlob(blob, plain_name(name))
 
 
-async def _receive_parts(reader: MultipartReader, runtime: Runtime, received: Received) -> None:
-    upload = runtime.settings.upload
+async def _receive_parts(
+    reader: MultipartReader, put: Put, max_files: int, received: Received
+) -> None:
     storing: list[asyncio.Future[Blob]] = []
     names: list[str] = []
     at_once = asyncio.Semaphore(SMALL_FILES_AT_ONCE)
     try:
         async for part in reader.parts():
             if part.filename:
-                if len(names) >= upload.max_files:
-                    raise TooManyItems(f"More than {upload.max_files} files in one request.")
+                if len(names) >= max_files:
+                    raise TooManyItems(f"More than {max_files} files in one request.")
                 names.append(plain_name(part.filename))
-                storing.append(await _store_part(reader.content(), runtime, at_once))
+                storing.append(await _store_part(reader.content(), put, at_once))
             elif part.filename is None:
                 if len(received.fields) >= MAX_FIELDS:
                     raise TooManyItems(f"More than {MAX_FIELDS} form fields.")
@@ -167,25 +181,24 @@ async def _receive_parts(reader: MultipartReader, runtime: Runtime, received: Re
 
 
 async def _store_part(
-    content: AsyncIterator[bytes], runtime: Runtime, at_once: asyncio.Semaphore
+    content: AsyncIterator[bytes], put: Put, at_once: asyncio.Semaphore
 ) -> asyncio.Future[Blob]:
     """Store a part: a large one before this returns, a small one while the next ones arrive.
 
     A small file is a few disk syncs and hardly any bytes; one after the other, a thousand of them
     would wait for the disk a thousand times.
     """
-    max_bytes = runtime.settings.upload.max_bytes
     head, size_bytes = [], 0
     async for chunk in content:
         head.append(chunk)
         size_bytes += len(chunk)
         if size_bytes > SMALL_FILE_BYTES:
             stored = asyncio.get_running_loop().create_future()
-            stored.set_result(await runtime.blobs.put(_joined(head, content), max_bytes))
+            stored.set_result(await put(_joined(head, content)))
             return stored
 
     await at_once.acquire()
-    storing = asyncio.ensure_future(runtime.blobs.put(_joined(head), max_bytes))
+    storing = asyncio.ensure_future(put(_joined(head)))
     storing.add_done_callback(lambda _: at_once.release())
     return storing
 

@@ -18,7 +18,9 @@ class FileView(BaseModel):
     name: str = Field(examples=["access.log.gz"])
     media_type: str = Field(description="By content.", examples=["application/gzip"])
     size_bytes: int
-    sha256: str = Field(description="Of the content, lower-case hex.")
+    sha256: str | None = Field(
+        description="Of the content, lower-case hex; null for a file that came in with its job."
+    )
     created_at: datetime
     expires_at: datetime | None = Field(
         description="When it is removed; null while its job is at work. Reading it renews this."
@@ -167,7 +169,7 @@ def file_view(file: File) -> FileView:
         name=file.name,
         media_type=file.blob.media_type,
         size_bytes=file.blob.size_bytes,
-        sha256=file.blob.key,
+        sha256=file.blob.sha256,
         created_at=file.created_at,
         expires_at=file.expires_at,
         href=content_path(file),

@@ -24,14 +24,19 @@ class BlobSettings(BaseModel):
 
 
 class BlobStore(Protocol):
-    """Immutable bytes under the name of their sha256.
+    """Immutable bytes under the name of their digest.
 
     Storing the same bytes again is harmless and renews their grace time. Whoever stores bytes
     must record a reference, or `touch` them, within that time.
     """
 
-    async def put(self, chunks: AsyncIterator[bytes], max_bytes: int) -> Blob:
+    async def put(
+        self, chunks: AsyncIterator[bytes], max_bytes: int, *, sha256: bool = True
+    ) -> Blob:
         """Store a stream: counted, hashed and typed in one pass, never whole in memory.
+
+        Without `sha256` the name is the bytes' BLAKE3: on processors that have no instructions
+        for SHA-256, computing that takes longer than everything else about storing a file.
 
         When it returns, the bytes are on disk under their final name, or nowhere: what `chunks`
         raises, and cancellation, leave no trace.

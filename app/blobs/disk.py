@@ -17,9 +17,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from blake3 import blake3
+
 from app.blobs.base import BlobSettings
 from app.errors import BlobMissing, BodyTooLarge, StorageError, StorageFull
-from app.model import Blob
+from app.model import BLAKE3_PREFIX, Blob
 from app.ops.media_type import sniff
 
 T = TypeVar("T")
@@ -29,6 +31,8 @@ REMOVALS = 5
 """A file that appears while its folder is being removed keeps it; each round is a new look."""
 BUFFER_BYTES = 1 << 20
 """Handed to a thread at a time: 256 KiB to 1 MiB measured best, 4 MiB slower."""
+FLUSH_BYTES = 8 << 20
+"""Brought to disk at a time while more arrives: of 64 MiB the last sync then waits for a few."""
 HEAD_BYTES = 4096
 """Looked at to tell the media type."""
 
@@ -58,10 +62,13 @@ class DiskBlobStore:
         """Wait for the writes under way."""
         await asyncio.to_thread(self._threads.shutdown)
 
-    async def put(self, chunks: AsyncIterator[bytes], max_bytes: int) -> Blob:
+    async def put(
+        self, chunks: AsyncIterator[bytes], max_bytes: int, *, sha256: bool = True
+    ) -> Blob:
         """See `BlobStore.put`."""
-        upload = _Upload(self, max_bytes)
+        upload = _Upload(self, max_bytes, sha256=sha256)
         writing: asyncio.Future[None] | None = None
+        flushing: asyncio.Future[None] | None = None
         try:
             buffer: list[bytes] = []
             async for chunk in chunks:
@@ -70,20 +77,29 @@ class DiskBlobStore:
                     # Two buffers: one is hashed and written while the other fills.
                     if writing is not None:
                         await writing
+                        if flushing is None or flushing.done():
+                            flushing = await self._flushing(upload, flushing)
                     writing = self._start(upload.write, buffer)
                     buffer = []
                     upload.buffered_bytes = 0
-            if writing is not None:
-                await writing
+            for begun in (writing, flushing):
+                if begun is not None:
+                    await begun
             return await self._run(upload.finish, buffer)
         except BaseException:
             # A cancelled await does not stop its thread: `discard` itself waits for that. It is
             # on its way before anything is awaited here, however often we are cancelled.
             ending = [self._start(upload.discard)]
-            if writing is not None:
-                ending.append(writing)
+            ending += [begun for begun in (writing, flushing) if begun is not None]
             await asyncio.shield(asyncio.gather(*ending, return_exceptions=True))
             raise
+
+    async def _flushing(
+        self, upload: _Upload, earlier: asyncio.Future[None] | None
+    ) -> asyncio.Future[None] | None:
+        if earlier is not None:
+            await earlier
+        return self._start(upload.flush) if upload.unflushed_bytes >= FLUSH_BYTES else None
 
     async def adopt(self, path: Path, blob: Blob) -> None:
         """See `BlobStore.adopt`."""
@@ -160,7 +176,7 @@ class DiskBlobStore:
             sync_folder(folder)
 
     def _path(self, key: str) -> Path:
-        return self._objects / key[:2] / key
+        return self._objects / key.removeprefix(BLAKE3_PREFIX)[:2] / key
 
     def _adopt(self, path: Path, key: str) -> None:
         descriptor = os.open(path, os.O_RDONLY)
@@ -216,13 +232,15 @@ class _Upload:
     another write may be waiting for its thread.
     """
 
-    def __init__(self, store: DiskBlobStore, max_bytes: int) -> None:
+    def __init__(self, store: DiskBlobStore, max_bytes: int, *, sha256: bool) -> None:
         self._store = store
         self._max_bytes = max_bytes
         self._taken_bytes = 0
         self.buffered_bytes = 0
         self._size_bytes = 0
-        self._hash = hashlib.sha256()
+        self.unflushed_bytes = 0
+        self._hash = hashlib.sha256() if sha256 else blake3()
+        self._prefix = "" if sha256 else BLAKE3_PREFIX
         self._head = b""
         self._descriptor = -1
         self._path: Path | None = None
@@ -244,6 +262,19 @@ class _Upload:
         with self._lock:
             self._write(b"".join(buffers))
 
+    def flush(self) -> None:
+        """Bring to disk what has been written, beside the writing of more."""
+        with self._lock:
+            if self._discarded:
+                return
+            # Its own descriptor: the other may be closed, and its number given away, meanwhile.
+            descriptor = os.dup(self._descriptor)
+            self.unflushed_bytes = 0
+        try:
+            os.fdatasync(descriptor)
+        finally:
+            os.close(descriptor)
+
     def finish(self, buffers: list[bytes]) -> Blob:
         """Write the rest, sync, and publish."""
         with self._lock:
@@ -252,7 +283,8 @@ class _Upload:
             os.fsync(self._descriptor)
             os.close(self._descriptor)
             self._descriptor = -1
-            blob = Blob(self._hash.hexdigest(), self._size_bytes, sniff(self._head))
+            key = self._prefix + self._hash.hexdigest()
+            blob = Blob(key, self._size_bytes, sniff(self._head))
             self._store.publish(self._path, blob.key)
             return blob
 
@@ -275,6 +307,7 @@ class _Upload:
         self._head = self._head or data[:HEAD_BYTES]
         self._hash.update(data)
         self._size_bytes += len(data)
+        self.unflushed_bytes += len(data)
         view = memoryview(data)
         while view:
             view = view[os.write(self._descriptor, view) :]

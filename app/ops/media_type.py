@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -97,10 +98,18 @@ def _ask(head: bytes) -> str:
         raise
 
 
-@cache
+_LOADING = threading.Lock()
+
+
 def _database() -> MagicDb:
-    # Some 35 ms and a few MiB, so only a process that sniffs pays. Two threads that come first
-    # together load it twice, and no harm is done.
+    # Threads that come first together would each load it: 13 MiB, and each keeps its own.
+    with _LOADING:
+        return _loaded()
+
+
+@cache
+def _loaded() -> MagicDb:
+    # Some 35 ms and a few MiB, so only a process that sniffs pays.
     from pure_magic_rs import MagicDb
 
     return MagicDb()

@@ -9,6 +9,7 @@ import tracemalloc
 from collections.abc import AsyncIterator
 
 import pytest
+from blake3 import blake3
 
 from app.blobs.base import BlobStore
 from app.errors import BlobMissing, BodyTooLarge, StorageFull
@@ -64,6 +65,23 @@ async def test_what_is_stored_comes_back(
     assert await read(blobs, blob.key) == content
     assert bytes_room.stored() == [blob.key]
     assert bytes_room.leftovers() == []
+
+
+@pytest.mark.parametrize("size_bytes", [0, 1, 5 * MIB])
+async def test_what_nobody_asks_the_sha256_of_is_named_by_its_blake3(
+    bytes_room: BlobBackend, blobs: BlobStore, size_bytes: int
+) -> None:
+    content = random.Random(size_bytes).randbytes(size_bytes)
+    blob = await blobs.put(odd_pieces(content), size_bytes, sha256=False)
+    assert blob.key == f"b3-{blake3(content).hexdigest()}"
+    assert blob.sha256 is None
+    assert await read(blobs, blob.key) == content
+    assert await blobs.put(pieces(content), size_bytes, sha256=False) == blob
+    assert bytes_room.stored() == [blob.key]
+    bytes_room.clock.move(3601)
+    assert await unused(blobs, 3600) == [blob.key]
+    assert await blobs.delete(blob.key, 3600)
+    assert bytes_room.stored() == []
 
 
 @pytest.mark.parametrize(

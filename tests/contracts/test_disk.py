@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import os
 import stat
@@ -78,6 +79,55 @@ async def test_a_result_is_synced_then_renamed_then_the_folder_is_synced(
         (folder / "made").write_bytes(b"x")
         await blobs.adopt(folder / "made", blob)
     assert steps == await expected(blobs, blob.key)
+
+
+async def test_a_large_upload_is_brought_to_disk_while_it_arrives(
+    blobs: DiskBlobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flush = Held(os.fdatasync)
+    monkeypatch.setattr(os, "fdatasync", flush)
+    arriving = asyncio.Event()
+
+    async def halting() -> AsyncIterator[bytes]:
+        for _ in range(20):
+            yield b"x" * MIB
+        arriving.set()
+
+    storing = asyncio.create_task(blobs.put(halting(), 20 * MIB))
+    await asyncio.to_thread(flush.began.wait)
+    await arriving.wait()  # although what came first is still on its way to the disk
+    flush.gate.set()
+    assert await read(blobs, (await storing).key) == b"x" * 20 * MIB
+
+
+async def test_what_cannot_be_brought_to_disk_is_not_stored(
+    room: DiskBackend, blobs: DiskBlobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: int) -> None:
+        raise OSError(errno.EIO, "the disk")
+
+    monkeypatch.setattr(os, "fdatasync", broken)
+    with pytest.raises(StorageError):
+        await put(blobs, b"x" * 20 * MIB)
+    assert room.stored() == []
+    assert room.leftovers() == []
+
+
+async def test_an_upload_canceled_while_it_is_brought_to_disk_leaves_nothing(
+    room: DiskBackend, blobs: DiskBlobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flush = Held(os.fdatasync)
+    monkeypatch.setattr(os, "fdatasync", flush)
+    storing = asyncio.create_task(put(blobs, b"x" * 20 * MIB))
+    await asyncio.to_thread(flush.began.wait)
+    storing.cancel()
+    await asyncio.sleep(0)
+    flush.gate.set()
+    with pytest.raises(asyncio.CancelledError):
+        await storing
+    assert flush.ended.is_set()
+    assert room.stored() == []
+    assert room.leftovers() == []
 
 
 class Held:

@@ -98,6 +98,14 @@ def test_the_number_of_threads_does_not_show_in_the_bytes(make_work, codec):
     assert len(digests) == 1
 
 
+def test_nor_does_it_where_levels_are_tried(make_work):
+    content = text(20 << 20)
+    digests = {
+        run(make_work, content, cores, format="gzip")[0].sha256 for cores in (lambda: 1, lambda: 2)
+    }
+    assert len(digests) == 1
+
+
 @pytest.mark.parametrize("level", range(1, 10))
 @pytest.mark.parametrize("size_bytes", [300_000, LARGE])
 def test_every_number_compresses_logs_at_least_as_well_as_zlib(make_work, level, size_bytes):
@@ -110,8 +118,8 @@ def test_every_number_compresses_logs_at_least_as_well_as_zlib(make_work, level,
     ("params", "size_bytes", "method"),
     [
         ({}, 300_000, "libdeflate 6"),
-        ({}, LARGE, "zlib-ng 6 and 7"),
-        ({"level": 9}, LARGE, "zlib-ng 8 or 9"),
+        ({}, LARGE, "zlib-ng 5 or 6 or 7 or 9"),
+        ({"level": 9}, LARGE, "zlib-ng 7 or 8 or 9"),
         ({"level": 8}, LARGE, "zlib-ng 8"),
         ({"level": "fast"}, 300_000, "isal 1"),
         ({"level": "fast"}, LARGE, "isal 1"),

@@ -13,7 +13,6 @@ import threading
 import zlib
 from collections.abc import Callable
 from functools import partial
-from itertools import cycle
 from typing import Any, Literal, cast
 
 import deflate
@@ -21,6 +20,7 @@ from isal import isal_zlib
 from zlib_ng import zlib_ng
 
 from app.ops.codecs.blocks import MIB, Block, BlockPacker, Sink
+from app.ops.codecs.deflate_choice import chooser
 from app.ops.codecs.levels import DeflateLevels
 
 Wrapper = Literal["gzip", "zlib", "deflate-raw"]
@@ -43,11 +43,6 @@ _WHOLE: dict[Wrapper, Callable[[bytes, int], bytearray]] = {
 }
 _MAKE: dict[str, Any] = {"isal": isal_zlib.compressobj, "zlib-ng": zlib_ng.compressobj}
 
-_TRIAL_BYTES = BLOCK_BYTES // 16
-"""Of a block, to see which of several levels suits it."""
-_WORTH = 1.01
-"""Another level than the first, which is the quickest, has to save as much."""
-
 
 class DeflatePacker(BlockPacker):
     """Writes gzip, zlib or raw deflate."""
@@ -63,7 +58,7 @@ class DeflatePacker(BlockPacker):
         self._size_bytes = 0
         self._check = zlib_ng.adler32(b"") if wrapper == "zlib" else 0
         self._dictionary = b""
-        self._block_levels = cycle(levels.block_levels)
+        self._level_for = chooser(levels)
 
     def write(self, data: bytes, /) -> int:
         """Compress the next bytes of the input."""
@@ -97,9 +92,8 @@ class DeflatePacker(BlockPacker):
             self._sink.write(struct.pack(">L", self._check))
 
     def _begin(self) -> None:
-        levels = map(str, sorted(set(self._levels.block_levels)))
-        together = (" or " if self._levels.rivals else " and ").join(levels)
-        self.method = f"{self._levels.library} {together}"
+        levels = " or ".join(map(str, sorted(self._levels.block_levels)))
+        self.method = f"{self._levels.library} {levels}"
         if self._wrapper == "gzip":
             self._sink.write(_GZIP_HEADER)
         elif self._wrapper == "zlib":
@@ -113,10 +107,8 @@ class DeflatePacker(BlockPacker):
         super().write(data)
 
     def _block(self, data: bytes, *, last: bool) -> Block:
-        level = next(self._block_levels)
-        levels = self._levels.block_levels if self._levels.rivals else (level,)
         make = _MAKE[self._levels.library]
-        block = partial(_compressed, make, levels, data, self._dictionary, last)
+        block = partial(_compressed, make, self._level_for(data), data, self._dictionary, last)
         self._dictionary = data[-WINDOW_BYTES:]
         return block
 
@@ -126,28 +118,15 @@ class DeflatePacker(BlockPacker):
 
 
 def _compressed(
-    make: Any,
-    levels: tuple[int, ...],
-    data: bytes,
-    dictionary: bytes,
-    last: bool,
-    _: threading.Event,
+    make: Any, level: int, data: bytes, dictionary: bytes, last: bool, _: threading.Event
 ) -> tuple[bytes, bytes]:
-    def run(level: int, part: bytes, flush: int) -> tuple[bytes, bytes]:
-        compressor = make(
-            level,
-            zlib.DEFLATED,
-            -zlib.MAX_WBITS,
-            _MEMORY_LEVEL,
-            zlib.Z_DEFAULT_STRATEGY,
-            **({"zdict": dictionary} if dictionary else {}),
-        )
-        body = compressor.compress(part)
-        return body, cast("bytes", compressor.flush(flush))
-
-    def trial_bytes(level: int) -> float:
-        packed_bytes = sum(map(len, run(level, data[:_TRIAL_BYTES], zlib.Z_FINISH)))
-        return packed_bytes * (1 if level == levels[0] else _WORTH)
-
-    best = levels[0] if len(levels) == 1 else min(levels, key=trial_bytes)
-    return run(best, data, zlib.Z_FINISH if last else zlib.Z_SYNC_FLUSH)
+    compressor = make(
+        level,
+        zlib.DEFLATED,
+        -zlib.MAX_WBITS,
+        _MEMORY_LEVEL,
+        zlib.Z_DEFAULT_STRATEGY,
+        **({"zdict": dictionary} if dictionary else {}),
+    )
+    body = compressor.compress(data)
+    return body, cast("bytes", compressor.flush(zlib.Z_FINISH if last else zlib.Z_SYNC_FLUSH))

@@ -64,10 +64,9 @@ class DeflateLevels:
     library: Literal["isal", "zlib-ng"]
     """For the blocks of a larger input."""
     block_levels: tuple[int, ...]
-    """Of that library, for one block after the other, and from the beginning again."""
-    rivals: bool = False
-    """Each block rather gets that of the levels which does best on the block's beginning, the
-    first if there is little between them."""
+    """Of that library, the quickest first; which one a block gets is told by `deflate_choice`."""
+    as_small_as: int | None = None
+    """zlib's level that they are held against; None: the smallest is taken."""
 
     @property
     def whole_bytes(self) -> int:
@@ -81,13 +80,11 @@ class DeflateLevels:
 
 _WHOLE_BYTES = 4 * MIB
 _LIBDEFLATE = {1: 1, 2: 1, 3: 1, 4: 3, 5: 5, 6: 6, 7: 7, 8: 7, 9: 8}
-_ZLIB_NG = {1: 2, 2: 3, 3: 3, 4: 4, 5: 5, 6: 7, 7: 7, 8: 8}
+_ZLIB_NG = {1: 2, 2: 3, 3: 3, 4: 4, 5: 5, 7: 7, 8: 8}
 
-_BALANCED = (7, 7, 6)
-"""Two of three blocks at 7: as small as zlib's 6 on source text too, where 6 throughout comes out
-0.7 % larger, and 7 throughout is hardly quicker than pigz."""
-
-_BEST = ((9, 8), True)
+_AS_ZLIB_6 = ((5, 6, 7, 9), 6)
+_AS_ZLIB_9 = ((7, 9, 8), 9)
+_BEST = (9, 8)
 """On source text 9 is as small as 8 and twice as quick, on logs it is 8 % larger."""
 
 
@@ -96,12 +93,12 @@ def deflate_levels(level: Level) -> DeflateLevels:
     if level == "fast":
         return DeflateLevels(((0, 1),), "isal", (1,))
     if level == "best":
-        return DeflateLevels(((MIB, 12), (2 * MIB, 10), (_WHOLE_BYTES, 9)), "zlib-ng", *_BEST)
+        return DeflateLevels(((MIB, 12), (2 * MIB, 10), (_WHOLE_BYTES, 9)), "zlib-ng", _BEST)
     if level == "balanced":
-        return DeflateLevels(((_WHOLE_BYTES, 6),), "zlib-ng", _BALANCED)
+        return DeflateLevels(((_WHOLE_BYTES, 6),), "zlib-ng", *_AS_ZLIB_6)
     whole = ((_WHOLE_BYTES, _LIBDEFLATE[level]),)
-    if level == 9:
-        return DeflateLevels(whole, "zlib-ng", *_BEST)
+    if level in (6, 9):
+        return DeflateLevels(whole, "zlib-ng", *(_AS_ZLIB_6 if level == 6 else _AS_ZLIB_9))
     return DeflateLevels(whole, "zlib-ng", (_ZLIB_NG[level],))
 
 
