@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Iterable
+from typing import Any
 from urllib.parse import urlsplit
 
 from app.errors import Expired, NotOneResult, Problem, ReceiverGone
 from app.jobs import delivery_rows, rows
+from app.jobs.database import run
 from app.jobs.writer import Tx
 from app.model import (
     Claim,
@@ -22,35 +23,16 @@ from app.model import (
     new_id,
 )
 
-T = TypeVar("T")
-
 CONFIGURED = "configured"
 """The lane of the endpoint that the operator configured."""
-
-
-class Database(Protocol):
-    """What the job store lends its outbox."""
-
-    def now_ms(self) -> int:
-        """Give the time, in milliseconds since the epoch."""
-
-    def read(self, work: Callable[[sqlite3.Connection], T]) -> Awaitable[T]:
-        """Run `work` in a reading thread."""
-
-    def write(self, work: Callable[[Tx], T]) -> Awaitable[T]:
-        """Run `work` in the writer's next transaction."""
-
-    def announce(self, tx: Tx, job_id: str) -> None:
-        """Tell who watches a job that it changed, once that is durable."""
 
 
 class Announcements:
     """Writes events and pushes with the state that causes them: both are on disk, or neither."""
 
-    def __init__(self, database: Database, sql: Mapping[str, str]) -> None:
-        """Lean on the store's connections and statements; nothing is opened here."""
-        self._database = database
-        self._sql = sql
+    def __init__(self, now_ms: Callable[[], int]) -> None:
+        """Take the clock: milliseconds since the epoch."""
+        self._now_ms = now_ms
         self.on_due: Callable[[], None] = lambda: None
         """Called when something that is due at once is on disk."""
 
@@ -58,12 +40,12 @@ class Announcements:
         """Keep who is told of a new job's events."""
         if webhook is not None:
             kept = delivery_rows.dump_webhook(webhook)
-            self._run(tx, "set_webhook", job_pk=job_pk, webhook=kept)
+            run(tx.db, "set_webhook", job_pk=job_pk, webhook=kept)
 
     def set_store(self, tx: Tx, item_pk: int, target: PutTarget | None) -> None:
         """Keep where a new item's result goes."""
         if target is not None:
-            self._run(tx, "set_store", item_pk=item_pk, store=delivery_rows.dump_target(target))
+            run(tx.db, "set_store", item_pk=item_pk, store=delivery_rows.dump_target(target))
 
     def job_ended(self, tx: Tx, job: sqlite3.Row, status: JobStatus) -> None:
         """Write the event of a job's end or expiry; `job` holds the counts as they now are."""
@@ -104,14 +86,14 @@ class Announcements:
     def job_expired(self, tx: Tx, job: sqlite3.Row) -> None:
         """Give up the pushes of an expired job, and tell of its expiry."""
         late = Expired("The job expired before its result could be put there.").problem()
-        now_ms = self._database.now_ms()
+        now_ms = self._now_ms()
         values = {"job_id": job["id"], "problem": rows.dump_problem(late), "now_ms": now_ms}
-        self._run(tx, "bury_pushes", **values)
+        run(tx.db, "bury_pushes", **values)
         self.job_ended(tx, job, JobStatus.EXPIRED)
 
     def job_dropped(self, tx: Tx, job_id: str, *, events: bool) -> None:
         """Remove a job's pushes, and on demand its events, with its record."""
-        self._run(tx, "drop_job_deliveries" if events else "drop_job_pushes", job_id=job_id)
+        run(tx.db, "drop_job_deliveries" if events else "drop_job_pushes", job_id=job_id)
 
     def _event(self, tx: Tx, job: sqlite3.Row, event: str, data: dict[str, Any]) -> None:
         if job["webhook"] is None:
@@ -158,12 +140,12 @@ class Announcements:
         self, tx: Tx, *, url: str | None, problem: Problem | None = None, **values: Any
     ) -> str:
         """Write a delivery that is due now; or, with `problem`, one that is dead already."""
-        now_ms = self._database.now_ms()
+        now_ms = self._now_ms()
         origin, lane = lane_of(url)
         delivery_id = new_id("msg")
         unset = dict.fromkeys(("job_id", "item_pk", "item_idx", "event", "data", "secret"))
-        self._run(
-            tx,
+        run(
+            tx.db,
             "insert_delivery",
             **unset | {"asked": 0} | values,
             id=delivery_id,
@@ -178,9 +160,6 @@ class Announcements:
         )
         tx.after_commit(self.on_due)
         return delivery_id
-
-    def _run(self, tx: Tx, statement: str, **values: Any) -> list[sqlite3.Row]:
-        return tx.db.execute(self._sql[statement], values).fetchall()
 
 
 def lane_of(url: str | None) -> tuple[str, str]:

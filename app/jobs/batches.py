@@ -1,6 +1,6 @@
 """Batches of URLs in the SQLite store: which of them are in the queue, and what follows an end.
 
-All of it runs inside the transactions of `sqlite.py`.
+All of it runs inside the store's transactions.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 
 from app.errors import Conflict, Expired
 from app.jobs import rows
+from app.jobs.database import run
 from app.jobs.writer import Tx
 from app.model import FETCH_LANE, Failed, ItemStatus, JobStatus, NewItem, NewJob, Outcome
 
@@ -19,15 +20,12 @@ PACED = "paced"
 TWIN = "twin"
 """The lane of a URL that another item of its job is fetching."""
 
-Run = Callable[..., list[sqlite3.Row]]
-
 
 class Batches:
     """What the store does for jobs with URLs beyond queueing their items."""
 
-    def __init__(self, run: Run, on_queued: Callable[[], None]) -> None:
-        """Take what runs a named statement, and what to call when an item may be claimed."""
-        self._run = run
+    def __init__(self, on_queued: Callable[[], None]) -> None:
+        """Take what to call when an item may be claimed."""
         self._on_queued = on_queued
 
     def columns(self, tx: Tx, new: NewJob, job_pk: int, item: NewItem, lane: str) -> dict[str, Any]:
@@ -45,7 +43,7 @@ class Batches:
             told["lane"] = PACED
         if new.dedupe:
             told["twin_key"] = rows.twin_key(item)
-            for first in self._run(tx.db, "find_twin", job_pk=job_pk, twin_key=told["twin_key"]):
+            for first in run(tx.db, "find_twin", job_pk=job_pk, twin_key=told["twin_key"]):
                 told |= {"twin_of": first["pk"], "lane": TWIN}
         return told
 
@@ -57,8 +55,8 @@ class Batches:
         if pace is None:
             return
         lane, room = FETCH_LANE, pace - released
-        more = self._run(tx.db, "release_paced", job_pk=job_pk, lane=lane, limit=max(room, 0))
-        self._run(tx.db, "count_released", job_pk=job_pk, released=released + len(more))
+        more = run(tx.db, "release_paced", job_pk=job_pk, lane=lane, limit=max(room, 0))
+        run(tx.db, "count_released", job_pk=job_pk, released=released + len(more))
         if more:
             tx.after_commit(self._on_queued)
 
@@ -71,7 +69,7 @@ class Batches:
         """
         followers: list[int] = []
         if item["has_twins"] and isinstance(outcome, Failed):
-            failed = self._run(
+            failed = run(
                 tx.db,
                 "fail_twins",
                 pk=pk,
@@ -82,9 +80,9 @@ class Batches:
             )
             followers = sorted(row["idx"] for row in failed)
             if followers:
-                [job] = self._run(tx.db, "count_failed", job_pk=job["pk"], n=len(followers))
+                [job] = run(tx.db, "count_failed", job_pk=job["pk"], n=len(followers))
         elif item["has_twins"]:
-            self._run(tx.db, "free_twins", pk=pk, lane=_lane(job))
+            run(tx.db, "free_twins", pk=pk, lane=_lane(job))
             tx.after_commit(self._on_queued)
         if item["fetches"]:
             pace = 0 if job["canceling"] else job["pace"]
@@ -110,14 +108,14 @@ class Batches:
         # In a job that stops at the first failure, the others were canceled for its sake.
         stopped = bool(job["stops"]) and status is JobStatus.FAILED
         back = {"failed": job["failed"], "canceled": job["canceled"] * stopped, "succeeded": 0}
-        for join in self._run(tx.db, "get_join", job_pk=job_pk):
+        for join in run(tx.db, "get_join", job_pk=job_pk):
             if join["status"] not in (ItemStatus.FAILED, *[ItemStatus.CANCELED] * stopped):
                 back[join["status"]] += 1
-            self._run(tx.db, "requeue_join", pk=join["pk"])
-            self._run(tx.db, "drop_results", pk=join["pk"])
-            self._run(tx.db, "drop_item_pushes", item_pk=join["pk"])
-        self._run(tx.db, "requeue_failed", job_pk=job_pk, lane=_lane(job), canceled=stopped)
-        [job] = self._run(tx.db, "count_requeued", job_pk=job_pk, **back)
+            run(tx.db, "requeue_join", pk=join["pk"])
+            run(tx.db, "drop_results", pk=join["pk"])
+            run(tx.db, "drop_item_pushes", item_pk=join["pk"])
+        run(tx.db, "requeue_failed", job_pk=job_pk, lane=_lane(job), canceled=stopped)
+        [job] = run(tx.db, "count_requeued", job_pk=job_pk, **back)
         self.release(tx, job_pk, pace=job["pace"], released=0)
         return job, sum(back.values())
 

@@ -6,16 +6,25 @@ import re
 import sqlite3
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 
-def load_statements() -> dict[str, str]:
-    """Give the named statements of the files in `sql/` that have no number."""
+def _load_statements() -> dict[str, str]:
     statements: dict[str, str] = {}
     for file in resources.files("app.jobs.sql").iterdir():
         if file.name.endswith(".sql") and not file.name[0].isdigit():
             parts = re.split(r"^-- name: (\w+)\n", file.read_text("utf-8"), flags=re.MULTILINE)
             statements |= dict(zip(parts[1::2], parts[2::2], strict=True))
     return statements
+
+
+STATEMENTS = _load_statements()
+"""By name: those of the files in `sql/` that have no number."""
+
+
+def run(db: sqlite3.Connection, statement: str, **values: Any) -> list[sqlite3.Row]:
+    """Run a statement by its name; gives the rows that it selects or returns."""
+    return db.execute(STATEMENTS[statement], values).fetchall()
 
 
 def migrate(db: sqlite3.Connection) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from app.errors import InvalidParameter, Problem, Refusal
+from app.errors import Problem, Refusal
 from app.model import (
     Blob,
     Claim,
@@ -104,6 +105,11 @@ def job(row: sqlite3.Row) -> Job:
         finished_at=from_ms(row["finished_ms"]),
         expires_at=from_ms(row["expires_ms"]),
     )
+
+
+def dump_steps(chain: Sequence[Step]) -> str:
+    """Give a steps column."""
+    return dump([{"op": step.op, "params": step.params} for step in chain])
 
 
 def steps(text: str) -> tuple[Step, ...]:
@@ -204,22 +210,3 @@ def bare_claim(row: sqlite3.Row) -> Claim:
         url=None,
         headers={},
     )
-
-
-def read_cursor(cursor: str | None, default: int) -> int:
-    """Read a page cursor. Raises `InvalidParameter` if it is not one of ours."""
-    if cursor is None:
-        return default
-    if not cursor.isascii() or not cursor.isdigit() or len(cursor) > 18:
-        raise InvalidParameter("`cursor` is not one that this service gave out.")
-    return int(cursor)
-
-
-def page(found: list[sqlite3.Row], column: str, limit: int) -> tuple[list[sqlite3.Row], str | None]:
-    """Cut rows, read one more than `limit`, to a page; with the next one's cursor if there is one.
-
-    The cursor is the last row's `column`.
-    """
-    if len(found) <= limit:
-        return found, None
-    return found[:limit], str(found[limit - 1][column])

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from app.errors import StorageError
 from app.jobs import delivery_rows, rows
+from app.jobs.database import STATEMENTS, run
 from app.jobs.writer import Tx
-from app.model import JobStatus, NewItem, NewJob, Step, new_id
+from app.model import JobStatus, NewItem, NewJob, new_id
 
 BITE_ROWS = 2_000
 HIDDEN = "\0"
@@ -26,16 +26,17 @@ statement `due` has it too.)"""
 DROPPING = "dropping_"
 """Before the id of a job whose record is due to go: events of it may still be told."""
 
-Run = Callable[..., list[sqlite3.Row]]
+
+def too_large(items: int) -> bool:
+    """Tell whether so many items are too many for one transaction."""
+    return items > BITE_ROWS
 
 
 class Streams:
     """What the store does a bite at a time; every method runs inside a transaction."""
 
-    def __init__(self, run: Run, sql: dict[str, str], now_ms: Callable[[], int]) -> None:
-        """Take what runs a named statement, the statements, and the clock."""
-        self._run = run
-        self._sql = sql
+    def __init__(self, now_ms: Callable[[], int]) -> None:
+        """Take the clock: milliseconds since the epoch."""
         self._now_ms = now_ms
         self._receiving: set[int] = set()
 
@@ -43,7 +44,7 @@ class Streams:
 
     def open(self, tx: Tx) -> int:
         """Begin a job that nobody sees; gives its key."""
-        [row] = self._run(
+        [row] = run(
             tx.db, "hide_new_job", id=new_id("receiving"), hidden=HIDDEN, now_ms=self._now_ms()
         )
         self._receiving.add(row["pk"])
@@ -54,7 +55,7 @@ class Streams:
     ) -> None:
         """Write URLs of a job that is being received, the first of them at position `at`."""
         tx.db.executemany(
-            self._sql["receive_item"],
+            STATEMENTS["receive_item"],
             [
                 {
                     "job_pk": job_pk,
@@ -75,14 +76,14 @@ class Streams:
     def show(self, tx: Tx, job_pk: int, new: NewJob, *, queued: int) -> str:
         """Make a job that is whole its client's; gives its id."""
         job_id = new_id("job")
-        shown = self._run(
+        shown = run(
             tx.db,
             "show_new_job",
             pk=job_pk,
             id=job_id,
             client=new.client,
             status=JobStatus.QUEUED,
-            steps=dump_steps(new.steps),
+            steps=rows.dump_steps(new.steps),
             join_at=new.join_at,
             tag=new.tag,
             metadata=rows.dump(new.metadata),
@@ -108,18 +109,18 @@ class Streams:
         `prefix` is `DELETED` or `DROPPING`.
         """
         now_ms = self._now_ms()
-        self._run(tx.db, "cancel_released", job_pk=job_pk, seq=0, now_ms=now_ms)
-        self._run(tx.db, "hide_job", pk=job_pk, prefix=prefix, hidden=HIDDEN, now_ms=now_ms)
+        run(tx.db, "cancel_released", job_pk=job_pk, seq=0, now_ms=now_ms)
+        run(tx.db, "hide_job", pk=job_pk, prefix=prefix, hidden=HIDDEN, now_ms=now_ms)
 
     def drop_some(self, tx: Tx) -> bool:
         """Remove some of what hidden jobs have left; True if there may be more."""
-        for job in self._run(tx.db, "hidden_jobs"):
+        for job in run(tx.db, "hidden_jobs"):
             if job["pk"] in self._receiving:
                 continue
             if job["status"] == "receiving":
-                self._run(tx.db, "give_up_job", pk=job["pk"])
+                run(tx.db, "give_up_job", pk=job["pk"])
             if not self._dropped_some(tx, job):
-                self._run(tx.db, "drop_job", job_pk=job["pk"])
+                run(tx.db, "drop_job", job_pk=job["pk"])
             return True
         return False
 
@@ -132,7 +133,7 @@ class Streams:
         some = {"job_pk": job["pk"], "job_id": job_id, "limit": BITE_ROWS}
         some["events"] = job["id"].startswith(DELETED)
         return any(
-            len(self._run(tx.db, statement, **some)) == BITE_ROWS
+            len(run(tx.db, statement, **some)) == BITE_ROWS
             for statement in ("drop_some_deliveries", "drop_some_files", "drop_some_items")
         )
 
@@ -140,7 +141,7 @@ class Streams:
         """Remove some files and inputs of a job that expires; True if more are left."""
         some = {"job_pk": job_pk, "limit": BITE_ROWS}
         return any(
-            len(self._run(tx.db, statement, **some)) == BITE_ROWS
+            len(run(tx.db, statement, **some)) == BITE_ROWS
             for statement in ("drop_some_files", "forget_some_inputs")
         )
 
@@ -148,21 +149,19 @@ class Streams:
 
     def cancel_released(self, tx: Tx, job: sqlite3.Row, now_ms: int) -> sqlite3.Row:
         """Cancel what a job has outside its waiting lanes, and let nothing more out of them."""
-        self._run(tx.db, "set_canceling", job_pk=job["pk"], canceling=1)
-        ended = self._run(
-            tx.db, "cancel_released", job_pk=job["pk"], seq=job["seq"] + 1, now_ms=now_ms
-        )
+        run(tx.db, "set_canceling", job_pk=job["pk"], canceling=1)
+        ended = run(tx.db, "cancel_released", job_pk=job["pk"], seq=job["seq"] + 1, now_ms=now_ms)
         return self._count(
             tx, job["pk"], queued=len(ended) - job["running"], running=job["running"]
         )
 
     def canceling(self, tx: Tx) -> list[sqlite3.Row]:
         """Give the jobs of which not all that waits is canceled yet."""
-        return self._run(tx.db, "canceling_jobs")
+        return run(tx.db, "canceling_jobs")
 
     def cancel_some(self, tx: Tx, job: sqlite3.Row, now_ms: int) -> sqlite3.Row:
         """Cancel some of what waits; gives the job as it is then."""
-        ended = self._run(
+        ended = run(
             tx.db,
             "cancel_some",
             job_pk=job["pk"],
@@ -171,15 +170,9 @@ class Streams:
             limit=BITE_ROWS,
         )
         if len(ended) < BITE_ROWS:
-            self._run(tx.db, "set_canceling", job_pk=job["pk"], canceling=0)
+            run(tx.db, "set_canceling", job_pk=job["pk"], canceling=0)
         return self._count(tx, job["pk"], queued=len(ended), running=0)
 
     def _count(self, tx: Tx, job_pk: int, **ended: int) -> sqlite3.Row:
-        [job] = self._run(tx.db, "count_some_canceled", job_pk=job_pk, **ended)
+        [job] = run(tx.db, "count_some_canceled", job_pk=job_pk, **ended)
         return job
-
-
-def dump_steps(steps: Sequence[Step]) -> str:
-    """Give a steps column."""
-    told: list[dict[str, Any]] = [{"op": step.op, "params": step.params} for step in steps]
-    return rows.dump(told)

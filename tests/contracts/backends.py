@@ -110,7 +110,7 @@ def lane_of(item: NewItem, _: NewJob) -> Lane:
 
 async def pragma(store: SqliteJobStore, text: str) -> object:
     """Read or set one on the connection that writes."""
-    [row] = await store._writer.call(lambda tx: tx.db.execute(f"PRAGMA {text}").fetchall())
+    [row] = await store._write(lambda tx: tx.db.execute(f"PRAGMA {text}").fetchall())
     return row[0]
 
 

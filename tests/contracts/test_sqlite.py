@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from app.errors import NotFound, StorageError, StorageFull
-from app.jobs.database import connect, migrate
+from app.jobs.database import STATEMENTS, connect, migrate
 from app.jobs.sqlite import SqliteJobStore
 from app.jobs.writer import Tx
 from app.model import Job, NewItem
@@ -43,7 +43,7 @@ async def one_group(store: SqliteJobStore) -> AsyncIterator[None]:
         held.set()
         gate.wait()
 
-    holding = asyncio.create_task(store._writer.call(hold))
+    holding = asyncio.create_task(store._write(hold))
     await asyncio.to_thread(held.wait)
     try:
         yield
@@ -77,11 +77,11 @@ async def test_a_call_that_fails_does_not_undo_its_neighbours(store: SqliteJobSt
 
 async def test_calls_of_one_group_share_a_commit(store: SqliteJobStore) -> None:
     commits: list[str] = []
-    await store._writer.call(lambda tx: tx.db.set_trace_callback(commits.append))
+    await store._write(lambda tx: tx.db.set_trace_callback(commits.append))
     async with one_group(store):
         calls = [asyncio.create_task(submitted(store)) for _ in range(40)]
     await asyncio.gather(*calls)
-    await store._writer.call(lambda tx: tx.db.set_trace_callback(None))
+    await store._write(lambda tx: tx.db.set_trace_callback(None))
     # The call that set the trace, the one that held the group up, and the group.
     assert commits.count("COMMIT") == 3
 
@@ -137,7 +137,7 @@ async def test_a_disk_that_takes_no_more_is_reported_and_nothing_is_half_written
         assert (await store.list_jobs("shop"))[0] == [job]
     await store.check_writable()
     assert isinstance(await submitted(store), Job)
-    assert store._unfinished == {"shop": 2}
+    assert store._backlog.unfinished == {"shop": 2}
 
 
 async def test_the_schema_is_made_once_and_brought_forward(tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ async def test_the_queue_is_read_from_its_index(store: SqliteJobStore) -> None:
 
     def plan(db: sqlite3.Connection) -> str:
         values = {"lane": "cpu", "limit": 1, "now_ms": 0}
-        rows = db.execute(f"EXPLAIN QUERY PLAN {store._sql['claim']}", values)
+        rows = db.execute(f"EXPLAIN QUERY PLAN {STATEMENTS['claim']}", values)
         return "\n".join(row["detail"] for row in rows)
 
     told = await store._read(plan)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from app.errors import IdempotencyMismatch, QueueFull
-from app.jobs import sqlite, streams
+from app.jobs import streams
 from app.jobs.base import JobStore, Submitted
 from app.model import Counts, Failed, Job, JobStatus, NewItem, NewJob, Step
 from tests.contracts.backends import JobBackend, SqliteBackend
@@ -20,8 +20,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture(autouse=True)
 def small_bites(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (streams, sqlite):
-        monkeypatch.setattr(module, "BITE_ROWS", 10)
+    monkeypatch.setattr(streams, "BITE_ROWS", 10)
 
 
 def empty(**others: Any) -> NewJob:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.jobs import sqlite, streams
+from app.jobs import streams
 from app.jobs.outbox import Outbox
 from app.model import EVENTS, Failed, Job, JobStatus, PutTarget, Webhook
 from tests.contracts.backends import JobBackend, SqliteBackend
@@ -25,8 +25,7 @@ MANY = 1000
 
 @pytest.fixture(autouse=True)
 def small_bites(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (streams, sqlite):
-        monkeypatch.setattr(module, "BITE_ROWS", 10)
+    monkeypatch.setattr(streams, "BITE_ROWS", 10)
 
 
 @pytest.fixture
