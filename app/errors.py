@@ -329,6 +329,14 @@ class FetchConnectError(FetchError):
     retryable = True
 
 
+class FetchProxyError(FetchError):
+    """The configured proxy is not there, does not speak HTTP, or does not let us through."""
+
+    code = "fetch.proxy"
+    title = "The proxy gave no connection to the origin"
+    retryable = True
+
+
 class FetchTlsError(FetchError):
     """The TLS handshake or the certificate check failed."""
 

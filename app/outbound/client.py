@@ -36,6 +36,7 @@ from app.errors import (
     FetchTruncated,
 )
 from app.outbound.guard import Guard, forbidden
+from app.outbound.proxy import TunnelConnector, Tunnels
 
 IDLE_S = 2.0
 """Seconds an idle connection is kept. Short: a list of 10,000 hosts would otherwise hold as many
@@ -44,31 +45,29 @@ descriptors."""
 
 @asynccontextmanager
 async def open_client(
-    guard: Guard, *, user_agent: str, connect_timeout_s: float, read_timeout_s: float
+    guard: Guard,
+    *,
+    user_agent: str,
+    connect_timeout_s: float,
+    read_timeout_s: float,
+    tunnels: Tunnels | None = None,
 ) -> AsyncIterator[httpx.AsyncClient]:
     """Open the process's HTTP client.
 
     It follows no redirects, keeps no cookies, decodes no content coding, retries nothing and
-    ignores the environment's proxies and .netrc. There is no limit on connections: callers bound
-    themselves. Requests raise `FetchError`, never an exception of httpx or aiohttp;
-    `read_timeout_s` is the longest silence, not a total. A response's extension `timings` has the
-    seconds that `dns`, `connect` (None where not needed) and `first_byte` took.
+    ignores the environment's proxies and .netrc; `tunnels`, where given, are the only way out.
+    There is no limit on connections: callers bound themselves. Requests raise `FetchError`, never
+    an exception of httpx or aiohttp; `read_timeout_s` is the longest silence, not a total. A
+    response's extension `timings` has the seconds that `dns`, `connect` (the tunnel included; None
+    where not needed) and `first_byte` took.
     """
     # At INFO httpx logs every URL, and URLs carry signatures and tokens.
     logging.getLogger("httpx").setLevel(logging.WARNING)
     tls = httpx.create_ssl_context()
     tls.set_alpn_protocols(["http/1.1"])
-    connector = aiohttp.TCPConnector(
-        resolver=_Resolver(guard),
-        socket_factory=_SocketFactory(guard),
-        use_dns_cache=False,
-        limit=0,
-        keepalive_timeout=IDLE_S,
-        ssl=tls,
-    )
     async with (
         aiohttp.ClientSession(
-            connector=connector,
+            connector=_connector(guard, tls, tunnels),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             trust_env=False,
@@ -76,7 +75,7 @@ async def open_client(
             trace_configs=[_trace()],
         ) as session,
         _Client(
-            transport=_Transport(guard, session),
+            transport=_Transport(guard, session, proxied=tunnels is not None),
             timeout=httpx.Timeout(read_timeout_s, connect=connect_timeout_s, pool=None),
             headers={"user-agent": user_agent, "accept-encoding": "identity"},
             follow_redirects=False,
@@ -84,6 +83,19 @@ async def open_client(
         ) as client,
     ):
         yield client
+
+
+def _connector(guard: Guard, tls: ssl.SSLContext, tunnels: Tunnels | None) -> aiohttp.TCPConnector:
+    options: dict[str, Any] = {
+        "resolver": _Resolver(guard),
+        "use_dns_cache": False,
+        "limit": 0,
+        "keepalive_timeout": IDLE_S,
+        "ssl": tls,
+    }
+    if tunnels is not None:
+        return TunnelConnector(guard, tunnels, **options)
+    return aiohttp.TCPConnector(socket_factory=_SocketFactory(guard), **options)
 
 
 class _NoCookies(httpx.Cookies):
@@ -233,9 +245,10 @@ def _trace() -> aiohttp.TraceConfig:
 class _Transport(httpx.AsyncBaseTransport):
     """Sends httpx's requests over one aiohttp session."""
 
-    def __init__(self, guard: Guard, session: aiohttp.ClientSession) -> None:
+    def __init__(self, guard: Guard, session: aiohttp.ClientSession, *, proxied: bool) -> None:
         self._guard = guard
         self._session = session
+        self._proxied = proxied
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send `request`; the body of the response is not read yet.
@@ -258,7 +271,7 @@ class _Transport(httpx.AsyncBaseTransport):
         try:
             response, noted = await self._sent(request, url)
         except (aiohttp.ClientError, OSError, ValueError) as exc:
-            raise _head_error(exc) from exc
+            raise _head_error(exc, proxied=self._proxied) from exc
         return httpx.Response(
             response.status,
             headers=list(response.raw_headers),
@@ -289,7 +302,7 @@ class _Transport(httpx.AsyncBaseTransport):
                     allow_redirects=False,
                     timeout=aiohttp.ClientTimeout(
                         total=None,
-                        # From the name to the end of the TLS handshake.
+                        # From the name to the end of the TLS handshake, a proxy's tunnel included.
                         connect=timeout.get("connect"),
                         sock_read=timeout.get("read"),
                     ),
@@ -341,7 +354,7 @@ def _said(exc: Exception) -> str:
     return f"{type(exc).__name__}: {text[:300]}"
 
 
-def _head_error(exc: Exception) -> FetchError:
+def _head_error(exc: Exception, *, proxied: bool) -> FetchError:
     """Translate what went wrong up to the end of the response's header."""
     said = _said(exc)
     if isinstance(exc, aiohttp.ClientConnectorError) and isinstance(
@@ -349,8 +362,9 @@ def _head_error(exc: Exception) -> FetchError:
     ):
         return exc.os_error.refusal
     if isinstance(exc, aiohttp.ConnectionTimeoutError):
+        way = "to the origin through the proxy" if proxied else "to the origin"
         return FetchTimeout(
-            "No connection to the origin within the time limit.", log_detail=said, phase="connect"
+            f"No connection {way} within the time limit.", log_detail=said, phase="connect"
         )
     if isinstance(exc, asyncio.TimeoutError):
         return FetchTimeout("The origin did not answer in time.", log_detail=said, phase="read")

@@ -6,13 +6,13 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Generic, Self, TypeVar
 
 import httpx
-from pydantic import Field
+from pydantic import Field, SecretStr, field_validator
 
 from app import __version__
 from app.errors import (
@@ -27,6 +27,7 @@ from app.outbound.client import open_client
 from app.outbound.guard import Guard, GuardSettings, Lookup, Network, SystemLookup, Target
 from app.outbound.headers import checked, conditional, file_name, media_type, telling
 from app.outbound.pace import Budget, HostTurns
+from app.outbound.proxy import Proxy, Tunnels
 from app.outbound.redirect import REDIRECTS, Hop, redirected
 from app.outbound.retry import RETRY_STATUSES, retry_after_s, retry_delay_s
 
@@ -74,6 +75,23 @@ class FetchSettings(GuardSettings):
         pattern=r"^[\x21-\x7e]([\x20-\x7e]{0,254}[\x21-\x7e])?$",
         description="The User-Agent that is sent.",
     )
+    proxy_url: SecretStr = Field(
+        default=SecretStr(""),
+        description="Proxy through which everything outbound goes, webhooks and pushes too: "
+        "`http://[user:password@]host:port`. It has to allow CONNECT to OFFLOAD_FETCH_PORTS.",
+    )
+
+    @field_validator("proxy_url")
+    @classmethod
+    def _a_proxy(cls, url: SecretStr) -> SecretStr:
+        if url:
+            Proxy.parse(url.get_secret_value())
+        return url
+
+    @property
+    def proxy(self) -> Proxy | None:
+        """Give the proxy, if there is one."""
+        return Proxy.parse(self.proxy_url.get_secret_value()) if self.proxy_url else None
 
     def tightened(self, params: FetchParams) -> FetchSettings:
         """Give these settings with each of `params` that is stricter put in its place."""
@@ -183,7 +201,10 @@ class Fetcher:
     ) -> None:
         self._settings = settings
         self._system_lookup = SystemLookup()
-        self.guard = Guard(settings, lookup or self._system_lookup)
+        lookup = lookup or self._system_lookup
+        self.guard = Guard(settings, lookup)
+        proxy = settings.proxy
+        self._tunnels = Tunnels(proxy, lookup) if proxy else None
         self.turns = HostTurns(settings.per_host_concurrency)
         self.sleep = sleep
         self.clock = clock
@@ -201,14 +222,7 @@ class Fetcher:
 
     async def open(self) -> None:
         """Make the connections' home; once, before the first fetch, in the loop that fetches."""
-        self._client = await self._stack.enter_async_context(
-            open_client(
-                self.guard,
-                user_agent=self._settings.user_agent,
-                connect_timeout_s=self._settings.connect_timeout_s,
-                read_timeout_s=self._settings.read_timeout_s,
-            )
-        )
+        self._client = await self._stack.enter_async_context(self._open_client(self.guard))
         self._stack.callback(self._system_lookup.close)
 
     async def close(self) -> None:
@@ -226,13 +240,17 @@ class Fetcher:
     @asynccontextmanager
     async def wider_client(self, networks: Sequence[Network]) -> AsyncIterator[httpx.AsyncClient]:
         """Open another client, which may reach `networks` too."""
-        async with open_client(
-            self.guard.wider(networks),
+        async with self._open_client(self.guard.wider(networks)) as client:
+            yield client
+
+    def _open_client(self, guard: Guard) -> AbstractAsyncContextManager[httpx.AsyncClient]:
+        return open_client(
+            guard,
             user_agent=self._settings.user_agent,
             connect_timeout_s=self._settings.connect_timeout_s,
             read_timeout_s=self._settings.read_timeout_s,
-        ) as client:
-            yield client
+            tunnels=self._tunnels,
+        )
 
     async def fetch(
         self,

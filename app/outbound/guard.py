@@ -107,7 +107,7 @@ def denied(address: Address) -> str | None:
 class GuardSettings(BaseModel):
     """What the operator opens or closes beyond the tables."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     allow_networks: tuple[Network, ...] = Field(
         default=(),
@@ -266,7 +266,7 @@ class Guard:
             raise FetchUrlInvalid(
                 "The URL contains a user name or password; send an Authorization header instead."
             )
-        host = _host(url)
+        host = host_of(url)
         port = SCHEMES[url.scheme] if url.port is None else url.port
         self._check_early(host, port)
         # Copying parses anew, which is worth avoiding for the many that have no fragment.
@@ -352,11 +352,14 @@ def forbidden(host: str, port: int, why: str) -> FetchForbidden:
     return FetchForbidden(REFUSED, log_detail=f"{host} port {port}: {why}")
 
 
-def _host(url: httpx.URL) -> str:
-    """Give the host in its one canonical spelling.
+def host_of(url: httpx.URL) -> str:
+    """Give the host in its one canonical spelling, an address without brackets.
 
     httpx has applied IDNA 2008, which refuses Unicode digits, and turned ideographic full stops
     into dots: what comes out is looked at again here.
+
+    Raises:
+        FetchUrlInvalid: it is no host name, or an address in an unusual spelling.
     """
     host = url.raw_host.decode("ascii")
     if ":" in host:

@@ -14,6 +14,7 @@ from app.errors import (
     FetchConnectError,
     FetchError,
     FetchNameError,
+    FetchProxyError,
     FetchStatusError,
     FetchTimeout,
     FetchTruncated,
@@ -70,7 +71,7 @@ def _passing(error: FetchError) -> bool:
         case FetchTimeout():
             # A stalled body has already cost most of the deadline; a lost SYN has not.
             return error.extra.get("phase") == "connect"
-        case FetchNameError():
+        case FetchNameError() | FetchProxyError():
             return bool(error.extra.get("temporary"))
         case _:
             return isinstance(error, FetchConnectError | FetchTruncated)

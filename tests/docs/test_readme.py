@@ -67,7 +67,7 @@ def shown(default: object) -> str:
         return ",".join(default)
     if isinstance(default, float):
         return f"{default:g}"
-    return str(default) if default not in ({}, (), "") else "(none)"
+    return "(none)" if default in ({}, ()) or not str(default) else str(default)
 
 
 def test_the_configuration_table_is_the_settings() -> None:
@@ -94,6 +94,7 @@ def test_each_variable_reaches_its_setting(name: str, monkeypatch: pytest.Monkey
         "OFFLOAD_BLOBS_GRACE_S": "77",
         "OFFLOAD_FETCH_MAX_REDIRECTS": "7",
         "OFFLOAD_FETCH_RETRIES": "7",
+        "OFFLOAD_FETCH_PROXY_URL": "http://proxy.test:3128",
         "OFFLOAD_WEBHOOKS_URL": "https://example.com/hook",
         "OFFLOAD_WEBHOOKS_SECRETS": SECRET,
         "OFFLOAD_WEBHOOKS_EVENTS": "job.failed, item.failed",

@@ -231,13 +231,16 @@ def cut_answer(how, start):
 class Server:
     """A loopback server on a free port that counts its connections."""
 
+    tls = None
+    """An SSLContext, to speak TLS."""
+
     def __init__(self, host="127.0.0.1", port=0):
         self.connections = 0
         self._address = host, port
         self._tasks = set()
 
     async def __aenter__(self):
-        self._server = await asyncio.start_server(self._accept, *self._address)
+        self._server = await asyncio.start_server(self._accept, *self._address, ssl=self.tls)
         self.port = self._server.sockets[0].getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         return self

@@ -79,3 +79,21 @@ def test_every_refusal_says_why(check, url, reason):
 def test_a_public_address_is_its_own_answer(check):
     code, said = check("http://1.1.1.1/")
     assert (code, "1.1.1.1  allowed: public" in said) == (0, True)
+
+
+def test_a_proxy_is_named_without_its_credentials_and_changes_no_verdict(check):
+    for url in ("http://good.test/", "http://mixed.test/", "http://127.0.0.1/"):
+        plain_code, plain = check(url)
+        code, said = check(url, OFFLOAD_FETCH_PROXY_URL="http://user:s3cret@10.0.0.9:3128")
+        named = "proxy    http://10.0.0.9:3128\n"
+        assert (code, said.replace(named, "")) == (plain_code, plain)
+        assert (named in said) == (url != "http://127.0.0.1/")
+
+
+def test_a_proxy_that_makes_no_sense_is_an_error_that_does_not_repeat_it(check):
+    code, said = check(
+        "http://good.test/", OFFLOAD_FETCH_PROXY_URL="https://user:s3cret@proxy.test"
+    )
+    assert code == 2
+    assert "OFFLOAD_FETCH_PROXY_URL: a proxy is http://[user:password@]host:port" in said
+    assert "s3cret" not in said

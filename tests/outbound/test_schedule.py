@@ -7,6 +7,7 @@ import pytest
 from app.errors import (
     FetchConnectError,
     FetchForbidden,
+    FetchProxyError,
     FetchTimeout,
     FetchUrlInvalid,
     InternalError,
@@ -106,7 +107,13 @@ def test_what_the_guard_refuses_is_not_tried_again(error, target):
 
 
 @pytest.mark.parametrize(
-    "error", [FetchConnectError("no"), FetchTimeout("late"), InternalError("bug")]
+    "error",
+    [
+        FetchConnectError("no"),
+        FetchTimeout("late"),
+        FetchProxyError("no", temporary=False, proxy_status=403),
+        InternalError("bug"),
+    ],
 )
 @pytest.mark.parametrize("target", [None, TARGET])
 def test_what_may_pass_is_tried_again(error, target):
