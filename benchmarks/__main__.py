@@ -13,6 +13,8 @@ from benchmarks.bench import Bench, Case
 from benchmarks.cases import (
     codecs,
     fetch_1000,
+    fetch_million,
+    fetch_peers,
     gzip_64mb,
     handover,
     image_12mp,
@@ -33,11 +35,15 @@ CASES: dict[str, Case] = {
     "pictures": pictures.run,
     "small-files": small_files.run,
     "fetch-1000": fetch_1000.run,
+    "fetch-peers": fetch_peers.run,
     "saturated": saturated.run,
     "memory": memory.run,
     "records": records.run,
     "handover": handover.run,
+    "fetch-million": fetch_million.run,
 }
+ON_REQUEST = ("fetch-million",)
+"""Not part of everything: what takes so long is run by its name."""
 
 
 def main() -> None:
@@ -45,23 +51,31 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="runs of everything (default 3)")
     parser.add_argument("--quick", action="store_true", help="tiny sizes: proves only that it runs")
     parser.add_argument("--only", choices=CASES, action="append", help="a case; may be repeated")
+    parser.add_argument("--urls", type=int, help="how many fetch-million fetches (a million)")
     parser.add_argument("--out", type=Path, help="append to this file too, e.g. RESULTS.md")
     parser.add_argument("--dir", type=Path, help="folder on the disk to be measured")
     asked = parser.parse_args()
     if asked.rounds < 1:
         parser.error("--rounds must be at least 1")
+    if asked.urls is not None and asked.urls < 1:
+        parser.error("--urls must be at least 1")
     # An ordinary exit on SIGTERM too, so that every started process is ended.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with tempfile.TemporaryDirectory(prefix="offload-bench-", dir=asked.dir) as folder:
-        bench = Bench(Path(folder), asked.rounds, asked.quick)
+        bench = Bench(Path(folder), asked.rounds, asked.quick, asked.urls)
         rounds = "1 round" if asked.rounds == 1 else f"medians of {asked.rounds} rounds"
         kind = "**QUICK run: the figures mean nothing**; " if asked.quick else ""
         run = f"- Run: {kind}{rounds}; client and service share the cores"
         _put(asked.out, "\n".join([*machine.described(bench.folder), *found.described(), run, ""]))
-        for name in asked.only or CASES:
+        for name in asked.only or everything():
             bench.say(name)
             for table in CASES[name](bench):
                 _put(asked.out, table.markdown())
+
+
+def everything() -> list[str]:
+    """Name the cases of a run that names none."""
+    return [name for name in CASES if name not in ON_REQUEST]
 
 
 def _put(out: Path | None, text: str) -> None:

@@ -42,6 +42,8 @@ class Bench:
     """Empty, removed at the end; on the disk that is measured."""
     rounds: int
     quick: bool
+    urls: int | None = None
+    """As many as `fetch-million` is told to fetch, instead of its own number."""
     started: float = field(default_factory=time.monotonic)
 
     def size(self, full: T, quick: T) -> T:

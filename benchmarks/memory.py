@@ -9,6 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
+from benchmarks import processes
+
 MIB = 1 << 20
 EVERY_S = 0.05
 
@@ -22,13 +24,9 @@ def rss_bytes(pid: int) -> int:
 def tree_pss_bytes(group: int) -> int:
     """Give the memory of a process group, each shared page divided among those who share it."""
     total = 0
-    for entry in os.scandir("/proc"):
-        if entry.name.isdigit():
-            # A process may end between any two of these lines.
-            with suppress(OSError):
-                pid = int(entry.name)
-                if os.getpgid(pid) == group:
-                    total += _pss_bytes(pid)
+    for pid in processes.members(group):
+        with suppress(OSError):  # it has ended since
+            total += _pss_bytes(pid)
     return total
 
 

@@ -58,12 +58,22 @@ def naive(folder: Path) -> Iterator[Service]:
 @contextmanager
 def offload(folder: Path, settings: Mapping[str, str] | None = None) -> Iterator[Service]:
     """Run Offload as `make run` does, on a data folder of its own that is removed afterwards."""
-    port = free_port()
-    with tempfile.TemporaryDirectory(dir=folder, prefix="data-") as data:
-        env = MALLOC | BOUNDS | {"OFFLOAD_PORT": str(port), "OFFLOAD_DATA_DIR": data}
-        env |= settings or {}
-        with running(folder, "offload", (*PYTHON, "app", "serve"), env, port) as service:
-            yield service
+    with (
+        tempfile.TemporaryDirectory(dir=folder, prefix="data-") as data,
+        offload_on(Path(data), free_port(), folder, settings) as service,
+    ):
+        yield service
+
+
+@contextmanager
+def offload_on(
+    data: Path, port: int, folder: Path, settings: Mapping[str, str] | None = None
+) -> Iterator[Service]:
+    """Run Offload on a data folder and a port that may have been another's before."""
+    env = MALLOC | BOUNDS | {"OFFLOAD_PORT": str(port), "OFFLOAD_DATA_DIR": str(data)}
+    env |= settings or {}
+    with running(folder, "offload", (*PYTHON, "app", "serve"), env, port) as service:
+        yield service
 
 
 @contextmanager

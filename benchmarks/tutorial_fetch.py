@@ -15,25 +15,26 @@ THREADS = 20
 _own = threading.local()
 
 
-def plain(url: str) -> int:
+def plain(url: str) -> bytes:
     response = requests.get(url, timeout=30)
     response.raise_for_status()
-    return len(response.content)
+    return response.content
 
 
-def with_session(url: str) -> int:
+def with_session(url: str) -> bytes:
     if not hasattr(_own, "session"):
         _own.session = requests.Session()
     response = _own.session.get(url, timeout=30)
     response.raise_for_status()
-    return len(response.content)
+    return response.content
 
 
 def main(port: str, count: str, how: str, delay_ms: str = "0") -> None:
     urls = [f"http://127.0.0.1:{port}/{delay_ms}/{number}" for number in range(int(count))]
+    fetch = with_session if how == "session" else plain
     started = time.perf_counter()
     with ThreadPoolExecutor(THREADS) as threads:
-        sizes = list(threads.map(with_session if how == "session" else plain, urls))
+        sizes = list(threads.map(lambda url: len(fetch(url)), urls))
     taken_s = time.perf_counter() - started
     if len(sizes) != int(count) or not all(sizes):
         raise SystemExit("Not everything was fetched.")

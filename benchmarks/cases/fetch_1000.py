@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 import subprocess
 import sys
-import time
 from functools import partial
 from statistics import median
 
-from benchmarks import exchanges, services, stats
+from benchmarks import fetches, services, stats
 from benchmarks.bench import Bench, Table, verdict
-from benchmarks.exchanges import job_done
-from benchmarks.wire import Connection, Upload
 
 REQUIRED = 2.0
-LIMIT_S = 300
 
 
 def run(bench: Bench) -> list[Table]:
     count = bench.size(1000, 50)
-    settings = {"OFFLOAD_FETCH_ALLOW_NETWORKS": '["127.0.0.1/32"]'}
     with (
         services.origin(bench.folder) as origin,
-        services.offload(bench.folder, settings) as offload,
+        services.offload(bench.folder, fetches.SETTINGS) as offload,
     ):
         loads = {
             "20 threads, requests.get": partial(_tutorial, origin.port, count, "plain"),
@@ -61,20 +54,11 @@ def run(bench: Bench) -> list[Table]:
 def _tutorial(port: int, count: int, how: str) -> float:
     command = (sys.executable, "-m", "benchmarks.tutorial_fetch", str(port), str(count), how)
     ended = subprocess.run(
-        command, cwd=services.ROOT, capture_output=True, check=True, timeout=LIMIT_S
+        command, cwd=services.ROOT, capture_output=True, check=True, timeout=fetches.LIMIT_S
     )
     return float(ended.stdout)
 
 
 def _job(port: int, origin_port: int, count: int) -> float:
-    urls = [f"http://127.0.0.1:{origin_port}/0/{number}" for number in range(count)]
-    body = Upload("application/json", (json.dumps({"urls": urls}).encode(),))
-
-    async def once() -> None:
-        async with asyncio.timeout(LIMIT_S), Connection(port) as connection:
-            target = f"/v1/fetch?wait={exchanges.WAIT_S}"
-            await job_done(connection, await connection.request("POST", target, body, keep=True))
-
-    started = time.perf_counter()
-    asyncio.run(once())
-    return time.perf_counter() - started
+    seconds, _ = fetches.fetch(port, fetches.urls_of(origin_port, count))
+    return seconds

@@ -1,4 +1,4 @@
-"""The command line tools: a file in, a file out, no service around them."""
+"""The command line tools, no service around them: a file in, a file out; or URLs in, files out."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ZLIB_9 = (
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A command that compresses the file named last to its standard output."""
+    """A command; one that compresses writes the file named last to its standard output."""
 
     name: str
     """As the tables show it: the program and what tells its runs apart."""
@@ -56,7 +56,10 @@ LZ4 = _tool("lz4 -1", "lz4", "-q")
 BROTLI = _tool("brotli -q 5", "brotli")
 STDLIB_ZLIB = Tool("stdlib zlib 9", (sys.executable, "-c", _ZLIB_9))
 
-PACKAGED = (PIGZ_6, PIGZ_9, IGZIP, ZSTD, XZ, BZIP2, LBZIP2, LZ4, BROTLI)
+CURL = Tool("curl --parallel", ("curl", "--parallel"), "curl")
+ARIA2 = Tool("aria2c", ("aria2c",), "aria2")
+
+PACKAGED = (PIGZ_6, PIGZ_9, IGZIP, ZSTD, XZ, BZIP2, LBZIP2, LZ4, BROTLI, CURL, ARIA2)
 
 
 def compressing(tool: Tool, source: Path, folder: Path) -> Task:

@@ -53,7 +53,7 @@ def test_missing_peers_are_named_with_how_to_get_them(monkeypatch, tmp_path):
     assert "pigz, igzip, zstd" in line
     assert "ipx" in line
     assert "make bench-peers" in line
-    assert "apt-get install pigz isal zstd xz-utils bzip2 lbzip2 lz4 brotli" in line
+    assert "apt-get install pigz isal zstd xz-utils bzip2 lbzip2 lz4 brotli curl aria2" in line
 
 
 def test_tool_that_fails_fails_the_load(tmp_path):
