@@ -43,9 +43,9 @@ class Waiters:
         holds: Callable[[T], bool],
         timeout_s: float,
     ) -> T | None:
-        """Read the record at each of its news until it is gone or `holds`; give what was read.
+        """Read the record at each of its news until it is gone or `holds`; give it as it is.
 
-        After `timeout_s` that is what was read last.
+        After `timeout_s` it is given as it is then.
         """
         give_up_at = asyncio.get_running_loop().time() + timeout_s
         while True:
@@ -59,4 +59,4 @@ class Waiters:
                     async with asyncio.timeout_at(give_up_at):
                         await woken
                 except TimeoutError:
-                    return found
+                    return await read(record_id)

@@ -98,7 +98,7 @@ def test_the_source_is_decoded_once_however_many_variants(make_work, monkeypatch
         return load(*arguments, **options)
 
     monkeypatch.setattr(app.ops.image, "load", counted)
-    content = encoded(noise(1600, 1200), "JPEG")
+    content = encoded(noise(1600, 1200), "JPEG", progressive=True)
     variants = [{"name": f"w{width}", "width": width} for width in (50, 80, 190)]
     make_all(make_work, content, variants=variants)
     # 1600 by 190 is 8.4: a quarter leaves at least twice what is needed.
