@@ -27,6 +27,8 @@ from app.ops.media_type import sniff
 T = TypeVar("T")
 
 THREADS = 8
+FOLDERS = 256
+"""By the first two digits of the digest."""
 REMOVALS = 5
 """A file that appears while its folder is being removed keeps it; each round is a new look."""
 BUFFER_BYTES = 1 << 20
@@ -51,7 +53,8 @@ class DiskBlobStore:
         self._incoming = root / "incoming"
         self._scratch = root / "scratch"
         # Between the janitor's look at a file's age and its unlink, nobody may publish the file.
-        self._publishing = threading.Lock()
+        # A lock a folder: a rename may wait for the disk, and all others would wait for it.
+        self._publishing = {f"{number:02x}": threading.Lock() for number in range(FOLDERS)}
 
     async def open(self) -> None:
         """Make the folders, and clear what a dead process left half-written."""
@@ -155,7 +158,7 @@ class DiskBlobStore:
         path = self._path(key)
         # The age that the janitor judges by starts now, not when a worker wrote the file.
         os.utime(written, (self._clock(), self._clock()))
-        with self._publishing:
+        with self._publishing[path.parent.name]:
             written.replace(path)
         sync_folder(path.parent)
 
@@ -170,8 +173,8 @@ class DiskBlobStore:
         for folder in (self._incoming, self._scratch):
             folder.mkdir(parents=True, exist_ok=True)
         # All of them now: one that is made when it is needed must be on disk for whoever uses it.
-        for number in range(256):
-            (self._objects / f"{number:02x}").mkdir(parents=True, exist_ok=True)
+        for name in self._publishing:
+            (self._objects / name).mkdir(parents=True, exist_ok=True)
         for folder in (self._objects, self._root, self._root.parent):
             sync_folder(folder)
 
@@ -187,9 +190,10 @@ class DiskBlobStore:
         self.publish(path, key)
 
     def _touch(self, key: str) -> None:
+        path = self._path(key)
         try:
-            with self._publishing:
-                os.utime(self._path(key), (self._clock(), self._clock()))
+            with self._publishing[path.parent.name]:
+                os.utime(path, (self._clock(), self._clock()))
         except FileNotFoundError as error:
             raise BlobMissing("The stored bytes of this file are gone.", log_detail=key) from error
 
@@ -200,7 +204,7 @@ class DiskBlobStore:
 
     def _delete(self, key: str, age_s: float) -> bool:
         path = self._path(key)
-        with self._publishing:
+        with self._publishing[path.parent.name]:
             try:
                 if path.stat().st_mtime > self._clock() - age_s:
                     return False

@@ -1,8 +1,7 @@
 """Pictures made smaller, beside the bare library and other people's image servers.
 
-Ours receives each picture, stores it and its result, and hands the result out by a second request;
-the servers read the picture from a folder and keep nothing, and the bare libraries go from file to
-file.
+Ours receives each picture, stores it and its result, and answers with the result; the servers read
+the picture from a folder and keep nothing, and the bare libraries go from file to file.
 """
 
 from __future__ import annotations
