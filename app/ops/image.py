@@ -76,8 +76,11 @@ def convert(work: Work, params: ImageParams) -> Result:
     batch = _Batch(work, header)
     for name, options in params.pictures():
         batch.plan(name, options)
-    batch.decode()
-    batch.write()
+    try:
+        batch.decode()
+        batch.write()
+    finally:
+        batch.let_go()
     facts: dict[str, Any] = {
         "source_width_px": header.size[0],
         "source_height_px": header.size[1],
@@ -247,6 +250,11 @@ class _Batch:
         if self._header.kind == "jpeg":
             return {"shrink": shrink}
         return {"scale": 1 / shrink} if self._header.kind == "webp" else {}
+
+    def let_go(self) -> None:
+        """Let all pictures go now: the next item needs their memory."""
+        self._pictures.clear()
+        self._watch.let_go()
 
     def _shape(self, frame: Any, number: int) -> None:
         for picture in self._pictures:

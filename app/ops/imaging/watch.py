@@ -57,6 +57,10 @@ class Watch:
         self._stage += 1
         self._advance(self._stage * 100)
 
+    def let_go(self) -> None:
+        """Let the pictures go that were watched: they and this hold each other, pixels and all."""
+        self._kept.clear()
+
     def _advance(self, done: int) -> None:
         # One stage may take several passes over the picture; who watches sees no step back.
         self._done = max(self._done, min(done, self._stages * 100))
