@@ -40,11 +40,11 @@ docs: $(VENV)/.run
 
 check: lint test
 
-bench: $(VENV)/.bench
+bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks
 
 # What the benchmarks hold the service against. Debian's packages need root: SUDO=sudo.
-bench-peers: $(VENV)/.bench
+bench-peers: $(VENV)/.dev
 	missing="$$($(BIN)/python -m benchmarks.peers)"; test -z "$$missing" || \
 		{ $(SUDO) apt-get update && $(SUDO) apt-get install --yes $$missing; }
 	$(MAKE) .venv-thumbor/.done benchmarks/peers/ipx/node_modules/.done
@@ -53,7 +53,6 @@ lock: $(VENV)/.dev
 	$(BIN)/uv pip compile $(LOCK) requirements/build.in -o requirements/build.txt
 	$(BIN)/uv pip compile $(LOCK) pyproject.toml -o requirements/run.txt
 	$(BIN)/uv pip compile $(LOCK) pyproject.toml --group dev -o requirements/dev.txt
-	$(BIN)/uv pip compile $(LOCK) pyproject.toml --group dev --group bench -o requirements/bench.txt
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-annotate --no-header --upgrade
 
@@ -80,10 +79,6 @@ $(VENV)/.run: $(VENV)/.python requirements/build.txt requirements/run.txt pyproj
 
 $(VENV)/.dev: $(VENV)/.run requirements/dev.txt
 	$(PIP) install --require-hashes -r requirements/dev.txt
-	touch $@
-
-$(VENV)/.bench: $(VENV)/.dev requirements/bench.txt
-	$(PIP) install --require-hashes -r requirements/bench.txt
 	touch $@
 
 .venv-thumbor/.done: benchmarks/peers/thumbor/requirements.txt requirements/build.txt

@@ -57,8 +57,6 @@ def origin(tmp_path):
 
 @pytest.mark.parametrize("fetcher", fetchers.ALL, ids=lambda fetcher: fetcher.name)
 def test_fetcher_brings_every_body_and_leaves_nothing(fetcher, origin, tmp_path):
-    if fetcher is TUTORIAL:
-        pytest.importorskip("requests")
     if not fetcher.installed:
         pytest.skip(f"{fetcher.name} is not installed")
     before = set(tmp_path.iterdir())
