@@ -47,7 +47,7 @@ async def ended(store: JobStore, job: Job, n: int) -> None:
 
 def rows_left(records: JobBackend) -> dict[str, int]:
     assert isinstance(records, SqliteBackend)
-    with sqlite3.connect(records.path) as db:
+    with closing(sqlite3.connect(records.path)) as db:
         tables = ("jobs", "items", "files")
         return {t: db.execute(f"SELECT count(*) FROM {t}").fetchone()[0] for t in tables}
 

@@ -61,7 +61,7 @@ async def purged(store: Any) -> None:
 def texts(records: JobBackend) -> str:
     """Give all that the items' rows still say."""
     assert isinstance(records, SqliteBackend)
-    with sqlite3.connect(records.path) as db:
+    with closing(sqlite3.connect(records.path)) as db:
         return repr(db.execute("SELECT url, headers, store FROM items").fetchall())
 
 
@@ -253,6 +253,6 @@ async def test_a_large_job_expires_once_and_its_places_are_forgotten(
 
 def rows_of(records: JobBackend, table: str) -> int:
     assert isinstance(records, SqliteBackend)
-    with sqlite3.connect(records.path) as db:
+    with closing(sqlite3.connect(records.path)) as db:
         [count] = db.execute(f"SELECT count(*) FROM {table}").fetchone()
         return int(count)

@@ -7,6 +7,7 @@ import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -68,7 +69,7 @@ def test_a_restart_in_the_middle_repeats_nothing_that_was_finished(
     job = httpx.post(f"{service.url}/v1/fetch", content=body, headers=HEADERS, timeout=60).json()
     assert counted.enough.wait(60)
     service.kill()
-    with sqlite3.connect(data / "offload.db") as db:
+    with closing(sqlite3.connect(data / "offload.db")) as db:
         done = {
             url.rpartition("/")[2]
             for (url,) in db.execute("SELECT url FROM items WHERE status = 'succeeded'")
