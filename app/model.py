@@ -6,6 +6,7 @@ job's *steps*. A *file* is a stored blob with a name: inputs and results are bot
 
 from __future__ import annotations
 
+import base64
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -85,6 +86,13 @@ class Blob:
     def sha256(self) -> str | None:
         """In lower-case hex; None of bytes that came in and were never asked for it."""
         return None if self.key.startswith(BLAKE3_PREFIX) else self.key
+
+    @property
+    def repr_digest(self) -> str | None:
+        """As the header Repr-Digest says it (RFC 9530); None where there is no `sha256`."""
+        if self.sha256 is None:
+            return None
+        return f"sha-256=:{base64.b64encode(bytes.fromhex(self.sha256)).decode()}:"
 
 
 @dataclass(frozen=True, slots=True)

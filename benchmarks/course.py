@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
 
 from benchmarks.bench import Table
-from benchmarks.memory import rss_bytes, tree_pss_bytes
+from benchmarks.memory import Looking, rss_bytes, tree_pss_bytes
 from benchmarks.stats import percentile
 
 MB = 1e6
@@ -111,26 +109,12 @@ def database_bytes(data: Path) -> int:
     return sum(file.stat().st_size for file in data.glob("offload.db*"))
 
 
-class Sampled:
+class Sampled(Looking):
     """Has a service's memory noted for as long as the context is open."""
 
     def __init__(self, course: Course, pid: int, data: Path) -> None:
+        super().__init__(self._note, EVERY_S)
         self._course, self._pid, self._data = course, pid, data
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-
-    def __enter__(self) -> Self:
-        self._note()
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._end.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._end.wait(EVERY_S):
-            self._note()
 
     def _note(self) -> None:
         api_bytes, tree_bytes = rss_bytes(self._pid), tree_pss_bytes(self._pid)

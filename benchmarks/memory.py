@@ -69,18 +69,17 @@ def _pss_bytes(pid: int) -> int:
     return 0
 
 
-class Peak:
-    """The highest of what `read` gives, looked at many times a second in a thread."""
+class Looking:
+    """Looks at once, and then again and again in a thread, for as long as the context is open."""
 
-    def __init__(self, read: Callable[[], int]) -> None:
-        self._read = read
+    def __init__(self, look: Callable[[], object], every_s: float) -> None:
+        self._look = look
+        self._every_s = every_s
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
-        self.before_bytes = 0
-        self.bytes = 0
 
     def __enter__(self) -> Self:
-        self.before_bytes = self.bytes = self._read()
+        self._look()
         self._thread.start()
         return self
 
@@ -89,5 +88,22 @@ class Peak:
         self._thread.join()
 
     def _watch(self) -> None:
-        while not self._end.wait(EVERY_S):
-            self.bytes = max(self.bytes, self._read())
+        while not self._end.wait(self._every_s):
+            self._look()
+
+
+class Peak(Looking):
+    """The highest of what `read` gives, looked at many times a second."""
+
+    def __init__(self, read: Callable[[], int]) -> None:
+        super().__init__(self._note, EVERY_S)
+        self._read = read
+        self.before_bytes = 0
+        self.bytes = 0
+
+    def __enter__(self) -> Self:
+        self.before_bytes = self._read()
+        return super().__enter__()
+
+    def _note(self) -> None:
+        self.bytes = max(self.bytes, self._read())

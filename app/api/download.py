@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
@@ -55,9 +54,8 @@ async def download(
         raise PreconditionFailed("The file is not the one that If-Match names.")
     if etag_matches(if_none_match, etag):
         return Response(status_code=304, headers=headers)
-    if file.blob.sha256 is not None:
-        digest = base64.b64encode(bytes.fromhex(file.blob.sha256)).decode()
-        headers["Repr-Digest"] = f"sha-256=:{digest}:"
+    if digest := file.blob.repr_digest:
+        headers["Repr-Digest"] = digest
     await _keep(runtime, file)
     local = runtime.blobs.local(file.blob.key)
     return _Download(local, headers=headers, media_type=file.blob.media_type)

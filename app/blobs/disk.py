@@ -11,7 +11,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -311,7 +311,7 @@ class _Upload:
         if self._path is None:
             self._descriptor, self._path = self._store.new_incoming()
         if not self._head:
-            self._head = b"".join(_first(buffers, HEAD_BYTES))
+            self._head = b"".join(buffers)[:HEAD_BYTES]
         size_bytes = sum(map(len, buffers))
         self._size_bytes += size_bytes
         self.unflushed_bytes += size_bytes
@@ -322,14 +322,6 @@ class _Upload:
             view = memoryview(buffer)
             while view:
                 view = view[os.write(self._descriptor, view) :]
-
-
-def _first(buffers: list[bytes], most_bytes: int) -> Iterator[bytes]:
-    for buffer in buffers:
-        if most_bytes <= 0:
-            return
-        yield buffer[:most_bytes]
-        most_bytes -= len(buffer)
 
 
 def _remove(folder: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
@@ -215,13 +214,10 @@ class SqliteOutbox:
 
     async def ended(self, delivery_id: str, timeout_s: float) -> Delivery | None:
         """See `Outbox.ended`."""
-        # Registered before the read: an end between the two still wakes us.
-        with self._awaiting_end.registered(delivery_id) as woken:
-            found = await self.get(delivery_id)
-            if found is None or found.status in (DeliveryStatus.DELIVERED, DeliveryStatus.DEAD):
-                return found
-            await asyncio.wait([woken], timeout=timeout_s)
-        return await self.get(delivery_id)
+        over = (DeliveryStatus.DELIVERED, DeliveryStatus.DEAD)
+        return await self._awaiting_end.until(
+            delivery_id, self.get, lambda delivery: delivery.status in over, timeout_s
+        )
 
     async def purge(self, retention_s: float) -> bool:
         """See `Outbox.purge`."""

@@ -221,9 +221,10 @@ class _Batch:
         streams = len(self._pictures) == 1 and self._pictures[0].shaper.streams
         self._watch.expect(len(self._pictures) + (0 if streams else 1))
         with translating():
-            picture = self._decoded_apart()
+            smaller = self._smaller()
+            picture = self._decoded_apart(smaller.get("shrink"))
             if picture is None:
-                picture = load(self._header.path, self._header.kind, **self._smaller())
+                picture = load(self._header.path, self._header.kind, **smaller)
                 picture = self._watch.over(picture)
                 if streams:
                     return picture
@@ -232,8 +233,7 @@ class _Batch:
             self._watch.stage_done()
         return self._watch.over(picture)
 
-    def _decoded_apart(self) -> Any | None:
-        shrink = self._smaller().get("shrink")
+    def _decoded_apart(self, shrink: int | None) -> Any | None:
         keeps_all = any(picture.options.metadata == "keep" for picture in self._pictures)
         return None if shrink is None or keeps_all else decoded_small(self._header, shrink)
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import hashlib
 import logging
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -76,21 +74,12 @@ async def put(
     URLs, those of S3 refuse `x-amz-*` and those of Google `x-goog-*` headers that were not signed,
     and both let all others pass. `target.headers` may add what was signed, or replace the type.
     """
-    sha256 = blob.sha256
-    if sha256 is None:
-        sha256 = await asyncio.to_thread(_sha256, path)
-    described = {
-        "content-type": blob.media_type,
-        "repr-digest": f"sha-256=:{base64.b64encode(bytes.fromhex(sha256)).decode()}:",
-    }
+    described = {"content-type": blob.media_type}
+    if digest := blob.repr_digest:  # every result has one
+        described["repr-digest"] = digest
     given = {name.lower(): value for name, value in target.headers.items()}
     headers = described | given | {"content-length": str(blob.size_bytes)}
     return await _attempt(client, "PUT", target.url, headers, _chunks(path), timeout_s, at)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 async def _chunks(path: Path) -> AsyncIterator[bytes]:

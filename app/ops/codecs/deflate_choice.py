@@ -2,7 +2,7 @@
 
 zlib-ng numbers its levels as zlib does, and what they compress to differs by the data: its 5 makes
 JSON logs as small as zlib's 6 at twice the speed, source text 0.8 % larger. So every
-`TRIAL_EVERY` blocks the levels are tried on the beginning of one, and judged by size alone: the
+`TRIAL_EVERY` blocks the levels are tried on a part of one, and judged by size alone: the
 same input gives the same choice on every machine.
 """
 
