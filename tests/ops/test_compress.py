@@ -118,7 +118,7 @@ def test_every_number_compresses_logs_at_least_as_well_as_zlib(make_work, level,
     ("params", "size_bytes", "method"),
     [
         ({}, 300_000, "libdeflate 6"),
-        ({}, LARGE, "zlib-ng 5 or 6 or 7 or 9"),
+        ({}, LARGE, "zlib-ng 5 or 7 or 9"),
         ({"level": 9}, LARGE, "zlib-ng 7 or 8 or 9"),
         ({"level": 8}, LARGE, "zlib-ng 8"),
         ({"level": "fast"}, 300_000, "isal 1"),

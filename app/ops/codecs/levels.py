@@ -66,7 +66,7 @@ class DeflateLevels:
     block_levels: tuple[int, ...]
     """Of that library, the quickest first; which one a block gets is told by `deflate_choice`."""
     as_small_as: int | None = None
-    """zlib's level that they are held against; None: the smallest is taken."""
+    """zlib's level that they are held against; None: there is one only."""
 
     @property
     def whole_bytes(self) -> int:
@@ -82,9 +82,8 @@ _WHOLE_BYTES = 4 * MIB
 _LIBDEFLATE = {1: 1, 2: 1, 3: 1, 4: 3, 5: 5, 6: 6, 7: 7, 8: 7, 9: 8}
 _ZLIB_NG = {1: 2, 2: 3, 3: 3, 4: 4, 5: 5, 7: 7, 8: 8}
 
-_AS_ZLIB_6 = ((5, 6, 7, 9), 6)
+_AS_ZLIB_6 = ((5, 7, 9), 6)
 _AS_ZLIB_9 = ((7, 9, 8), 9)
-_BEST = (9, 8)
 """On source text 9 is as small as 8 and twice as quick, on logs it is 8 % larger."""
 
 
@@ -93,7 +92,7 @@ def deflate_levels(level: Level) -> DeflateLevels:
     if level == "fast":
         return DeflateLevels(((0, 1),), "isal", (1,))
     if level == "best":
-        return DeflateLevels(((MIB, 12), (2 * MIB, 10), (_WHOLE_BYTES, 9)), "zlib-ng", _BEST)
+        return DeflateLevels(((MIB, 12), (2 * MIB, 10), (_WHOLE_BYTES, 9)), "zlib-ng", *_AS_ZLIB_9)
     if level == "balanced":
         return DeflateLevels(((_WHOLE_BYTES, 6),), "zlib-ng", *_AS_ZLIB_6)
     whole = ((_WHOLE_BYTES, _LIBDEFLATE[level]),)
