@@ -91,7 +91,9 @@ class Origin(asyncio.Protocol):
         if not self._transport.is_closing():
             head = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n"
             # In two pieces, or each large body would be copied.
-            self._transport.writelines((head % (len(begin) + len(rest)) + begin, rest))
+            pieces = (head % (len(begin) + len(rest)) + begin, rest)
+            # Without what is empty: asyncio of 3.12 and later goes round and round at it.
+            self._transport.writelines([piece for piece in pieces if piece])
 
 
 async def serve(port: int) -> None:
