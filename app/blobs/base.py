@@ -50,7 +50,7 @@ class BlobStore(Protocol):
     async def adopt(self, path: Path, blob: Blob) -> None:
         """Take over a finished file of the store's own scratch folder, without a copy.
 
-        `blob` says what it holds. Afterwards the file is gone from `path`, or about to be.
+        `blob` says what it holds; the file is gone from `path` afterwards.
         """
 
     def local(self, key: str) -> AbstractAsyncContextManager[Path]:

@@ -90,7 +90,7 @@ class DiskBlobStore:
             for begun in (writing, flushing):
                 if begun is not None:
                     await begun
-            blob, doubled = await self._run(upload.finish, buffer)
+            return await self._run(upload.finish, buffer)
         except BaseException:
             # A cancelled await does not stop its thread: `discard` itself waits for that. It is
             # on its way before anything is awaited here, however often we are cancelled.
@@ -98,9 +98,6 @@ class DiskBlobStore:
             ending += [begun for begun in (writing, flushing) if begun is not None]
             await asyncio.shield(asyncio.gather(*ending, return_exceptions=True))
             raise
-        if doubled:
-            self._start(upload.discard)
-        return blob
 
     async def _flushing(
         self, upload: _Upload, earlier: asyncio.Future[None] | None
@@ -111,8 +108,7 @@ class DiskBlobStore:
 
     async def adopt(self, path: Path, blob: Blob) -> None:
         """See `BlobStore.adopt`."""
-        if await self._run(self._adopt, path, blob.key):
-            self._start(_unlink, path)
+        await self._run(self._adopt, path, blob.key)
 
     @asynccontextmanager
     async def local(self, key: str) -> AsyncIterator[Path]:
@@ -159,23 +155,14 @@ class DiskBlobStore:
         if disk.f_bavail * disk.f_frsize < self._settings.min_free_bytes:
             raise StorageFull("The service is out of disk space; nothing was stored.")
 
-    def publish(self, written: Path, key: str) -> bool:
-        """Put a synced file in its final place, durably; or leave it, if its like is there.
-
-        Returns whether it was left: then `written` is to be removed, and nobody should wait for
-        that. On a disk that is mounted with `discard`, freeing 64 MiB takes 90 ms.
-        """
+    def publish(self, written: Path, key: str) -> None:
+        """Put a synced file in its final place, durably."""
         path = self._path(key)
         # The age that the janitor judges by starts now, not when a worker wrote the file.
-        now = self._clock(), self._clock()
+        os.utime(written, (self._clock(), self._clock()))
         with self._publishing[path.parent.name]:
-            there = path.exists()
-            os.utime(path if there else written, now)
-            if not there:
-                written.replace(path)
-        # In any case: whoever put it there may not have come to this yet.
+            written.replace(path)
         sync_folder(path.parent)
-        return there
 
     def new_incoming(self) -> tuple[int, Path]:
         """Open a new file that nobody else sees yet."""
@@ -196,13 +183,13 @@ class DiskBlobStore:
     def _path(self, key: str) -> Path:
         return self._objects / key.removeprefix(BLAKE3_PREFIX)[:2] / key
 
-    def _adopt(self, path: Path, key: str) -> bool:
+    def _adopt(self, path: Path, key: str) -> None:
         descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        return self.publish(path, key)
+        self.publish(path, key)
 
     def _touch(self, key: str) -> None:
         path = self._path(key)
@@ -294,8 +281,8 @@ class _Upload:
         finally:
             os.close(descriptor)
 
-    def finish(self, buffers: list[bytes]) -> tuple[Blob, bool]:
-        """Write the rest, sync, and publish; says too whether the store had the same bytes."""
+    def finish(self, buffers: list[bytes]) -> Blob:
+        """Write the rest, sync, and publish."""
         with self._lock:
             self._write(buffers)
             assert self._path is not None  # noqa: S101 - set by the line above
@@ -304,10 +291,11 @@ class _Upload:
             self._descriptor = -1
             key = self._prefix + self._hash.hexdigest()
             blob = Blob(key, self._size_bytes, sniff(self._head))
-            return blob, self._store.publish(self._path, blob.key)
+            self._store.publish(self._path, blob.key)
+            return blob
 
     def discard(self) -> None:
-        """Leave nothing behind but what is published."""
+        """Leave nothing behind."""
         with self._lock:
             self._discarded = True
             if self._descriptor >= 0:
@@ -334,10 +322,6 @@ class _Upload:
             view = memoryview(buffer)
             while view:
                 view = view[os.write(self._descriptor, view) :]
-
-
-def _unlink(path: Path) -> None:
-    path.unlink(missing_ok=True)
 
 
 def _remove(folder: Path) -> None:
