@@ -8,15 +8,16 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, Self
 
 RECEIVE_BYTES = 1 << 20
 SMALL_BYTES = 16 << 10
 """For who opens hundreds of connections: a MiB each would be what is measured."""
 JOINED_BYTES = 64 << 10
-"""Bodies up to so many bytes leave in one piece with their head."""
+"""Pieces up to so many bytes leave together with what stands before and after them."""
 BOUNDARY = "offload-benchmark-boundary"
 
 
@@ -60,6 +61,15 @@ def multipart(files: Sequence[tuple[str, bytes]]) -> Upload:
     return Upload(f"multipart/form-data; boundary={BOUNDARY}", tuple(pieces))
 
 
+def _joined(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Put small neighbours together; large pieces are not copied."""
+    for large, group in groupby(pieces, lambda piece: len(piece) > JOINED_BYTES):
+        if large:
+            yield from group
+        else:
+            yield b"".join(group)
+
+
 class Connection:
     """One connection to a service on this machine; one request at a time."""
 
@@ -91,9 +101,7 @@ class Connection:
             head += f"Content-Type: {upload.content_type}\r\n"
             head += f"Content-Length: {upload.size_bytes}\r\n"
         pieces = [f"{head}\r\n".encode(), *(upload.pieces if upload else ())]
-        if sum(len(piece) for piece in pieces) <= JOINED_BYTES:
-            pieces = [b"".join(pieces)]
-        for piece in pieces:
+        for piece in _joined(pieces):
             await loop.sock_sendall(self._socket, piece)
         return await self._answer(keep=keep)
 
