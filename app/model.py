@@ -378,6 +378,11 @@ class DeliveryStatus(StrEnum):
     DEAD = "dead"
     """Given up, and its record says why."""
 
+    @property
+    def done(self) -> bool:
+        """Whether nothing more is tried."""
+        return self in (DeliveryStatus.DELIVERED, DeliveryStatus.DEAD)
+
 
 @dataclass(frozen=True, slots=True)
 class Attempt:

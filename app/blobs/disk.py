@@ -310,14 +310,13 @@ class _Upload:
         self._store.check_space()
         if self._path is None:
             self._descriptor, self._path = self._store.new_incoming()
-        if not self._head:
-            self._head = b"".join(buffers)[:HEAD_BYTES]
         size_bytes = sum(map(len, buffers))
         self._size_bytes += size_bytes
         self.unflushed_bytes += size_bytes
         if size_bytes < WORTH_A_CALL_BYTES * len(buffers):
             buffers = [b"".join(buffers)]
         for buffer in buffers:
+            self._head += buffer[: HEAD_BYTES - len(self._head)]
             self._hash.update(buffer)
             view = memoryview(buffer)
             while view:

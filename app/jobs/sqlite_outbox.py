@@ -85,7 +85,7 @@ class SqliteOutbox:
         """See `Outbox.settle`."""
 
         def work(tx: Tx) -> bool:
-            over = verdict.status in (DeliveryStatus.DELIVERED, DeliveryStatus.DEAD)
+            over = verdict.status.done
             found = run(
                 tx.db,
                 "settle",
@@ -214,9 +214,8 @@ class SqliteOutbox:
 
     async def ended(self, delivery_id: str, timeout_s: float) -> Delivery | None:
         """See `Outbox.ended`."""
-        over = (DeliveryStatus.DELIVERED, DeliveryStatus.DEAD)
         return await self._awaiting_end.until(
-            delivery_id, self.get, lambda delivery: delivery.status in over, timeout_s
+            delivery_id, self.get, lambda delivery: delivery.status.done, timeout_s
         )
 
     async def purge(self, retention_s: float) -> bool:

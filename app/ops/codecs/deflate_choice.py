@@ -1,10 +1,10 @@
 """Which of zlib-ng's levels a block of deflate gets: told by trying them on the data itself.
 
-zlib-ng numbers its levels as zlib does, and what they compress to differs by the data: of JSON logs
-its 5 makes 0.4 % more than zlib's 6 does at twice the speed, and its 7 makes 5 % less; of source
-text 5 makes 0.8 % more and 7 as much less. So every `TRIAL_EVERY` blocks levels are tried on a part
-of one, and a quick one and a small one mixed in such shares that they come out as small as zlib's.
-They are judged by size alone: the same input gives the same choice on every machine.
+zlib-ng numbers its levels as zlib does, and what they compress to differs by the data: of JSON
+logs its 5 makes 0.4 % more than zlib's 6 does at twice the speed, and its 7 makes 5 % less; of
+source text 5 makes 0.8 % more and 7 makes 0.6 % less. So every `TRIAL_EVERY` blocks levels are
+tried on a part of one, and a quick one and a small one mixed in such shares that they come out as
+small as zlib's. They are judged by size alone: the same input gives the same choice on every machine.
 """
 
 from __future__ import annotations
@@ -19,14 +19,15 @@ from app.ops.codecs.levels import DeflateLevels
 
 TRIAL_EVERY = 16
 TRIAL_BYTES = 128 << 10
-"""Of a block of 1 MiB: a trial of two levels and zlib takes a thirtieth of what compressing 16
+"""Of a block of 1 MiB: a trial of two levels and zlib takes a twentieth of what compressing 16
 blocks does."""
 _BEFORE_BYTES = 32 << 10
 """What the trial may point back into, as nearly all of a block may: without it the trial of JSON
 misses by 1 % of the size, with it by 0.2."""
 
 _MARGIN = 0.001
-"""What a trial tells of the whole is that uncertain."""
+"""Added to what a trial tells: half of what it misses by. All of that costs 5 % of the time, and
+the sizes of nine kinds of data came out the same within 0.2 %."""
 _NEARLY = 0.003
 
 _TIMES = {5: 1.0, 7: 1.8, 9: 3.0, 8: 3.5}
