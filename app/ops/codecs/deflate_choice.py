@@ -4,7 +4,8 @@ zlib-ng numbers its levels as zlib does, and what they compress to differs by th
 logs its 5 makes 0.4 % more than zlib's 6 does at twice the speed, and its 7 makes 5 % less; of
 source text 5 makes 0.8 % more and 7 makes 0.6 % less. So every `TRIAL_EVERY` blocks levels are
 tried on a part of one, and a quick one and a small one mixed in such shares that they come out as
-small as zlib's. They are judged by size alone: the same input gives the same choice on every machine.
+small as zlib's. They are judged by size alone: the same input gives the same choice on every
+machine.
 """
 
 from __future__ import annotations
