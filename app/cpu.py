@@ -53,13 +53,22 @@ class PoolSettings(BaseModel):
         0, ge=0, le=256, description="Worker processes; 0 is one per available core."
     )
     memory_bytes: int = Field(
-        1 << 30, ge=256 << 20, description="Address space of one worker (RLIMIT_AS)."
+        1 << 30,
+        ge=256 << 20,
+        le=1 << 40,
+        description="Address space of one worker (RLIMIT_AS).",
     )
     recycle_after: int = Field(
-        500, ge=1, description="Items per worker after which the workers are replaced."
+        500,
+        ge=1,
+        le=1_000_000,
+        description="Items per worker after which the workers are replaced.",
     )
     kill_grace_s: float = Field(
-        5, gt=0, description="Seconds past an item's deadline until its worker is killed."
+        5,
+        gt=0,
+        le=3600,
+        description="Seconds past an item's deadline until its worker is killed.",
     )
 
     @property

@@ -29,23 +29,34 @@ class UploadSettings(BaseModel):
     """OFFLOAD_UPLOAD_*: what a request body may be."""
 
     max_bytes: int = Field(
-        100 << 20, ge=1, description="Largest request body, and so largest file, in bytes."
+        100 << 20,
+        ge=1,
+        le=1 << 40,
+        description="Largest request body, and so largest file, in bytes.",
     )
-    max_files: int = Field(1_000, ge=1, description="Most file parts in one multipart body.")
+    max_files: int = Field(
+        1_000, ge=1, le=100_000, description="Most file parts in one multipart body."
+    )
     stall_timeout_s: float = Field(
-        20, gt=0, description="Seconds without a byte after which an upload is cut off."
+        20, gt=0, le=3600, description="Seconds without a byte after which an upload is cut off."
     )
 
 
 class ItemSettings(BaseModel):
     """OFFLOAD_ITEM_*: what the work on one item may use."""
 
-    timeout_s: float = Field(30, gt=0, description="Seconds of work in a worker for one item.")
-    max_pixels: int = Field(
-        50_000_000, ge=1, description="Pixels times frames of a picture, in and out."
+    timeout_s: float = Field(
+        30, gt=0, le=86_400, description="Seconds of work in a worker for one item."
     )
-    max_output_bytes: int = Field(1 << 30, ge=1, description="Bytes that one item may produce.")
-    max_files: int = Field(10_000, ge=1, description="Files that one item may produce.")
+    max_pixels: int = Field(
+        50_000_000, ge=1, le=10**10, description="Pixels times frames of a picture, in and out."
+    )
+    max_output_bytes: int = Field(
+        1 << 30, ge=1, le=1 << 40, description="Bytes that one item may produce."
+    )
+    max_files: int = Field(
+        10_000, ge=1, le=1_000_000, description="Files that one item may produce."
+    )
 
 
 class _Environment(EnvSettingsSource):
@@ -85,7 +96,7 @@ class Settings(BaseSettings):
         description="Allow an address other than loopback without any API key.",
     )
     drain_timeout_s: float = Field(
-        5, ge=0, description="Seconds that work under way gets to finish after SIGTERM."
+        5, ge=0, le=3600, description="Seconds that work under way gets to finish after SIGTERM."
     )
     log_format: Literal["console", "json"] = Field("console", description="How log lines look.")
     upload: UploadSettings = UploadSettings()

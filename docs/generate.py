@@ -1,6 +1,7 @@
-"""Writes docs/operations.md from the operations' own parameter models: `make docs`.
+"""Writes what derives from the code's own models: `make docs`.
 
-`make test` fails while the page is not what this would write.
+docs/operations.md comes from the operations' parameters, the table of README.md's "Configuration"
+from the settings. `make test` fails while one of them is not what this would write.
 """
 
 from __future__ import annotations
@@ -12,8 +13,11 @@ from typing import Any
 
 from app.ops.base import Operation
 from app.ops.registry import load_operations
+from app.settings import Settings, variables
 
 PAGE = Path(__file__).with_name("operations.md")
+README = Path(__file__).parents[1] / "README.md"
+MARKERS = ("<!-- settings: written by `make docs` -->\n", "<!-- /settings -->\n")
 
 INTRODUCTION = """\
 # Operations
@@ -116,8 +120,8 @@ def _values(
 
 
 def _range(field: dict[str, Any]) -> str:
-    low = field.get("minimum", field.get("exclusiveMinimum"))
-    high = field.get("maximum", field.get("exclusiveMaximum"))
+    low = _number(field.get("minimum", field.get("exclusiveMinimum")))
+    high = _number(field.get("maximum", field.get("exclusiveMaximum")))
     above = "above " if "exclusiveMinimum" in field else ""
     below = "below " if "exclusiveMaximum" in field else ""
     if low is not None and high is not None:
@@ -127,10 +131,67 @@ def _range(field: dict[str, Any]) -> str:
     return "" if high is None else f", {below or 'up to '}{high}"
 
 
+def _number(value: float | None) -> float | None:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def _count(field: dict[str, Any]) -> str:
     most = field.get("maxItems")
     return "" if most is None else f", at most {most}"
 
 
+def settings_table() -> str:
+    """Give README's table of every variable: default, what it may be, what it means."""
+    rows = ["| variable | default | values | meaning |", "| --- | --- | --- | --- |"]
+    document = Settings.model_json_schema()
+    for variable, field in variables().items():
+        default = _shown(field.get_default(call_default_factory=True))
+        allowed = _allowed(_schema_of(variable, document))
+        rows.append(f"| `{variable}` | {default} | {allowed} | {field.description} |")
+    return "\n".join(rows) + "\n"
+
+
+def _schema_of(variable: str, document: dict[str, Any]) -> dict[str, Any]:
+    """Find a variable's place in the schema of all settings: its own, or in a room's."""
+    name = variable.removeprefix("OFFLOAD_").lower()
+    if name in document["properties"]:
+        return document["properties"][name]
+    room, _, inner = name.partition("_")
+    model = document["properties"][room]["$ref"].rpartition("/")[2]
+    return document["$defs"][model]["properties"][inner]
+
+
+def _allowed(field: dict[str, Any]) -> str:
+    """Say within which bounds a value is taken; what has none that can be told has a blank."""
+    kind = field.get("type")
+    if kind in ("integer", "number"):
+        return _range(field).removeprefix(", ")
+    if kind == "array":
+        each = _range(field.get("items", {})).removeprefix(", ")
+        return f"{each} each" if each else _count(field).removeprefix(", ")
+    if "enum" in field:
+        return ", ".join(f"`{value}`" for value in field["enum"])
+    return "`true`, `false`" if kind == "boolean" else ""
+
+
+def _shown(default: object) -> str:
+    if isinstance(default, bool):
+        return str(default).lower()
+    if isinstance(default, frozenset):
+        return ",".join(str(part) for part in sorted(default))
+    if isinstance(default, tuple) and default:
+        return ",".join(default)
+    if isinstance(default, float):
+        return f"{default:g}"
+    return "(none)" if default in ({}, (), None) or not str(default) else str(default)
+
+
+def readme(text: str) -> str:
+    """Give README.md with the table of settings in its place."""
+    start, end = (text.index(marker) for marker in MARKERS)
+    return text[: start + len(MARKERS[0])] + "\n" + settings_table() + "\n" + text[end:]
+
+
 if __name__ == "__main__":
     PAGE.write_text(page(), "utf-8")
+    README.write_text(readme(README.read_text("utf-8")), "utf-8")

@@ -16,10 +16,16 @@ class BlobSettings(BaseModel):
     """OFFLOAD_BLOBS_*: when bytes are refused, and when unused ones go."""
 
     min_free_bytes: int = Field(
-        1 << 30, ge=0, description="Free disk space below which uploads are refused with 507."
+        1 << 30,
+        ge=0,
+        le=1 << 62,
+        description="Free disk space below which uploads are refused with 507.",
     )
     grace_s: float = Field(
-        3600, ge=60, description="Seconds that bytes without a record stay before they are removed."
+        3600,
+        ge=60,
+        le=315_360_000,
+        description="Seconds that bytes without a record stay before they are removed.",
     )
 
 

@@ -47,28 +47,38 @@ class FetchSettings(GuardSettings):
     timeout_s: float = Field(
         default=15.0,
         gt=0,
+        le=86_400,
         description="Deadline for one URL in seconds, redirects, retries and the waits between "
         "them included; waiting for the host's turn is not.",
     )
     connect_timeout_s: float = Field(
-        default=5.0, gt=0, description="Longest wait for a connection, TLS included, in seconds."
+        default=5.0,
+        gt=0,
+        le=3600,
+        description="Longest wait for a connection, TLS included, in seconds.",
     )
     read_timeout_s: float = Field(
-        default=10.0, gt=0, description="Longest silence of an origin, in seconds."
+        default=10.0, gt=0, le=3600, description="Longest silence of an origin, in seconds."
     )
     max_bytes: int = Field(
-        default=32 * 1024 * 1024, gt=0, description="Largest decoded body, in bytes."
+        default=32 << 20, ge=1, le=1 << 40, description="Largest decoded body, in bytes."
     )
     max_redirects: int = Field(default=5, ge=0, le=20, description="Redirects followed.")
     retries: int = Field(default=2, ge=0, le=10, description="Further tries after the first.")
     retry_after_cap_s: float = Field(
-        default=5.0, ge=0, description="Longest Retry-After that is waited for, in seconds."
+        default=5.0,
+        ge=0,
+        le=86_400,
+        description="Longest Retry-After that is waited for, in seconds.",
     )
     concurrency: int = Field(
         default=64, ge=1, le=1000, description="URLs under way in the whole service."
     )
     per_host_concurrency: int = Field(
-        default=16, gt=0, description="Requests under way to one scheme, host and port."
+        default=16,
+        ge=1,
+        le=1000,
+        description="Requests under way to one scheme, host and port.",
     )
     user_agent: str = Field(
         default=f"offload/{__version__}",

@@ -125,13 +125,22 @@ class WebhookSettings(BaseModel):
         default=128, ge=2, le=1000, description="Deliveries under way in the whole service."
     )
     per_endpoint_concurrency: int = Field(
-        default=8, ge=1, description="Deliveries under way to one URL; twice as many to one host."
+        default=8,
+        ge=1,
+        le=1000,
+        description="Deliveries under way to one URL; twice as many to one host.",
     )
     retry_after_cap_s: float = Field(
-        default=86_400, ge=0, description="Longest Retry-After that is respected, in seconds."
+        default=86_400,
+        ge=0,
+        le=31_536_000,
+        description="Longest Retry-After that is respected, in seconds.",
     )
     retention_s: float = Field(
-        default=604_800, gt=0, description="Seconds that the record of an ended delivery stays."
+        default=604_800,
+        gt=0,
+        le=315_360_000,
+        description="Seconds that the record of an ended delivery stays.",
     )
 
     @field_validator("secrets", "events", "allow_networks", mode="before")
@@ -167,5 +176,8 @@ class PushSettings(BaseModel):
     """OFFLOAD_PUSH_*: how results are put elsewhere."""
 
     timeout_s: float = Field(
-        default=600.0, gt=0, description="Seconds that one attempt to put a result may take."
+        default=600.0,
+        gt=0,
+        le=86_400,
+        description="Seconds that one attempt to put a result may take.",
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import runpy
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -58,24 +59,18 @@ def test_the_examples_print_what_is_printed_here(reader: tuple[Service, Path]) -
         position = shell.stdout.index(part, position) + len(part)
 
 
-def shown(default: object) -> str:
-    if isinstance(default, bool):
-        return str(default).lower()
-    if isinstance(default, frozenset):
-        return ",".join(str(part) for part in sorted(default))
-    if isinstance(default, tuple) and default:
-        return ",".join(default)
-    if isinstance(default, float):
-        return f"{default:g}"
-    return "(none)" if default in ({}, ()) or not str(default) else str(default)
-
-
 def test_the_configuration_table_is_the_settings() -> None:
-    rows = re.findall(r"^\| `(OFFLOAD_\w+)` \| (.*?) \| (.*) \|$", README, re.MULTILINE)
-    assert rows == [
-        (name, shown(field.get_default(call_default_factory=True)), field.description)
-        for name, field in variables().items()
-    ]
+    written = runpy.run_path(str(ROOT / "docs" / "generate.py"))["readme"](README)
+    assert written == README, "run `make docs`"
+    assert re.findall(r"^\| `(OFFLOAD_\w+)` \|", README, re.MULTILINE) == list(variables())
+
+
+def test_every_setting_is_described_and_every_number_has_both_bounds() -> None:
+    for row in re.findall(r"^\| `OFFLOAD_\w+` \|.*$", README, re.MULTILINE):
+        _, variable, default, allowed, meaning, _ = re.split(r" ?\| ?", row)
+        assert meaning, variable
+        if re.fullmatch(r"\d+(\.\d+)?", default):
+            assert re.fullmatch(r"(above )?\d+ to \d+", allowed), row
 
 
 @pytest.mark.parametrize("name", variables())
