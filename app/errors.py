@@ -130,6 +130,15 @@ class IncompleteBody(InputError):
     retryable = True
 
 
+class DigestMismatch(InputError):
+    """The body, or a part of it, is not the one whose digest came with it; nothing was stored."""
+
+    code = "input.digest"
+    status = 400
+    title = "The body does not have the announced digest"
+    retryable = True  # damaged on the way, most likely
+
+
 class UnsupportedBody(InputError):
     """The Content-Type or Content-Encoding of the request is not one this door takes."""
 

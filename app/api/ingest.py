@@ -13,6 +13,7 @@ from typing import Annotated, Any
 from fastapi import Query, Request
 from starlette.requests import ClientDisconnect
 
+from app.api.digests import announced, checked
 from app.api.multipart import MultipartReader, parse_disposition
 from app.errors import (
     BodyTooLarge,
@@ -106,13 +107,21 @@ async def read_document(request: Request, runtime: Runtime) -> bytes:
     return document
 
 
-async def body_chunks(request: Request, runtime: Runtime, max_bytes: int) -> AsyncIterator[bytes]:
+def body_chunks(request: Request, runtime: Runtime, max_bytes: int) -> AsyncIterator[bytes]:
     """Give the body as it arrives, refused by Content-Length at once, else at the byte too many.
 
     Raises:
+        MalformedBody: the request has a header with digests that cannot be read.
+
+    The chunks raise:
         BodyTooLarge: more than `max_bytes`.
         IncompleteBody: no byte for `upload.stall_timeout_s`, or the client went away.
+        DigestMismatch: behind the last, if the body is not what the request's headers say.
     """
+    return checked(_arriving(request, runtime, max_bytes), announced(request.headers.items()))
+
+
+async def _arriving(request: Request, runtime: Runtime, max_bytes: int) -> AsyncIterator[bytes]:
     too_large = BodyTooLarge(
         f"The body is larger than the {max_bytes} bytes that this service takes.",
         max_bytes=max_bytes,
@@ -160,17 +169,18 @@ async def _receive_parts(
     at_once = asyncio.Semaphore(SMALL_FILES_AT_ONCE)
     try:
         async for part in reader.parts():
+            content = checked(reader.content(), part.digests)
             if part.filename:
                 if len(names) >= max_files:
                     raise TooManyItems(f"More than {max_files} files in one request.")
                 names.append(plain_name(part.filename))
-                storing.append(await _store_part(reader.content(), put, at_once))
+                storing.append(await _store_part(content, put, at_once))
             elif part.filename is None:
                 if len(received.fields) >= MAX_FIELDS:
                     raise TooManyItems(f"More than {MAX_FIELDS} form fields.")
                 if part.name in received.fields:
                     raise InvalidParameter(f"`{part.name}` is given twice.")
-                received.fields[part.name] = await _read_field(reader, part.name)
+                received.fields[part.name] = await _read_field(content, part.name)
         blobs = await asyncio.gather(*storing)
     except BaseException:
         for future in storing:
@@ -213,9 +223,9 @@ async def _joined(
             yield chunk
 
 
-async def _read_field(reader: MultipartReader, name: str) -> str:
+async def _read_field(content: AsyncIterator[bytes], name: str) -> str:
     value = bytearray()
-    async for chunk in reader.content():
+    async for chunk in content:
         value += chunk
         if len(value) > MAX_FIELD_BYTES:
             raise BodyTooLarge(f"The field `{name}` is larger than {MAX_FIELD_BYTES} bytes.")

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from app.api.batch import batch_terms
 from app.api.destinations import StoreInput, WebhookInput, placed, webhook_of
+from app.api.digests import digests_in
 from app.api.ingest import plain_name
 from app.api.problems import invalid
 from app.errors import InvalidParameter, MalformedBody, MissingInput, TooManyItems
@@ -39,9 +40,9 @@ def sha256_of(text: str) -> str:
     """
     if re.fullmatch("[0-9a-fA-F]{64}", text):
         return text.lower()
-    for part in text.split(","):
-        if found := re.fullmatch(r"\s*sha-256=:([A-Za-z0-9+/]{43}=):\s*", part):
-            return base64.b64decode(found[1]).hex()
+    with suppress(ValueError):
+        if digest := digests_in(text, ["sha-256"]).get("sha-256"):
+            return digest.hex()
     raise ValueError("it takes a sha256: 64 hexadecimal digits, or `sha-256=:` base64 `:`")
 
 

@@ -15,6 +15,7 @@ from urllib.parse import unquote_to_bytes
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
+from app.api.digests import Announced, announced
 from app.errors import MalformedBody
 
 MAX_HEADERS_PER_PART = 16
@@ -28,6 +29,8 @@ class Part:
     name: str
     filename: str | None
     """None for a form field; empty where a browser's file input was left empty."""
+    digests: list[Announced]
+    """What its own headers say that its content has."""
 
 
 _End = object()
@@ -60,7 +63,7 @@ class MultipartReader:
         self._chunks = chunks
         self._events: deque[Part | bytes | object] = deque()
         self._finished = False
-        self._headers: dict[bytes, bytes] = {}
+        self._headers: list[tuple[str, bytes]] = []
         self._field = self._value = b""
         try:
             self._parser = MultipartParser(
@@ -90,6 +93,9 @@ class MultipartReader:
         while (event := await self._next()) is not None:
             if isinstance(event, Part):
                 yield event
+        # An epilogue (RFC 2046) says nothing, and is part of a body that has a digest.
+        async for _ in self._chunks:
+            pass
 
     async def content(self) -> AsyncIterator[bytes]:
         """Give the content of the part that `parts` gave last."""
@@ -119,7 +125,7 @@ class MultipartReader:
     # -- what the parser calls ---------------------------------------------------------------
 
     def _on_part_begin(self) -> None:
-        self._headers = {}
+        self._headers = []
         self._field = self._value = b""
 
     def _on_header_field(self, data: bytes, start: int, end: int) -> None:
@@ -129,11 +135,12 @@ class MultipartReader:
         self._value += data[start:end]
 
     def _on_header_end(self) -> None:
-        self._headers[self._field.lower()] = self._value
+        self._headers.append((self._field.decode("latin-1").lower(), self._value))
         self._field = self._value = b""
 
     def _on_headers_finished(self) -> None:
-        kind, options = parse_disposition(self._headers.get(b"content-disposition", b""))
+        headers = dict(self._headers)
+        kind, options = parse_disposition(headers.get("content-disposition", b""))
         if kind != b"form-data" or b"name" not in options:
             raise MalformedBody("Each part needs `Content-Disposition: form-data; name=…`.")
         filename = options.get(b"filename")
@@ -141,6 +148,7 @@ class MultipartReader:
             Part(
                 name=options[b"name"].decode("utf-8", "replace"),
                 filename=None if filename is None else filename.decode("utf-8", "replace"),
+                digests=announced((name, v.decode("latin-1")) for name, v in self._headers),
             )
         )
 
