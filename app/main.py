@@ -9,7 +9,7 @@ from typing import TypedDict
 from fastapi import FastAPI
 
 from app import __version__
-from app.api import doors, events, files, health, jobs, operations, problems, webhooks
+from app.api import docs, doors, events, files, health, jobs, operations, problems, webhooks
 from app.api.linger import LingeringClose
 from app.courier import Courier
 from app.ops.registry import load_operations
@@ -58,6 +58,8 @@ def create_app(settings: Settings) -> FastAPI:
         description=DESCRIPTION,
         lifespan=lifespan,
         redirect_slashes=False,
+        docs_url=None,  # its page loads from elsewhere; `docs` has ours
+        redoc_url=None,
     )
     problems.install(app)
     app.add_middleware(LingeringClose)
@@ -66,7 +68,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(jobs.router(known))
     for operation in known:
         app.include_router(doors.door(operation))
-    for part in (files, webhooks, operations, health):
+    for part in (files, webhooks, operations, health, docs):
         app.include_router(part.router)
     return app
 
