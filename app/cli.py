@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -36,6 +37,9 @@ def serve() -> None:
     """Start the service; every setting is an OFFLOAD_* variable (see README)."""
     settings = read_settings()
     configure_logging(settings)
+    if settings.api_keys_file:
+        # It means «read the keys again» once the lifespan has read them; until then, nothing.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with sole_user_of(settings.data_dir):
             pass  # the service takes it for good when it starts; here a sentence can still be said

@@ -50,6 +50,7 @@ def create_app(settings: Settings) -> FastAPI:
             courier_of(runtime) as courier,
             Runner(runtime) as runner,
         ):
+            runtime.keys.read_again_on_hangup()
             yield {"runtime": runtime, "runner": runner, "courier": courier}
 
     app = FastAPI(

@@ -19,6 +19,7 @@ from app.errors import StorageError
 from app.jobs.base import JobStore
 from app.jobs.outbox import Outbox
 from app.jobs.sqlite import SqliteJobStore
+from app.keys import Keyring
 from app.model import Lane, NewItem, NewJob
 from app.ops.base import Limits, Operation
 from app.ops.registry import load_operations
@@ -31,6 +32,7 @@ class Runtime:
     """What a request handler and the runner work with."""
 
     settings: Settings
+    keys: Keyring
     operations: Mapping[str, Operation]
     jobs: JobStore
     outbox: Outbox
@@ -66,6 +68,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
     Raises:
         StorageError: the data folder cannot be used, or another service uses it.
     """
+    keys = Keyring(settings.api_keys, settings.api_keys_file)
     operations = load_operations()
     engine = LocalEngine()
     blobs = DiskBlobStore(settings.data_dir / "blobs", settings.blobs)
@@ -84,7 +87,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
             await part.open()
             stack.push_async_callback(part.close)
         fetcher = await stack.enter_async_context(Fetcher(settings.fetch))
-        yield Runtime(settings, operations, jobs, jobs.outbox, blobs, cpu, fetcher, engine)
+        yield Runtime(settings, keys, operations, jobs, jobs.outbox, blobs, cpu, fetcher, engine)
 
 
 def lane_of(operations: Mapping[str, Operation], item: NewItem, job: NewJob) -> Lane:

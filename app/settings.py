@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, Field, SecretStr, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -20,6 +21,7 @@ from app.blobs.base import BlobSettings
 from app.cpu import PoolSettings
 from app.errors import FetchError
 from app.jobs.base import JobSettings
+from app.keys import ClientKeys, client_keys, read_keys
 from app.outbound.fetch import FetchSettings
 from app.outbound.guard import Guard
 from app.outbound.webhooks import PushSettings, WebhookSettings
@@ -62,7 +64,17 @@ class ItemSettings(BaseModel):
 class _Environment(EnvSettingsSource):
     """The environment, where a list may be written `a,b` as well as in JSON."""
 
+    def explode_env_vars(
+        self, field_name: str, field: FieldInfo, env_vars: Mapping[str, str | None]
+    ) -> dict[str, Any]:
+        # Keys are not one variable a client: OFFLOAD_API_KEYS_FILE is no key of a client `file`.
+        if field_name == "api_keys":
+            return {}
+        return super().explode_env_vars(field_name, field, env_vars)
+
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
+        if field_name == "api_keys":
+            return value  # read by its own type, which knows more mistakes than JSON does
         try:
             return super().decode_complex_value(field_name, field, value)
         except ValueError:
@@ -86,10 +98,15 @@ class Settings(BaseSettings):
     data_dir: Path = Field(
         Path("data"), description="Folder of the database and of all stored bytes."
     )
-    api_keys: dict[str, SecretStr] = Field(
+    api_keys: Annotated[ClientKeys, BeforeValidator(client_keys)] = Field(
         default_factory=dict,
-        description='Clients and their keys as JSON: {"shop": "a-long-secret"}. Empty: no '
-        "key is asked for.",
+        description="Clients and their keys, of 16 to 256 characters, as JSON: "
+        '{"shop": "a-long-random-secret"}; a list of up to 4 while one is changed over. Empty: '
+        "no key is asked for.",
+    )
+    api_keys_file: Path | None = Field(
+        None,
+        description="File with the same JSON, instead of OFFLOAD_API_KEYS; read again on SIGHUP.",
     )
     allow_anonymous: bool = Field(
         default=False,
@@ -136,13 +153,26 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _keys_from_one_place(self) -> Self:
+        if self.api_keys_file is None:
+            return self
+        if self.api_keys:
+            message = "OFFLOAD_API_KEYS and OFFLOAD_API_KEYS_FILE are both set; one is to be."
+            raise ValueError(message)
+        try:
+            read_keys(self.api_keys_file)
+        except ValueError as error:
+            raise ValueError(f"OFFLOAD_API_KEYS_FILE: {error}.") from None
+        return self
+
+    @model_validator(mode="after")
     def _no_open_door_by_accident(self) -> Self:
-        if self.api_keys or self.allow_anonymous or is_loopback(self.host):
+        if self.api_keys or self.api_keys_file or self.allow_anonymous or is_loopback(self.host):
             return self
         message = (
             f"OFFLOAD_HOST is {self.host}, which others can reach, and there are no API keys. "
-            "Set OFFLOAD_API_KEYS, or OFFLOAD_ALLOW_ANONYMOUS=true if something in front of this "
-            "service lets only the right clients through."
+            "Set OFFLOAD_API_KEYS or OFFLOAD_API_KEYS_FILE, or OFFLOAD_ALLOW_ANONYMOUS=true if "
+            "something in front of this service lets only the right clients through."
         )
         raise ValueError(message)
 

@@ -120,7 +120,7 @@ def webhook_of(runtime: Runtime, given: WebhookInput | None) -> Webhook | None:
 def _check_signed(runtime: Runtime) -> None:
     if not runtime.settings.webhooks.secrets:
         raise InvalidParameter("`webhook.secret`: give one; this service has none to sign with.")
-    if len(runtime.settings.api_keys) > 1:
+    if runtime.keys.clients > 1:
         # Signed with the operator's secret, what one client has sent to another's endpoint would
         # be taken for genuine there.
         raise InvalidParameter(

@@ -123,16 +123,17 @@ def unwrapped(result: Finished | Refused) -> Finished:
 def prepare_worker(memory_bytes: int) -> None:
     """Make the calling process a worker: bounded, without secrets, warm. Cannot be undone.
 
-    Afterwards the process ignores SIGINT (a terminal sends it to the children too, and the
-    service decides when they stop), dumps no core, and has only the few environment variables
-    that libraries need. The variables are gone for this process and its children; the kernel's
-    copy of the initial environment is not rewritten.
+    Afterwards the process ignores SIGINT and SIGHUP (a terminal sends them to the children too,
+    and the service decides when they stop), dumps no core, and has only the few environment
+    variables that libraries need. The variables are gone for this process and its children; the
+    kernel's copy of the initial environment is not rewritten.
 
     Args:
         memory_bytes: address space that the process may use, libraries included; 0 for no
             limit. An idle worker maps 0.1 to 0.3 GiB.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for name in tuple(os.environ):
         if name not in _KEPT_VARIABLES and not name.startswith(_KEPT_PREFIXES):

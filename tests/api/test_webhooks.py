@@ -460,14 +460,16 @@ def shared(tmp_path_factory):
     env = {
         "OFFLOAD_FETCH_ALLOW_NETWORKS": LOOPBACK,
         "OFFLOAD_WEBHOOKS_SECRETS": SECRET,
-        "OFFLOAD_API_KEYS": json.dumps({"shop": "key-of-the-shop", "bank": "key-of-the-bank"}),
+        "OFFLOAD_API_KEYS": json.dumps(
+            {"shop": "the-key-of-the-shop", "bank": "the-key-of-the-bank"}
+        ),
         "OFFLOAD_POOL_WORKERS": "1",
     }
     with Service.started(tmp_path_factory.mktemp("shared"), env) as running:
         yield {
             name: httpx.Client(
                 base_url=running.url,
-                headers={"Authorization": f"Bearer key-of-the-{name}"},
+                headers={"Authorization": f"Bearer the-key-of-the-{name}"},
                 timeout=30,
             )
             for name in ("shop", "bank")

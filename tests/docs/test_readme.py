@@ -74,12 +74,17 @@ def test_every_setting_is_described_and_every_number_has_both_bounds() -> None:
 
 
 @pytest.mark.parametrize("name", variables())
-def test_each_variable_reaches_its_setting(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_variable_reaches_its_setting(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """A documented variable that changes nothing is worse than none."""
+    keys = tmp_path / "keys.json"
+    keys.write_text('{"a": "a-key-of-some-length"}')
     given = {
         "OFFLOAD_HOST": "127.0.0.9",
         "OFFLOAD_DATA_DIR": "elsewhere",
-        "OFFLOAD_API_KEYS": '{"a": "b"}',
+        "OFFLOAD_API_KEYS": '{"a": "a-key-of-some-length"}',
+        "OFFLOAD_API_KEYS_FILE": str(keys),
         "OFFLOAD_ALLOW_ANONYMOUS": "true",
         "OFFLOAD_LOG_FORMAT": "json",
         "OFFLOAD_FETCH_ALLOW_NETWORKS": "10.0.0.0/8,127.0.0.1/32",

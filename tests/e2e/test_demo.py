@@ -33,7 +33,8 @@ def demo(temporary, *arguments):
     return subprocess.run(
         [OFFLOAD, "demo", *arguments],
         # A key of the caller's own service must not lock the demonstration's client out.
-        env=os.environ | {"TMPDIR": str(temporary), "OFFLOAD_API_KEYS": '{"a": "secret"}'},
+        env=os.environ
+        | {"TMPDIR": str(temporary), "OFFLOAD_API_KEYS": '{"a": "a-secret-of-the-env"}'},
         check=False,
         capture_output=True,
         text=True,

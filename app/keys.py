@@ -1,0 +1,155 @@
+"""Whose key is it: clients and their API keys, from a variable or from a file that may change."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+import re
+import signal
+from pathlib import Path
+from typing import Any
+
+import structlog
+from pydantic import SecretStr
+
+log = structlog.get_logger(__name__)
+
+MIN_KEY_CHARS = 16
+MAX_KEY_CHARS = 256
+KEY = re.compile(rf"[!-~]{{{MIN_KEY_CHARS},{MAX_KEY_CHARS}}}")
+MAX_CLIENT_CHARS = 100
+MAX_KEYS = 4
+"""Of one client: the new one and the old ones, while its programs change over."""
+MAX_CLIENTS = 1000
+"""The keys of all of them are compared at every request."""
+MAX_FILE_BYTES = 1 << 20
+
+
+ClientKeys = dict[str, tuple[SecretStr, ...]]
+"""Each client's keys."""
+
+
+def client_keys(given: object) -> ClientKeys:
+    """Take clients with a key or a list of keys each, or the JSON text of that.
+
+    Raises:
+        ValueError: it is not that; the text says why, and has nothing of a key.
+    """
+    document = _document(given) if isinstance(given, str) else given
+    if not isinstance(document, dict) or len(document) > MAX_CLIENTS:
+        raise ValueError(f"this is not a JSON object of at most {MAX_CLIENTS} clients")
+    seen: set[str] = set()
+    return {client: _keys_of(client, own, seen) for client, own in document.items()}
+
+
+def _keys_of(client: str, given: object, seen: set[str]) -> tuple[SecretStr, ...]:
+    if not (isinstance(client, str) and 1 <= len(client) <= MAX_CLIENT_CHARS):
+        raise ValueError(f"a client's name has 1 to {MAX_CLIENT_CHARS} characters")
+    keys = given if isinstance(given, list | tuple) else [given]
+    if not 1 <= len(keys) <= MAX_KEYS:
+        raise ValueError(f"{client!r} has to have 1 to {MAX_KEYS} keys")
+    for key in keys:
+        # What a header carries without quoting (RFC 9110, 5.5), and no blank at which it would end.
+        if not (isinstance(key, str) and KEY.fullmatch(key)):
+            raise ValueError(
+                f"{client!r} has a key that is not {MIN_KEY_CHARS} to {MAX_KEY_CHARS} visible "
+                "ASCII characters, without blanks"
+            )
+        if key in seen:
+            raise ValueError(f"{client!r} has a key that was given out already")
+        seen.add(key)
+    return tuple(SecretStr(str(key)) for key in keys)
+
+
+def _document(text: str) -> Any:
+    try:
+        return json.loads(text, object_pairs_hook=_each_once)
+    except json.JSONDecodeError as error:
+        # Its own text names the place, and nothing of the content.
+        raise ValueError(f"this is not JSON: {error}") from None
+    except RecursionError:
+        raise ValueError("this is not JSON: too deep") from None
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a client is named twice; write its keys as a list")
+    return found
+
+
+def read_keys(path: Path) -> ClientKeys:
+    """Read a file of keys: a JSON object like OFFLOAD_API_KEYS, with one client at least.
+
+    Raises:
+        ValueError: it cannot be read, or is not that; the text says why, and has nothing of a key.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_FILE_BYTES + 1)
+        if len(content) > MAX_FILE_BYTES:
+            raise ValueError(f"it is larger than {MAX_FILE_BYTES} bytes")
+        keys = client_keys(content.decode())
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: this is not UTF-8") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    if not keys:
+        # Emptied by accident, it would open the service to everybody.
+        raise ValueError(f"{path}: there is no client in it")
+    return keys
+
+
+class Keyring:
+    """The keys that hold now."""
+
+    def __init__(self, keys: ClientKeys, path: Path | None = None) -> None:
+        """Take keys, or the file that has them.
+
+        Raises:
+            ValueError: see `read_keys`.
+        """
+        self._path = path
+        self._keys = _in_clear(read_keys(path) if path else keys)
+
+    @property
+    def clients(self) -> int:
+        """How many clients there are; none means that no key is asked for."""
+        return len({client for client, _ in self._keys})
+
+    def client_of(self, given: bytes) -> str | None:
+        """Name the client whose key this is; in the same time whichever fits, or none."""
+        found = None
+        for client, key in self._keys:
+            if hmac.compare_digest(given, key):
+                found = client
+        return found
+
+    def read_again(self) -> None:
+        """Take the file's keys as they are now; a file that cannot be used changes nothing."""
+        if self._path is None:
+            return
+        try:
+            self._keys = _in_clear(read_keys(self._path))
+        except ValueError as error:
+            log.error("api_keys_kept", detail=str(error))  # noqa: TRY400 - a trace says no more
+        else:
+            log.info("api_keys_read", clients=self.clients, keys=len(self._keys))
+
+    def read_again_on_hangup(self) -> None:
+        """Read the file now, and whenever SIGHUP comes while the running event loop is open.
+
+        Without a file, that signal keeps its meaning: it ends the process.
+        """
+        if self._path is not None:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.read_again)
+            self.read_again()
+
+
+def _in_clear(keys: ClientKeys) -> tuple[tuple[str, bytes], ...]:
+    return tuple(
+        (client, key.get_secret_value().encode()) for client, own in keys.items() for key in own
+    )
