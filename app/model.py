@@ -80,7 +80,7 @@ class Blob:
     """Digest of the bytes in lower-case hex: their sha256, or behind `b3-` their BLAKE3."""
     size_bytes: int
     media_type: str
-    """By content."""
+    """By content; of a text, also by what it is called (`app/ops/text_types.py`)."""
 
     @property
     def sha256(self) -> str | None:

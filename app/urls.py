@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from app.errors import BlobMissing
 from app.model import Blob, Claim, NamedBlob, Step, Version
 from app.ops.fetch import FetchParams
+from app.ops.text_types import Word, called
 from app.outbound import fetch as outbound
 from app.outbound.body import Wanted
 from app.outbound.fetch import Terms, Unchanged
@@ -32,11 +34,18 @@ async def fetch_item(
     Raises:
         OffloadError: why it could not be fetched.
     """
-    assert claim.url is not None  # noqa: S101 - what it is called for
     params = FetchParams.model_validate(step.params)
     if claim.twin is not None and (blob := await _stored(runtime, blob_in(claim.twin))):
         facts["fetch"] = claim.twin | {"deduped": True}
-        return _named(claim, blob, facts)
+    else:
+        blob = await _brought(runtime, claim, params, facts)
+    return _named(claim, blob, facts)
+
+
+async def _brought(
+    runtime: Runtime, claim: Claim, params: FetchParams, facts: dict[str, Any]
+) -> Blob:
+    assert claim.url is not None  # noqa: S101 - what it is called for
     key = version_key(claim.url, claim.headers)
     known = await _known(runtime, claim, params, key) if params.if_changed else None
     terms = Terms(
@@ -57,7 +66,7 @@ async def fetch_item(
         facts["fetch"] = fetched.facts | stored_facts(blob)
     if params.if_changed and (facts["fetch"]["etag"] or facts["fetch"]["last_modified"]):
         await runtime.jobs.remember(claim.job_id, Version(key, blob, facts["fetch"]))
-    return _named(claim, blob, facts)
+    return blob
 
 
 def version_key(url: str, headers: Mapping[str, str]) -> bytes:
@@ -107,4 +116,8 @@ async def _stored(runtime: Runtime, blob: Blob) -> Blob | None:
 
 
 def _named(claim: Claim, blob: Blob, facts: dict[str, Any]) -> NamedBlob:
-    return NamedBlob(blob, claim.name or facts["fetch"]["name"] or NAMELESS)
+    told = facts["fetch"]
+    origin = Word(told["name"], told["claimed_media_type"])
+    media_type = called(blob.media_type, Word(claim.name, own=True), origin)
+    name = claim.name or told["name"] or NAMELESS
+    return NamedBlob(replace(blob, media_type=media_type), name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Annotated, Any
@@ -24,6 +24,7 @@ from app.errors import (
     UnsupportedBody,
 )
 from app.model import Blob, NamedBlob
+from app.ops.text_types import Word, called
 from app.runtime import Runtime
 
 MULTIPART_OVERHEAD_BYTES = 1 << 20
@@ -158,22 +159,28 @@ async def _receive_raw(
 
     name = raw_name or name_in(request.headers.get("content-disposition")) or "upload"
     blob = await put(_joined([first], chunks))
-    return NamedBlob(blob, plain_name(name))
+    return _uploaded(blob, plain_name(name), request.headers.get("content-type", ""))
+
+
+def _uploaded(blob: Blob, name: str, claimed: str) -> NamedBlob:
+    """Give a stored upload under the name and, if it is text, the type that the client gave it."""
+    media_type = called(blob.media_type, Word(name, claimed, own=True))
+    return NamedBlob(replace(blob, media_type=media_type), name)
 
 
 async def _receive_parts(
     reader: MultipartReader, put: Put, max_files: int, received: Received
 ) -> None:
     storing: list[asyncio.Future[Blob]] = []
-    names: list[str] = []
+    told: list[tuple[str, str]] = []
     at_once = asyncio.Semaphore(SMALL_FILES_AT_ONCE)
     try:
         async for part in reader.parts():
             content = checked(reader.content(), part.digests)
             if part.filename:
-                if len(names) >= max_files:
+                if len(told) >= max_files:
                     raise TooManyItems(f"More than {max_files} files in one request.")
-                names.append(plain_name(part.filename))
+                told.append((plain_name(part.filename), part.content_type))
                 storing.append(await _store_part(content, put, at_once))
             elif part.filename is None:
                 if len(received.fields) >= MAX_FIELDS:
@@ -187,7 +194,7 @@ async def _receive_parts(
             future.cancel()
         await asyncio.gather(*storing, return_exceptions=True)
         raise
-    received.uploads = [NamedBlob(*pair) for pair in zip(blobs, names, strict=True)]
+    received.uploads = [_uploaded(blob, *of) for blob, of in zip(blobs, told, strict=True)]
 
 
 async def _store_part(

@@ -31,6 +31,8 @@ class Part:
     """None for a form field; empty where a browser's file input was left empty."""
     digests: list[Announced]
     """What its own headers say that its content has."""
+    content_type: str
+    """As the client sent it; empty where it did not."""
 
 
 _End = object()
@@ -149,6 +151,7 @@ class MultipartReader:
                 name=options[b"name"].decode("utf-8", "replace"),
                 filename=None if filename is None else filename.decode("utf-8", "replace"),
                 digests=announced((name, v.decode("latin-1")) for name, v in self._headers),
+                content_type=headers.get("content-type", b"").decode("latin-1"),
             )
         )
 

@@ -16,7 +16,10 @@ class FileView(BaseModel):
 
     id: str
     name: str = Field(examples=["access.log.gz"])
-    media_type: str = Field(description="By content.", examples=["application/gzip"])
+    media_type: str = Field(
+        description="By content; of a text, also by the Content-Type and name that it came with.",
+        examples=["application/gzip"],
+    )
     size_bytes: int
     sha256: str | None = Field(
         description="Of the content, lower-case hex; null for a file that came in with its job."

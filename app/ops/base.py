@@ -44,7 +44,7 @@ class Source:
     name: str
     """The name that the client gave it: data for naming the result, never a path."""
     media_type: str
-    """By content, not by name."""
+    """By content; of a text, also by what it is called (`text_types.py`)."""
     size_bytes: int
 
 

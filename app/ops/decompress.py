@@ -11,6 +11,7 @@ from app.errors import CodecUnknown, OutputTooLarge, RatioExceeded
 from app.ops.base import Operation, Output, Params, Result, Work
 from app.ops.codecs import SUFFIXES, Codec, HashedFile, Unpacker, codec_of, unpacking
 from app.ops.media_type import HEAD_BYTES, sniff
+from app.ops.text_types import Word, called
 
 _READ_BYTES = 1 << 20
 
@@ -89,7 +90,8 @@ def decompress(work: Work, params: DecompressParams) -> Result:
         "output_bytes": hashed.size_bytes,
         "ratio": round(hashed.size_bytes / input_bytes, 3),
     }
-    output = Output(target, _name(work.source.name, codec), sniff(head), hashed.sha256)
+    name = _name(work.source.name, codec)
+    output = Output(target, name, called(sniff(head), Word(name)), hashed.sha256)
     return Result((output,), facts)
 
 

@@ -19,6 +19,7 @@ from app.ops.archives.opening import open_archive
 from app.ops.base import Operation, Output, Params, Result, Work
 from app.ops.codecs import HashedFile
 from app.ops.media_type import HEAD_BYTES, sniff
+from app.ops.text_types import Word, called
 
 _GLOBS_EXAMPLE = ["**/*.jpg", "docs/"]
 
@@ -210,7 +211,7 @@ class _Extraction:
             return
         name = self._names.take(path)
         self._renamed += name != member.name
-        self._outputs.append(Output(target, name, sniff(head), digest))
+        self._outputs.append(Output(target, name, called(sniff(head), Word(name)), digest))
 
     def _copy(self, member: Member, file: BinaryIO) -> tuple[bytes, str]:
         hashed = HashedFile(file)

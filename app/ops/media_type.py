@@ -14,8 +14,9 @@ HEAD_BYTES = 4096
 
 UNKNOWN = "application/octet-stream"
 
-_TEXT = "text/plain"
+TEXT = "text/plain"
 _TEXT_BYTES = bytes([*b"\t\n\r\f\x1b", *range(0x20, 0x7F), *range(0x80, 0x100)])
+_ASCII_SHARE = 0.7
 
 # Signatures that the database knows by name but gives no media type, with their IANA names.
 _SIGNATURES = (
@@ -23,8 +24,8 @@ _SIGNATURES = (
     (b"\x00asm", "application/wasm"),
     (b"OggS", "application/ogg"),
     (b"PAR1", "application/vnd.apache.parquet"),
-    (b"\xff\xfe", _TEXT),
-    (b"\xfe\xff", _TEXT),
+    (b"\xff\xfe", TEXT),
+    (b"\xfe\xff", TEXT),
 )
 
 
@@ -47,11 +48,12 @@ def sniff(head: bytes) -> str:
     if len(head) == HEAD_BYTES:
         head = _without_cut_character(head)
     if _reads_like_prose(head):
-        return _TEXT
+        return TEXT
     found = _ask(head)
     if found == UNKNOWN:
-        return next((name for magic, name in _SIGNATURES if head.startswith(magic)), UNKNOWN)
-    if found == _TEXT and _begins_long_json(head):
+        unsigned = TEXT if _reads_like_old_text(head) else UNKNOWN
+        return next((name for magic, name in _SIGNATURES if head.startswith(magic)), unsigned)
+    if found == TEXT and _begins_long_json(head):
         return "application/json"
     return found
 
@@ -71,6 +73,13 @@ def _reads_like_prose(head: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+def _reads_like_old_text(head: bytes) -> bool:
+    """Tell that this is text of one byte a character, most of it ASCII: a table in Latin-1."""
+    return not head.translate(None, _TEXT_BYTES) and sum(byte < 0x80 for byte in head) >= (
+        _ASCII_SHARE * len(head)
+    )
 
 
 def _without_cut_character(head: bytes) -> bytes:

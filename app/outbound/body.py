@@ -20,12 +20,10 @@ from app.errors import (
     FetchTypeRefused,
     InternalError,
 )
-from app.ops.media_type import HEAD_BYTES, UNKNOWN, sniff
+from app.ops.media_type import HEAD_BYTES, TEXT, UNKNOWN, sniff
+from app.ops.text_types import is_textual
 from app.outbound.coding import Decoder, decoder_for
 from app.outbound.headers import media_type
-
-# What a signature cannot tell from text without one: by content it all is text/plain.
-_TEXTUAL = re.compile(r"text/.*|application/(.*\+)?(json|xml|yaml|javascript|sql|x-ndjson|toml)")
 
 Resume = Callable[[FetchError, int], Awaitable[httpx.Response]]
 """Given what cut the body off after how many bytes on the wire, gives the response that goes on
@@ -55,8 +53,8 @@ class Wanted:
         """
         if not self._accepts_claim(claimed):
             return False
-        textual = found == "text/plain" and claimed is not None and _TEXTUAL.fullmatch(claimed)
-        return self._matches(found) or bool(textual and self._matches(claimed))
+        textual = found == TEXT and claimed is not None and is_textual(claimed)
+        return self._matches(found) or (textual and self._matches(claimed))
 
     def check_claimed(self, claimed: str | None) -> None:
         """Refuse by what the origin calls the content, before any of it is read.

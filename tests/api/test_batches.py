@@ -45,6 +45,24 @@ def test_each_url_may_have_its_own_cap(http, hostile):
     assert errors(fetch(http, urls, "partial")) == [None, "fetch.too_large"]
 
 
+def test_a_fetched_text_is_what_its_origin_calls_it_unless_a_browser_would_run_that(http, hostile):
+    urls = [f"{hostile.url}/site.css", f"{hostile.url}/page.html"]
+    urls.append({"url": f"{hostile.url}/page.html", "filename": "ours.html"})
+    items = fetch(http, urls)["items"]
+    types = [item["results"][0]["media_type"] for item in items]
+    assert types == ["text/css", "text/plain", "text/html"]
+    # The facts say what came, the file what it is handed out as.
+    assert [item["facts"]["fetch"]["media_type"] for item in items] == [
+        "text/plain",
+        "text/html",
+        "text/html",
+    ]
+    assert [item["facts"]["fetch"]["claimed_media_type"] for item in items[:2]] == [
+        "text/css",
+        "text/html",
+    ]
+
+
 def test_only_accepted_types_are_kept(http, origin):
     asked = {"urls": [f"{origin}/photo.jpg", f"{origin}/text"], "accept_types": ["image/*"]}
     job = done(http.post("/v1/fetch?wait=20", json=asked), "partial")

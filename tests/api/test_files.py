@@ -37,11 +37,41 @@ def test_a_file_is_stored_in_every_way(http, how):
     assert http.get(response.headers["Location"]).json() == file
 
 
-def test_the_media_type_is_by_content_and_not_by_name_or_claim(http, photo):
+def test_the_media_type_is_of_what_is_no_text_is_by_content_alone(http, photo):
     claimed = {"file": ("a.html", photo, "text/html")}
     file = http.post("/v1/files", files=claimed).json()
     assert file["media_type"] == "image/jpeg"
     assert get(http, file).headers["Content-Type"] == "image/jpeg"
+
+
+CSS = b"body { color: red }"
+
+
+@pytest.mark.parametrize(
+    ("store", "media_type"),
+    [
+        (lambda http: http.post("/v1/files", files={"file": ("a.css", CSS, "")}), "text/css"),
+        (lambda http: http.post("/v1/files", files={"file": ("a", CSS, "text/css")}), "text/css"),
+        (lambda http: http.put("/v1/files/a.css", content=CSS), "text/css"),
+        (lambda http: http.put("/v1/files/a.js", content=CSS), "text/javascript"),
+        (
+            lambda http: http.post(
+                "/v1/files", content=CSS, headers={"Content-Type": "text/css; charset=utf-8"}
+            ),
+            "text/css",
+        ),
+        (lambda http: http.put("/v1/files/a", content=b"<!DOCTYPE html>"), "text/plain"),
+        (lambda http: http.put("/v1/files/a.html", content=b"<!DOCTYPE html>"), "text/html"),
+    ],
+)
+def test_a_text_is_what_the_client_calls_it(http, store, media_type):
+    file = store(http).json()
+    assert file["media_type"] == media_type
+    answer = get(http, file)
+    assert answer.headers["Content-Type"].partition(";")[0] == media_type
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Content-Disposition"].startswith("attachment")
+    assert answer.headers["Content-Security-Policy"].endswith("sandbox")
 
 
 def test_the_whole_file_comes_with_its_digest(http, file):

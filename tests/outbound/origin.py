@@ -175,6 +175,8 @@ PAGES = {
     "/to-port-zero": redirect("http://127.0.0.1:0/"),
     "/to-port-too-high": redirect("http://127.0.0.1:65536/"),
     "/to-crlf": redirect("/echo?%0d%0aX-Injected:%201"),
+    "/site.css": answer(b"a { color: red }", "200 OK", "Content-Type: text/css; charset=utf-8"),
+    "/page.html": answer(b"<!DOCTYPE html><p>hi", "200 OK", "Content-Type: text/html"),
     "/set-cookie": answer(BODY, "200 OK", "Set-Cookie: session=1; Path=/"),
     "/typed": answer(
         BODY,
