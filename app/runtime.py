@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 from collections.abc import AsyncIterator, Iterator, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -40,6 +41,8 @@ class Runtime:
     cpu: CpuPool
     fetcher: Fetcher
     engine: Engine
+    reader: Executor
+    """One thread, for what would hold up the event loop: understanding large documents."""
 
     @property
     def item_limits(self) -> Limits:
@@ -87,7 +90,10 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
             await part.open()
             stack.push_async_callback(part.close)
         fetcher = await stack.enter_async_context(Fetcher(settings.fetch))
-        yield Runtime(settings, keys, operations, jobs, jobs.outbox, blobs, cpu, fetcher, engine)
+        reader = stack.enter_context(ThreadPoolExecutor(1, "reader"))
+        yield Runtime(
+            settings, keys, operations, jobs, jobs.outbox, blobs, cpu, fetcher, engine, reader
+        )
 
 
 def lane_of(operations: Mapping[str, Operation], item: NewItem, job: NewJob) -> Lane:

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
-from pydantic_core import from_json
 
 from app.errors import EndpointMissing, FetchError, InvalidParameter
 from app.model import EVENTS, NewItem, PutTarget, Webhook
+from app.ops.jsontext import value_of
 from app.outbound.headers import checked
 from app.outbound.webhooks import Event, secret_key
 from app.runtime import Runtime
@@ -94,7 +94,7 @@ def _or_url(given: Any, name: str) -> Any:
         return given
     if not given.lstrip().startswith("{"):
         return {name: given}
-    return from_json(given)
+    return value_of(given)
 
 
 def webhook_of(runtime: Runtime, given: WebhookInput | None) -> Webhook | None:

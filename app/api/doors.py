@@ -16,12 +16,14 @@ from app.api import openapi
 from app.api.answer import KeyHeader, TagQuery, WishesDep, submitted
 from app.api.deps import ClientDep, RuntimeDep
 from app.api.destinations import StoreQuery, WebhookQuery
-from app.api.ingest import JSON, MULTIPART, NameQuery, body_kind, receive
-from app.api.inputs import DoorInput, Labels, make_step, new_job, parse, upload_items
+from app.api.documents import aside, parse
+from app.api.ingest import JSON, MULTIPART, NameQuery, Received, body_kind, receive
+from app.api.inputs import DoorInput, Labels, make_step, new_job, upload_items
 from app.api.stream import NDJSON, submit_stream
 from app.errors import InvalidParameter
-from app.model import NewItem
+from app.model import NewItem, NewJob
 from app.ops.base import Operation
+from app.ops.jsontext import MAX_CHARACTERS
 from app.runtime import Runtime
 
 LABELS = ("tag", "webhook", "store")
@@ -56,10 +58,18 @@ def door(operation: Operation) -> APIRouter:
             steps = [make_step(runtime.operations, operation.name, _asked(request))]
             streamed = await submit_stream(request, runtime, client, steps, outside, key)
             return await submitted(runtime, streamed.job, how)
-        items, options, labels = await _read(request, runtime, operation, filename, outside)
-        steps = [make_step(runtime.operations, operation.name, options)]
-        new = new_job(runtime, client, steps, items, labels, key)
-        made = await runtime.jobs.submit(new)
+        options = _asked(request)
+        if body_kind(request) not in (JSON, MULTIPART):
+            # A raw body brings no parameters: what is wrong with them shows before it is taken in.
+            make_step(runtime.operations, operation.name, options)
+        received = await receive(request, runtime, raw_name=filename)
+
+        def understood() -> NewJob:
+            items, labels = _read(runtime, received, options, outside)
+            steps = [make_step(runtime.operations, operation.name, options)]
+            return new_job(runtime, client, steps, items, labels, key)
+
+        made = await runtime.jobs.submit(await aside(runtime, received.text_bytes, understood))
         return await submitted(runtime, made.job, how)
 
     async def submit_named(
@@ -84,29 +94,20 @@ def door(operation: Operation) -> APIRouter:
     return router
 
 
-async def _read(
-    request: Request,
-    runtime: Runtime,
-    operation: Operation,
-    filename: str | None,
-    outside: Labels,
-) -> tuple[list[NewItem], dict[str, Any], Labels]:
-    """Read the inputs, the operation's parameters and the labels, wherever they stand."""
-    options = _asked(request)
-    if body_kind(request) not in (JSON, MULTIPART):
-        # A raw body brings no parameters: what is wrong with them shows before it is taken in.
-        make_step(runtime.operations, operation.name, options)
-    received = await receive(request, runtime, raw_name=filename)
+def _read(
+    runtime: Runtime, received: Received, options: dict[str, Any], outside: Labels
+) -> tuple[list[NewItem], Labels]:
+    """Give the inputs and the labels that a body has; its parameters go to `options`."""
     if received.document is not None:
-        said = parse(DoorInput, received.document)
+        said = parse(DoorInput, received.document, max_items=runtime.settings.jobs.max_items)
         for name, value in (said.model_extra or {}).items():
             _add(options, name, value)
-        return said.items(), options, _once(outside, said)
+        return said.items(), _once(outside, said)
     fields = dict(received.fields)
     labels = parse_labels({name: fields.pop(name, None) for name in LABELS})
     for name, value in fields.items():
         _add(options, name, value)
-    return upload_items(received.uploads), options, _once(outside, labels)
+    return upload_items(received.uploads), _once(outside, labels)
 
 
 def _asked(request: Request) -> dict[str, Any]:
@@ -120,7 +121,8 @@ def _asked(request: Request) -> dict[str, Any]:
 
 def parse_labels(given: Mapping[str, str | None]) -> Labels:
     """Check labels that came outside a document."""
-    return parse(Labels, json.dumps({name: v for name, v in given.items() if v is not None}))
+    said = {name: value for name, value in given.items() if value is not None}
+    return parse(Labels, json.dumps(said)) if said else Labels()
 
 
 def _once(outside: Labels, said: Labels) -> Labels:
@@ -135,4 +137,6 @@ def _once(outside: Labels, said: Labels) -> Labels:
 def _add(options: dict[str, Any], name: str, value: Any) -> None:
     if name in options:
         raise InvalidParameter(f"`{name}` is given twice.")
+    if isinstance(value, str) and len(value) > MAX_CHARACTERS:
+        raise InvalidParameter(f"`{name}` is longer than {MAX_CHARACTERS} characters.")
     options[name] = value

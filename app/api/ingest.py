@@ -33,6 +33,8 @@ MAX_DOCUMENT_BYTES = 16 << 20
 """A JSON document is read whole: 10,000 URLs of 1.6 kB fit."""
 MAX_FIELDS = 1_000
 MAX_FIELD_BYTES = 1 << 20
+MAX_FIELDS_BYTES = 4 << 20
+"""All fields of a form together: they are kept in memory."""
 MAX_NAME_CHARACTERS = 255
 
 SMALL_FILE_BYTES = 64 << 10
@@ -55,6 +57,11 @@ class Received:
     fields: dict[str, str] = field(default_factory=dict)
     document: bytes | None = None
     """The text of a JSON body; None for any other."""
+
+    @property
+    def text_bytes(self) -> int:
+        """How much there is to understand, in bytes (fields: characters)."""
+        return len(self.document or b"") + sum(map(len, self.fields.values()))
 
 
 def body_kind(request: Request) -> str:
@@ -84,7 +91,9 @@ async def receive(
     put = partial(runtime.blobs.put, max_bytes=limit, sha256=sha256)
     received = Received()
     if kind == JSON:
-        received.document = await read_document(request, runtime)
+        received.document = await read_document(request, runtime, MAX_DOCUMENT_BYTES)
+        if not received.document.strip():
+            raise EmptyBody("The body is empty; a JSON document was announced.")
     elif kind == MULTIPART:
         chunks = body_chunks(request, runtime, limit + MULTIPART_OVERHEAD_BYTES)
         reader = MultipartReader(request.headers["content-type"], chunks)
@@ -99,13 +108,9 @@ async def receive(
     return received
 
 
-async def read_document(request: Request, runtime: Runtime) -> bytes:
-    """Read a JSON body whole, up to its own limit."""
-    chunks = body_chunks(request, runtime, MAX_DOCUMENT_BYTES)
-    document = b"".join([chunk async for chunk in chunks])
-    if not document.strip():
-        raise EmptyBody("The body is empty; a JSON document was announced.")
-    return document
+async def read_document(request: Request, runtime: Runtime, max_bytes: int) -> bytes:
+    """Read a body whole, up to its own limit."""
+    return b"".join([chunk async for chunk in body_chunks(request, runtime, max_bytes)])
 
 
 def body_chunks(request: Request, runtime: Runtime, max_bytes: int) -> AsyncIterator[bytes]:
@@ -173,6 +178,7 @@ async def _receive_parts(
 ) -> None:
     storing: list[asyncio.Future[Blob]] = []
     told: list[tuple[str, str]] = []
+    fields_bytes = 0
     at_once = asyncio.Semaphore(SMALL_FILES_AT_ONCE)
     try:
         async for part in reader.parts():
@@ -187,7 +193,13 @@ async def _receive_parts(
                     raise TooManyItems(f"More than {MAX_FIELDS} form fields.")
                 if part.name in received.fields:
                     raise InvalidParameter(f"`{part.name}` is given twice.")
-                received.fields[part.name] = await _read_field(content, part.name)
+                value = await _read_field(content, part.name)
+                fields_bytes += len(value)
+                if fields_bytes > MAX_FIELDS_BYTES:
+                    raise BodyTooLarge(
+                        f"The form's fields are larger than {MAX_FIELDS_BYTES} bytes together."
+                    )
+                received.fields[part.name] = _text(value, part.name)
         blobs = await asyncio.gather(*storing)
     except BaseException:
         for future in storing:
@@ -230,12 +242,16 @@ async def _joined(
             yield chunk
 
 
-async def _read_field(content: AsyncIterator[bytes], name: str) -> str:
+async def _read_field(content: AsyncIterator[bytes], name: str) -> bytearray:
     value = bytearray()
     async for chunk in content:
         value += chunk
         if len(value) > MAX_FIELD_BYTES:
             raise BodyTooLarge(f"The field `{name}` is larger than {MAX_FIELD_BYTES} bytes.")
+    return value
+
+
+def _text(value: bytearray, name: str) -> str:
     try:
         return value.decode()
     except UnicodeDecodeError:

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
@@ -16,7 +16,7 @@ from app.api.destinations import StoreInput, WebhookInput, placed, webhook_of
 from app.api.digests import digests_in
 from app.api.ingest import plain_name
 from app.api.problems import invalid
-from app.errors import InvalidParameter, MalformedBody, MissingInput, TooManyItems
+from app.errors import InvalidParameter, MissingInput, TooManyItems
 from app.model import NamedBlob, NewItem, NewJob, Step
 from app.ops.base import Operation
 from app.runtime import Runtime
@@ -25,8 +25,6 @@ MAX_STEPS = 10
 MAX_URL_CHARACTERS = 8 << 10
 MAX_TAG_CHARACTERS = 100
 MAX_METADATA_BYTES = 16 << 10
-
-M = TypeVar("M", bound=BaseModel)
 
 
 def sha256_of(text: str) -> str:
@@ -161,22 +159,6 @@ class JobInput(StreamedJobInput):
     items: list[UrlInput | FileInput] = Field(
         default=[], description="URLs and stored files; uploaded parts come after them."
     )
-
-
-def parse(model: type[M], document: bytes | str) -> M:
-    """Read a JSON document.
-
-    Raises:
-        MalformedBody: it is not JSON.
-        InvalidParameter: it is, and does not fit `model`.
-    """
-    try:
-        return model.model_validate_json(document)
-    except ValidationError as error:
-        first = error.errors()[0]
-        if first["type"] == "json_invalid":
-            raise MalformedBody(f"The document is not valid JSON: {first['msg']}.") from None
-        raise invalid(error) from None
 
 
 def make_step(

@@ -18,20 +18,20 @@ from app.api.answer import (
 )
 from app.api.conditional import etag_matches
 from app.api.deps import ClientDep, OwnJobDep, RuntimeDep
+from app.api.documents import aside, parse
 from app.api.ingest import JSON, MULTIPART, body_kind, receive
 from app.api.inputs import (
     JobInput,
     StreamedJobInput,
     make_steps,
     new_job,
-    parse,
     upload_items,
 )
 from app.api.problems import documented
 from app.api.schemas import ItemPage, JobPage, JobView, item_view, job_view
 from app.api.stream import NDJSON, submit_stream
 from app.errors import InvalidParameter, MissingInput, UnsupportedBody
-from app.model import ItemStatus, Job, JobStatus
+from app.model import ItemStatus, Job, JobStatus, NewJob
 from app.ops.base import Operation
 
 JobQuery = Annotated[
@@ -92,11 +92,14 @@ def router(operations: list[Operation]) -> APIRouter:
             if "job" not in received.fields:
                 raise MissingInput("A multipart job needs a `job` field with its document.")
             document = received.fields["job"].encode()
-        whole = parse(JobInput, document)
-        steps = make_steps(runtime.operations, whole.steps)
-        items = [given.item() for given in whole.items] + upload_items(received.uploads)
-        new = new_job(runtime, client, steps, items, whole, key)
-        made = await runtime.jobs.submit(new)
+
+        def understood() -> NewJob:
+            whole = parse(JobInput, document, max_items=runtime.settings.jobs.max_items)
+            steps = make_steps(runtime.operations, whole.steps)
+            items = [given.item() for given in whole.items] + upload_items(received.uploads)
+            return new_job(runtime, client, steps, items, whole, key)
+
+        made = await runtime.jobs.submit(await aside(runtime, received.text_bytes, understood))
         return await submitted(runtime, made.job, how)
 
     routes.include_router(_records)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from app.api.destinations import WebhookInput
 from app.api.inputs import DoorInput, JobInput
 from app.api.problems import documented
 from app.api.schemas import JobView
@@ -146,6 +147,12 @@ def general_door(operations: list[Operation]) -> dict[str, Any]:
             },
         }
     }
+
+
+def endpoint_body() -> dict[str, Any]:
+    """Describe the request body of `POST /v1/webhooks/test`."""
+    schema = _inlined(WebhookInput.model_json_schema())
+    return {"requestBody": {"required": False, "content": {"application/json": {"schema": schema}}}}
 
 
 def _lines(urls: dict[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -19,7 +19,6 @@ from app.errors import (
     IncompleteBody,
     InternalError,
     InvalidParameter,
-    MalformedBody,
     MethodNotAllowed,
     OffloadError,
     Problem,
@@ -30,6 +29,10 @@ log = structlog.get_logger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 URN = "urn:offload:error:"
+MAX_ERRORS = 20
+"""So many of the things that are wrong with a request are told."""
+MAX_NAME_CHARACTERS = 100
+MAX_MESSAGE_CHARACTERS = 500
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 
@@ -79,21 +82,71 @@ def respond(problem: Problem, headers: Mapping[str, str] | None = None) -> Respo
 def invalid(
     error: ValidationError | RequestValidationError, where: tuple[str | int, ...] = ()
 ) -> OffloadError:
-    """Say what pydantic found, all of it, in one error.
+    """Say what pydantic found, as far as it is told, in one error.
 
     `where` goes before each location. Values are left out: they may be secrets, or megabytes.
     """
-    found = [{"loc": [*where, *e["loc"]], "msg": _sentence(e)} for e in error.errors()]
-    if isinstance(error, RequestValidationError) and any(
-        e["type"] == "json_invalid" for e in error.errors()
-    ):
-        return MalformedBody("The body is not valid JSON.", errors=found)
-    first = found[0]
-    name = ".".join(str(part) for part in first["loc"] if part not in ("query", "body", "path"))
-    detail = f"`{name}`: {first['msg']}" if name else str(first["msg"])
-    if len(found) > 1:
-        detail += f" (and {len(found) - 1} more, see `errors`)"
-    return InvalidParameter(detail + ("" if detail.endswith(".") else "."), errors=found)
+    findings = Findings()
+    findings.add(error, where)
+    return findings.error()
+
+
+class Findings:
+    """What is wrong with a request: the first `MAX_ERRORS` of it, and how much there is."""
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self._told: list[dict[str, Any]] = []
+        self._count = 0
+
+    def __bool__(self) -> bool:
+        """Tell whether there is anything."""
+        return self._count > 0
+
+    @property
+    def full(self) -> bool:
+        """Whether what is found from now on is only counted."""
+        return len(self._told) >= MAX_ERRORS
+
+    def add(
+        self,
+        error: ValidationError | RequestValidationError,
+        where: tuple[str | int, ...] = (),
+        *,
+        first: int = 0,
+    ) -> None:
+        """Take in what pydantic found below `where`; in a part of a list, from its `first` on."""
+        if isinstance(error, ValidationError):
+            found: Sequence[Any] = error.errors(include_url=False, include_input=False)
+        else:
+            found = error.errors()
+        self._count += len(found)
+        for e in found[: MAX_ERRORS - len(self._told)]:
+            loc = list(e["loc"])
+            if first and isinstance(loc[0], int):
+                loc[0] += first
+            told = [_cut(part, MAX_NAME_CHARACTERS) for part in (*where, *loc)]
+            self._told.append({"loc": told, "msg": _cut(_sentence(e), MAX_MESSAGE_CHARACTERS)})
+
+    def error(self, *, at_least: bool = False) -> OffloadError:
+        """Give it as one error; `at_least` where nobody has looked for more."""
+        first = self._told[0]
+        name = ".".join(str(part) for part in first["loc"] if part not in ("query", "body", "path"))
+        detail = f"`{name}`: {first['msg']}" if name else str(first["msg"])
+        if more := self._count - 1:
+            said = f"at least {more}" if at_least else str(more)
+            detail += f" (and {said} more, see `errors`)"
+        untold = self._count - len(self._told)
+        extra: dict[str, Any] = {"more_errors": untold} if untold else {}
+        detail += "" if detail.endswith(".") else "."
+        return InvalidParameter(detail, errors=self._told, **extra)
+
+
+def _cut(part: Any, characters: int) -> Any:
+    """Keep what came from outside from making an answer larger than itself."""
+    if isinstance(part, str) and len(part) > characters:
+        return part[:characters] + "…"
+    return part
 
 
 def _sentence(error: Any) -> str:

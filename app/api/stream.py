@@ -12,8 +12,9 @@ from pydantic_core import from_json
 
 from app.api.batch import Pace, fetch_params
 from app.api.destinations import check_target, placed_in_stream, webhook_of
+from app.api.documents import parse
 from app.api.ingest import body_chunks
-from app.api.inputs import Labels, UrlInput, check_metadata, destinations_said, parse, plan
+from app.api.inputs import Labels, UrlInput, check_metadata, destinations_said, plan
 from app.errors import (
     EmptyBody,
     FetchError,

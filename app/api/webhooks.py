@@ -5,17 +5,21 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from app.api.deps import ClientDep, RuntimeDep
 from app.api.destinations import WebhookInput, endpoint_to_test
+from app.api.documents import parse
+from app.api.ingest import JSON, body_kind, read_document
+from app.api.openapi import endpoint_body
 from app.api.problems import ProblemView, documented, view_of
 from app.api.schemas import Page
-from app.errors import NotFound
+from app.errors import NotFound, UnsupportedBody
 from app.model import Attempt, Delivery, DeliveryStatus
 from app.runtime import Runtime
 
+MAX_ENDPOINT_BYTES = 16 << 10
 TEST_GRACE_S = 5.0
 """How much longer than an endpoint has for its answer a test is waited for."""
 
@@ -159,16 +163,21 @@ async def replay_delivery(
     response_model=DeliveryView,
     responses={
         202: {"model": DeliveryView, "description": "Its turn has not come yet."},
-        **documented(400, 401, 403, 409, 422),
+        **documented(400, 401, 403, 409, 413, 415, 422),
     },
+    openapi_extra=endpoint_body(),
 )
 async def send_test(
     runtime: RuntimeDep,
     client: ClientDep,
+    request: Request,
     response: Response,
-    endpoint: WebhookInput | None = None,
 ) -> DeliveryView:
     """Send `webhook.test` to an endpoint, or to the configured one, once, and tell the outcome."""
+    document = await read_document(request, runtime, MAX_ENDPOINT_BYTES)
+    if document and body_kind(request) != JSON:
+        raise UnsupportedBody("Send the endpoint as application/json, or nothing.")
+    endpoint = parse(WebhookInput, document) if document else None
     made = await runtime.outbox.test(client, endpoint_to_test(runtime, endpoint))
     patience_s = runtime.settings.webhooks.timeout_s + TEST_GRACE_S
     delivery = await runtime.outbox.ended(made.id, patience_s) or made

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
 from app.errors import Refusal
 
@@ -16,10 +16,31 @@ Runs = Literal["process", "thread", "async"]
 a bounded thread, waiting on the event loop."""
 
 
+MAX_ELEMENTS = 1_000
+"""Of a parameter that is a list and does not say how long it may be."""
+
+
 class Params(BaseModel):
     """Base of every operation's parameters: frozen, unknown fields refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _bounded(cls, value: Any, info: ValidationInfo) -> Any:
+        """Look at a list's length first: of a million elements each would be validated, and told.
+
+        As long as its field says, or `MAX_ELEMENTS`.
+        """
+        if isinstance(value, list | tuple | dict):
+            limits = [
+                most
+                for said in cls.model_fields[str(info.field_name)].metadata
+                if (most := getattr(said, "max_length", None)) is not None
+            ]
+            if len(value) > (limit := min(limits, default=MAX_ELEMENTS)):
+                raise ValueError(f"takes {limit} elements at most, not {len(value)}")
+        return value
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,13 @@ guarded door that leaves the house (`app/outbound/`).
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
 from app.ops.base import Operation, Params
+from app.ops.jsontext import value_of
 
 MAX_ACCEPT_TYPES = 50
 _TYPE_GLOB = re.compile(r"[a-z0-9*!#$&^_.+-]{1,100}/[a-z0-9*!#$&^_.+-]{1,100}")
@@ -103,7 +103,7 @@ class FetchParams(Params):
         if not isinstance(value, str):
             return value
         if value.lstrip().startswith("["):
-            return json.loads(value)
+            return value_of(value)
         return [part for part in value.split(",") if part.strip()]
 
     @field_validator("accept_types")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any
+
+from app.ops.jsontext import value_of
 
 
 def listed(value: Any) -> Any:
@@ -13,7 +14,7 @@ def listed(value: Any) -> Any:
         return value
     if value.lstrip().startswith("["):
         try:
-            return json.loads(value)
+            return value_of(value)
         except ValueError:
             pass  # a glob may begin so as well
     return [part.strip() for part in value.split(",") if part.strip()]

@@ -12,9 +12,9 @@ from pydantic import (
     model_serializer,
     model_validator,
 )
-from pydantic_core import from_json
 
 from app.ops.base import Params
+from app.ops.jsontext import value_of
 
 MOST_VARIANTS = 50
 
@@ -37,7 +37,7 @@ TargetFormat = Literal["keep", "auto", "jpeg", "png", "webp", "avif", "gif", "ti
 
 def _json_or_value(value: Any) -> Any:
     """Take the JSON text of a form field or a query for the list that it is."""
-    return from_json(value) if isinstance(value, str) else value
+    return value_of(value) if isinstance(value, str) else value
 
 
 def _numbers_or_value(value: Any) -> Any:
