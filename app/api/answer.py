@@ -12,7 +12,6 @@ from starlette.responses import RedirectResponse
 from app.api import problems
 from app.api.deps import RuntimeDep
 from app.api.download import download as send_file
-from app.api.inputs import MAX_TAG_CHARACTERS
 from app.api.schemas import JobView, content_path, job_path, job_view
 from app.errors import Conflict, InvalidParameter
 from app.model import Item, Job
@@ -45,9 +44,6 @@ DownloadQuery = Annotated[
 ]
 PreferHeader = Annotated[
     str | None, Header(description="`wait=10` is the same as `?wait=10` (RFC 7240).")
-]
-TagQuery = Annotated[
-    str | None, Query(max_length=MAX_TAG_CHARACTERS, description="For finding it in the list.")
 ]
 KeyHeader = Annotated[
     str | None,

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from app.errors import EndpointMissing, FetchError, InvalidParameter
@@ -17,15 +16,6 @@ from app.outbound.webhooks import Event, secret_key
 from app.runtime import Runtime
 
 MAX_URL_CHARACTERS = 8 << 10
-
-WebhookQuery = Annotated[
-    str | None,
-    Query(description="Endpoint to tell of the job: a URL, or the JSON of `webhook`."),
-]
-StoreQuery = Annotated[
-    str | None,
-    Query(description="Where the result is put too: a URL for PUT, or the JSON of `store`."),
-]
 
 
 class WebhookInput(BaseModel):

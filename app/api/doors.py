@@ -6,19 +6,18 @@ registry.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import Path, Request, Response
 
 from app.api import openapi
-from app.api.answer import KeyHeader, TagQuery, WishesDep, submitted
+from app.api.answer import KeyHeader, WishesDep, submitted
 from app.api.deps import ClientDep, RuntimeDep
-from app.api.destinations import StoreQuery, WebhookQuery
 from app.api.documents import aside, parse
 from app.api.ingest import JSON, MULTIPART, NameQuery, Received, body_kind, receive
 from app.api.inputs import DoorInput, Labels, make_step, new_job, upload_items
+from app.api.labels import LABELS, QueryLabels, parse_labels, together
+from app.api.routes import Router
 from app.api.stream import NDJSON, submit_stream
 from app.errors import InvalidParameter
 from app.model import NewItem, NewJob
@@ -26,39 +25,32 @@ from app.ops.base import Operation
 from app.ops.jsontext import MAX_CHARACTERS
 from app.runtime import Runtime
 
-LABELS = ("tag", "webhook", "store")
-"""Labels that may stand in a form or in the query, too."""
-CONTROLS = {"wait", "redirect", "download", "filename", *LABELS}
-"""Query parameters that are not the operation's own."""
-
 
 def door_path(operation: Operation) -> str:
     """Give the path of an operation's door."""
     return f"/v1/{operation.door or operation.name}"
 
 
-def door(operation: Operation) -> APIRouter:
+def door(operation: Operation) -> Router:
     """Make the routes of an operation's door."""
-    router = APIRouter(tags=["operations"])
+    options = operation.params.model_fields
+    router = Router(tags=["operations"], more_query={*options, *LABELS})
 
     async def submit(
         request: Request,
         runtime: RuntimeDep,
         client: ClientDep,
         how: WishesDep,
+        outside: QueryLabels,
         key: KeyHeader = None,
         filename: NameQuery = None,
-        tag: TagQuery = None,
-        webhook: WebhookQuery = None,
-        store: StoreQuery = None,
     ) -> Response:
         runtime.jobs.check_backlog()
-        outside = parse_labels({"tag": tag, "webhook": webhook, "store": store})
         if operation.runs == "async" and body_kind(request) == NDJSON:
-            steps = [make_step(runtime.operations, operation.name, _asked(request))]
+            steps = [make_step(runtime.operations, operation.name, _asked(request, operation))]
             streamed = await submit_stream(request, runtime, client, steps, outside, key)
             return await submitted(runtime, streamed.job, how)
-        options = _asked(request)
+        options = _asked(request, operation)
         if body_kind(request) not in (JSON, MULTIPART):
             # A raw body brings no parameters: what is wrong with them shows before it is taken in.
             make_step(runtime.operations, operation.name, options)
@@ -77,13 +69,11 @@ def door(operation: Operation) -> APIRouter:
         runtime: RuntimeDep,
         client: ClientDep,
         how: WishesDep,
+        outside: QueryLabels,
         filename: Annotated[str, Path(description="Names the body, as `curl -T` does.")],
         key: KeyHeader = None,
-        tag: TagQuery = None,
-        webhook: WebhookQuery = None,
-        store: StoreQuery = None,
     ) -> Response:
-        return await submit(request, runtime, client, how, key, filename, tag, webhook, store)
+        return await submit(request, runtime, client, how, outside, key, filename)
 
     described = openapi.door(operation)
     path, name = door_path(operation), operation.name
@@ -102,36 +92,20 @@ def _read(
         said = parse(DoorInput, received.document, max_items=runtime.settings.jobs.max_items)
         for name, value in (said.model_extra or {}).items():
             _add(options, name, value)
-        return said.items(), _once(outside, said)
-    fields = dict(received.fields)
-    labels = parse_labels({name: fields.pop(name, None) for name in LABELS})
-    for name, value in fields.items():
-        _add(options, name, value)
-    return upload_items(received.uploads), _once(outside, labels)
+        return said.items(), together(outside, said)
+    for name, value in received.fields.items():
+        if name not in LABELS:
+            _add(options, name, value)
+    return upload_items(received.uploads), together(outside, parse_labels(received.fields))
 
 
-def _asked(request: Request) -> dict[str, Any]:
+def _asked(request: Request, operation: Operation) -> dict[str, Any]:
     """Give the operation's parameters that stand in the query."""
     options: dict[str, Any] = {}
     for name, value in request.query_params.multi_items():
-        if name not in CONTROLS:
+        if name in operation.params.model_fields:
             _add(options, name, value)
     return options
-
-
-def parse_labels(given: Mapping[str, str | None]) -> Labels:
-    """Check labels that came outside a document."""
-    said = {name: value for name, value in given.items() if value is not None}
-    return parse(Labels, json.dumps(said)) if said else Labels()
-
-
-def _once(outside: Labels, said: Labels) -> Labels:
-    """Give what a body said, with what the query said."""
-    found = {name: v for name in LABELS if (v := getattr(outside, name)) is not None}
-    for name in found:
-        if getattr(said, name) is not None:
-            raise InvalidParameter(f"`{name}` is given twice.")
-    return said.model_copy(update=found)
 
 
 def _add(options: dict[str, Any], name: str, value: Any) -> None:

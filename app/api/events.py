@@ -11,13 +11,14 @@ import time
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Response
+from fastapi import Header, Response
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from pydantic import BaseModel
 from starlette.responses import StreamingResponse
 
 from app.api.deps import OwnJobDep, RuntimeDep
 from app.api.problems import documented
+from app.api.routes import Router
 from app.api.schemas import item_view, job_view
 from app.errors import InvalidParameter
 from app.model import Job
@@ -28,7 +29,7 @@ CONNECTION_S = 600.0
 """A stream ends after so long, and the client resumes: no connection outlives a deployment."""
 PAGE = 500
 
-router = APIRouter(tags=["jobs"])
+router = Router(tags=["jobs"])
 
 
 @router.get(

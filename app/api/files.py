@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Path, Request, Response
+from fastapi import Header, Path, Request, Response
 from starlette.responses import FileResponse
 
 from app.api.deps import ClientDep, OwnFileDep, RuntimeDep
 from app.api.download import download
 from app.api.ingest import NameQuery, receive
 from app.api.problems import documented
+from app.api.routes import Router
 from app.api.schemas import FileView, file_view
 from app.errors import (
     Conflict,
@@ -19,7 +20,7 @@ from app.errors import (
     UnsupportedBody,
 )
 
-router = APIRouter(prefix="/v1/files", tags=["files"])
+router = Router(prefix="/v1/files", tags=["files"])
 
 
 async def _store(
@@ -129,9 +130,6 @@ async def delete(file: OwnFileDep, runtime: RuntimeDep) -> None:
     await runtime.jobs.delete_file(file.id)
 
 
-@router.head(
-    "/{file_id}/content", summary="Ask about a download", operation_id="head_content", **_CONTENT
-)
 @router.get("/{file_id}/content", summary="Download a file", operation_id="get_content", **_CONTENT)
 async def content(
     file: OwnFileDep,

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Literal
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from pydantic import BaseModel
 from starlette.responses import Response
 
 from app.api import problems
 from app.api.deps import RuntimeDep
 from app.api.problems import documented
+from app.api.routes import Router
 from app.errors import OffloadError, Problem
 
-router = APIRouter(tags=["service"])
+router = Router(tags=["service"])
 
 
 class Alive(BaseModel):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import Header, Query, Request, Response
 
 from app.api import openapi
 from app.api.answer import (
@@ -27,7 +27,9 @@ from app.api.inputs import (
     new_job,
     upload_items,
 )
+from app.api.labels import LABELS, QueryLabels, together
 from app.api.problems import documented
+from app.api.routes import Router
 from app.api.schemas import ItemPage, JobPage, JobView, item_view, job_view
 from app.api.stream import NDJSON, submit_stream
 from app.errors import InvalidParameter, MissingInput, UnsupportedBody
@@ -45,9 +47,9 @@ JobQuery = Annotated[
 CursorQuery = Annotated[str | None, Query(description="`next_cursor` of the page before.")]
 
 
-def router(operations: list[Operation]) -> APIRouter:
+def router(operations: list[Operation]) -> Router:
     """Make the routes; the request body's documentation derives from the operations."""
-    routes = APIRouter(tags=["jobs"])
+    routes = Router(tags=["jobs"], more_query=LABELS)
 
     @routes.post(
         "/v1/jobs",
@@ -68,6 +70,7 @@ def router(operations: list[Operation]) -> APIRouter:
         runtime: RuntimeDep,
         client: ClientDep,
         how: WishesDep,
+        outside: QueryLabels,
         key: KeyHeader = None,
         job: JobQuery = None,
     ) -> Response:
@@ -75,7 +78,8 @@ def router(operations: list[Operation]) -> APIRouter:
         if body_kind(request) == NDJSON:
             said = parse(StreamedJobInput, job or "{}")
             steps = make_steps(runtime.operations, said.steps)
-            streamed = await submit_stream(request, runtime, client, steps, said, key)
+            labels = together(outside, said)
+            streamed = await submit_stream(request, runtime, client, steps, labels, key)
             return await submitted(runtime, streamed.job, how)
         if job is not None:
             raise InvalidParameter("`job` stands in the query of NDJSON only; it is in the body.")
@@ -97,7 +101,7 @@ def router(operations: list[Operation]) -> APIRouter:
             whole = parse(JobInput, document, max_items=runtime.settings.jobs.max_items)
             steps = make_steps(runtime.operations, whole.steps)
             items = [given.item() for given in whole.items] + upload_items(received.uploads)
-            return new_job(runtime, client, steps, items, whole, key)
+            return new_job(runtime, client, steps, items, together(outside, whole), key)
 
         made = await runtime.jobs.submit(await aside(runtime, received.text_bytes, understood))
         return await submitted(runtime, made.job, how)
@@ -106,7 +110,7 @@ def router(operations: list[Operation]) -> APIRouter:
     return routes
 
 
-_records = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+_records = Router(prefix="/v1/jobs", tags=["jobs"])
 
 
 @_records.get(

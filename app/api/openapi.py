@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from app.api import labels
 from app.api.destinations import WebhookInput
 from app.api.inputs import DoorInput, JobInput
 from app.api.problems import documented
@@ -12,15 +13,6 @@ from app.ops.base import Operation
 
 DONE = "The job is done (after a `wait`); with `download`, its single result itself."
 DOOR_ERRORS = (400, 401, 404, 408, 409, 413, 415, 422, 429, 503, 507)
-
-FORM_LABELS = {
-    "tag": {"type": "string", "description": "For finding the job in the list."},
-    "webhook": {"type": "string", "description": "Who is told: a URL, or the JSON of `webhook`."},
-    "store": {
-        "type": "string",
-        "description": "Where the result is put too: a URL, or the JSON of `store`.",
-    },
-}
 
 
 def params_schema(operation: Operation) -> dict[str, Any]:
@@ -58,7 +50,7 @@ def door(operation: Operation) -> dict[str, Any]:
                     "items": {"type": "string", "format": "binary"},
                     "description": "One part for each file; any field name does.",
                 },
-                **FORM_LABELS,
+                **labels.LABEL_SCHEMAS,
                 **properties,
             },
             "required": ["file"],
@@ -91,7 +83,7 @@ def door(operation: Operation) -> dict[str, Any]:
         },
         "response_model": None,
         "openapi_extra": {
-            "parameters": parameters,
+            "parameters": [*parameters, *labels.query_parameters()],
             "requestBody": {"required": True, "content": content},
         },
     }
@@ -117,6 +109,7 @@ def general_door(operations: list[Operation]) -> dict[str, Any]:
     document["properties"]["steps"]["items"] = {"oneOf": kinds}
     schema = _inlined(document)
     return {
+        "parameters": labels.query_parameters(),
         "requestBody": {
             "required": True,
             "content": {
@@ -145,7 +138,7 @@ def general_door(operations: list[Operation]) -> dict[str, Any]:
                     }
                 },
             },
-        }
+        },
     }
 
 

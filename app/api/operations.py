@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from app.api.deps import RuntimeDep
 from app.api.doors import door_path
 from app.api.openapi import params_schema
+from app.api.routes import Router
 from app.ops.base import Runs
 
-router = APIRouter(prefix="/v1", tags=["service"])
+router = Router(prefix="/v1", tags=["service"])
 
 
 class OperationView(BaseModel):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import Path, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from app.api.deps import ClientDep, RuntimeDep
@@ -14,6 +14,7 @@ from app.api.documents import parse
 from app.api.ingest import JSON, body_kind, read_document
 from app.api.openapi import endpoint_body
 from app.api.problems import ProblemView, documented, view_of
+from app.api.routes import Router
 from app.api.schemas import Page
 from app.errors import NotFound, UnsupportedBody
 from app.model import Attempt, Delivery, DeliveryStatus
@@ -23,7 +24,7 @@ MAX_ENDPOINT_BYTES = 16 << 10
 TEST_GRACE_S = 5.0
 """How much longer than an endpoint has for its answer a test is waited for."""
 
-router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
+router = Router(prefix="/v1/webhooks", tags=["webhooks"])
 
 
 class AttemptView(BaseModel):

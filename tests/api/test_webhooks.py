@@ -261,8 +261,8 @@ def test_what_is_given_twice_is_refused(told, mailbox, where):
     url = f"{mailbox.url}/twice"
     file_id = told.post("/v1/files", content=b"content").json()["id"]
     more = {
-        "body and query": {"json": {"file_ids": [file_id], "store": {"put_url": url}}},
-        "form and query": {"files": {"file": b"x"}, "data": {"store": url}},
+        "body and query": {"json": {"file_ids": [file_id], "store": {"put_url": url + "/2"}}},
+        "form and query": {"files": {"file": b"x"}, "data": {"store": url + "/2"}},
     }[where]
     found = problem(told.post("/v1/compress", params={"store": url}, **more), 422, "input.invalid")
     assert "twice" in found["detail"]

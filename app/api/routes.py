@@ -1,0 +1,100 @@
+"""What holds for every route, whatever it does: its query is known, and HEAD is as good as GET."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Coroutine, Iterator
+from functools import cached_property
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute, iter_route_contexts
+from starlette.responses import StreamingResponse
+
+from app.api.nearest import hint, nearest_path, shown
+from app.errors import InvalidParameter
+
+
+class Route(APIRoute):
+    """A route that refuses what it would not read, and sends no body where none was asked for."""
+
+    more_query: frozenset[str] = frozenset()
+    """Query parameters that it reads beside those that its handler declares."""
+
+    @cached_property
+    def query(self) -> frozenset[str]:
+        """Every query parameter that it reads."""
+        return self.more_query | frozenset(_declared(self.dependant))
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Give the handler, with what holds for all around it."""
+        handler = super().get_route_handler()
+
+        async def handled(request: Request) -> Response:
+            for name in request.query_params:
+                if name not in self.query:
+                    raise _unknown(name, self.query)
+            response = await handler(request)
+            if request.method == "HEAD" and isinstance(response, StreamingResponse):
+                # A stream of events would go on until the job ends, and say nothing.
+                return _head_of(response)
+            return response
+
+        return handled
+
+
+class Router(APIRouter):
+    """Makes such routes; for each GET there is a HEAD (RFC 9110 section 9.1).
+
+    The HEAD stands in no description: it is the GET without a body, which the server leaves out.
+    """
+
+    def __init__(
+        self, *, tags: list[str], prefix: str = "", more_query: Collection[str] = ()
+    ) -> None:
+        """Begin a group; `more_query` are parameters that its handlers read for themselves."""
+        super().__init__(prefix=prefix, tags=list(tags), route_class=Route)
+        self._more_query = frozenset(more_query)
+
+    def add_api_route(self, path: str, endpoint: Callable[..., Any], **how: Any) -> None:
+        """Add a route, and its HEAD if it is a GET."""
+        super().add_api_route(path, endpoint, **how)
+        self._know_query()
+        if "GET" in (how.get("methods") or ["GET"]):
+            bare = {**how, "methods": ["HEAD"], "include_in_schema": False}
+            super().add_api_route(path, endpoint, **bare)
+            self._know_query()
+
+    def _know_query(self) -> None:
+        route = self.routes[-1]
+        assert isinstance(route, Route)  # noqa: S101 - it has just been made as one
+        route.more_query = self._more_query
+
+
+def meant_path(app: FastAPI, path: str) -> str | None:
+    """Give the path of this service that a path which is none of it was to be."""
+    return nearest_path(path, _paths(app))
+
+
+def _paths(app: FastAPI) -> Iterator[str]:
+    for route in iter_route_contexts(app.routes):
+        if route.path_format:
+            yield route.path_format
+
+
+def _declared(dependant: Dependant) -> Iterator[str]:
+    for parameter in dependant.query_params:
+        yield parameter.alias
+    for needed in dependant.dependencies:
+        yield from _declared(needed)
+
+
+def _unknown(name: str, known: Collection[str]) -> InvalidParameter:
+    said = f"`{shown(name)}` is not known here{hint(name, known)}"
+    return InvalidParameter(said, errors=[{"loc": ["query", shown(name)], "msg": said}])
+
+
+def _head_of(response: Response) -> Response:
+    bare = Response(status_code=response.status_code, background=response.background)
+    bare.raw_headers = response.raw_headers
+    return bare

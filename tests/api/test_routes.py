@@ -1,0 +1,157 @@
+"""What holds for every route of the service, whatever it does."""
+
+import http.client
+import json
+import re
+from urllib.parse import urlsplit
+
+import pytest
+from fastapi.routing import iter_route_contexts
+
+from app.api.routes import Route
+from app.main import create_app
+from app.settings import Settings
+from tests.api.answers import done, problem
+
+
+def every_route(tmp_path):
+    """Give method, path and handler of every route, those that stand in no description too."""
+    app = create_app(Settings(data_dir=tmp_path))
+    for route in iter_route_contexts(app.routes):
+        for method in sorted(route.methods or ()):
+            yield method, route.path_format, route.original_route
+
+
+def ask(service, method, path):
+    """Give the answer to a request, as it is on the wire: a body after HEAD is told of."""
+    address = urlsplit(service.url)
+    connection = http.client.HTTPConnection(address.hostname, address.port, timeout=20)
+    connection.request(method, path)
+    answer = connection.getresponse()
+    body = answer.read()
+    connection.close()
+    return answer.status, {name.lower(): value for name, value in answer.getheaders()}, body
+
+
+def test_every_route_refuses_a_query_that_it_would_not_read(http, tmp_path):
+    asked = 0
+    for method, path, route in every_route(tmp_path):
+        url = re.sub(r"{\w+}", "unknown", path) + "?surely_unknown=1"
+        response = http.request(method, url, follow_redirects=True)
+        if not isinstance(route, Route):
+            assert response.status_code == 200, url  # pages and the description of the API
+        elif method == "HEAD":
+            assert response.status_code == 422, url
+        else:
+            found = problem(response, 422, "input.invalid")
+            assert found["detail"].startswith("`surely_unknown` is not known here"), url
+            assert found["errors"][0]["loc"] == ["query", "surely_unknown"]
+        asked += 1
+    assert asked > 60
+
+
+def test_every_route_knows_the_query_that_its_description_has(http, stored):
+    document = http.get("/openapi.json").json()
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            names = [p["name"] for p in operation.get("parameters", []) if p["in"] == "query"]
+            url = re.sub(r"{\w+}", "unknown", path)
+            for name in names:
+                response = http.request(method, url, params={name: "x"})
+                assert "is not known here" not in response.text, (method, path, name)
+
+
+def test_a_name_that_is_nearly_right_is_told_the_right_one(http):
+    for url, meant in {
+        "/v1/jobs?state=failed": "status",
+        "/v1/jobs?Limit=1": "limit",
+        "/v1/webhooks/deliveries?jobs=job_0": "job",
+    }.items():
+        assert (
+            f"; did you mean `{meant}`?" in problem(http.get(url), 422, "input.invalid")["detail"]
+        )
+
+
+def test_a_huge_name_is_refused_in_a_short_answer(http):
+    response = http.get("/v1/jobs?" + "x" * 10_000)
+    problem(response, 422, "input.invalid")
+    assert len(response.content) < 1000
+
+
+def test_a_misspelt_label_does_not_run_the_job(http, stored):
+    asked = {"items": [{"file_id": stored["id"]}], "steps": [{"op": "compress"}]}
+    for name in ("dry_run", "webhook_url"):
+        before = http.get("/v1/jobs?limit=1").json()["jobs"]
+        problem(http.post("/v1/jobs", params={name: "true"}, json=asked), 422, "input.invalid")
+        assert http.get("/v1/jobs?limit=1").json()["jobs"] == before
+
+
+def test_every_get_has_a_head_with_the_same_headers_and_no_body(http, service, stored, tmp_path):
+    job = done(http.post("/v1/compress?wait=20", json={"file_ids": [stored["id"]]}))
+    ids = {"file_id": stored["id"], "job_id": job["id"], "delivery_id": "msg_0"}
+    asked = 0
+    for method, path, _ in every_route(tmp_path):
+        if method != "GET":
+            continue
+        url = re.sub(r"{(\w+)}", lambda found: ids[found[1]], path)
+        status, headers, _ = ask(service, "GET", url)
+        bare_status, bare_headers, body = ask(service, "HEAD", url)
+        assert (bare_status, body) == (status, b""), url
+        changing = {"date", "x-request-id"}
+        if "transfer-encoding" in headers:  # of no known length: there is nothing to tell
+            changing |= {"transfer-encoding", "content-length"}
+        kept = {name: value for name, value in headers.items() if name not in changing}
+        bare = {name: value for name, value in bare_headers.items() if name not in changing}
+        assert bare == kept, url
+        assert http.request("DELETE" if "events" in url else "PATCH", url).headers["Allow"]
+        asked += 1
+    assert asked >= 15
+
+
+def test_a_head_of_events_ends_at_once_while_the_job_goes_on(http, held_job):
+    url = f"/v1/jobs/{held_job['id']}/events"
+    response = http.head(url)
+    assert response.headers["Content-Type"].startswith("text/event-stream")
+    assert not http.get(f"/v1/jobs/{held_job['id']}").json()["done"]
+
+
+def test_head_stands_in_allow(http):
+    assert "HEAD" in http.patch("/v1/jobs").headers["Allow"].split(", ")
+
+
+# -- labels ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["json", "form", "lines"])
+def test_a_job_takes_its_labels_from_the_query_as_a_door_does(http, origin, stored, kind):
+    labels = {"tag": "of the query"}
+    document = {"steps": [{"op": "inspect"}]}
+    if kind == "json":
+        sent = {"json": {**document, "items": [{"file_id": stored["id"]}]}}
+    elif kind == "form":
+        sent = {"data": {"job": json.dumps(document)}, "files": {"file": b"x"}}
+    else:
+        labels["job"] = json.dumps(document)
+        sent = {
+            "content": json.dumps(f"{origin}/text"),
+            "headers": {"Content-Type": "application/x-ndjson"},
+        }
+    job = done(http.post("/v1/jobs", params={**labels, "wait": 20}, **sent))
+    assert job["tag"] == "of the query"
+
+
+def test_every_label_stands_in_the_query_of_every_door_and_is_checked_there(http):
+    document = http.get("/openapi.json").json()
+    doors = [o["door"] for o in http.get("/v1/operations").json()["operations"]]
+    for path in (*doors, "/v1/jobs"):
+        described = {p["name"] for p in document["paths"][path]["post"]["parameters"]}
+        assert {"tag", "webhook", "store"} <= described
+        for bad in ({"tag": "x" * 101}, {"webhook": "{"}, {"store": '{"put_url": 1}'}):
+            response = http.post(path, params=bad, json={})
+            assert f"`{next(iter(bad))}" in problem(response, 422, "input.invalid")["detail"]
+
+
+def test_a_label_in_the_query_and_in_the_body_is_refused(http, stored):
+    asked = {"items": [{"file_id": stored["id"]}], "steps": [{"op": "inspect"}], "tag": "a"}
+    response = http.post("/v1/jobs?tag=b", json=asked)
+    assert problem(response, 422, "input.invalid")["detail"] == "`tag` is given twice."
