@@ -48,6 +48,8 @@ SWEEP_EVERY_S = 600.0
 TELL_EVERY_S = 1.0
 ADOPT_AT_ONCE = 16
 STORE_RETRY_S = 1.0
+OUR_FAULT = "internal."
+"""How the codes begin of what no input should be able to bring about."""
 STORE_RETRY_MAX_S = 30.0
 
 
@@ -141,7 +143,9 @@ class Runner:
         try:
             return await self._work_on(claim)
         except OffloadError as error:
-            if error.log_detail:
+            if error.code.startswith(OUR_FAULT):
+                log.error("item_failed", **_who(claim), code=error.code, detail=error.log_detail)  # noqa: TRY400
+            elif error.log_detail:
                 log.info("item_failed", **_who(claim), code=error.code, detail=error.log_detail)
             return Failed(error.problem(), error.facts)
         except Exception:  # the last resort: it records, and the item does not hang
@@ -197,8 +201,10 @@ class Runner:
                     finished = await self._runtime.cpu.run(task, partial(self._note, claim))
                 else:
                     finished = await self._run_in_thread(task)
-                if finished.log_detail:
-                    log.info("parts_failed", **_who(claim), detail=finished.log_detail)
+                ours = any(part.code.startswith(OUR_FAULT) for part in finished.refused)
+                if finished.log_detail or ours:
+                    tell = log.error if ours else log.info
+                    tell("parts_failed", **_who(claim), detail=finished.log_detail)
                 outputs = finished.outputs
                 add_facts(facts, finished.facts)
                 refused.extend(finished.refused)

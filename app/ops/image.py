@@ -12,6 +12,7 @@ from typing import Any
 
 from app.errors import (
     DeadlineExceeded,
+    ImageUnreadable,
     InvalidParameter,
     OffloadError,
     PixelsExceeded,
@@ -79,6 +80,12 @@ def convert(work: Work, params: ImageParams) -> Result:
     try:
         batch.decode()
         batch.write()
+    except ImageUnreadable as error:
+        if batch.stopped:
+            raise DeadlineExceeded(
+                "The work took longer than an item may take.", log_detail=error.log_detail
+            ) from error
+        raise
     finally:
         batch.let_go()
     facts: dict[str, Any] = {
@@ -190,6 +197,11 @@ class _Batch:
         self.outputs: list[Output] = []
         self.facts: dict[str, dict[str, Any]] = {}
         self.refused: list[Refusal] = []
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the time was over while libvips worked."""
+        return self._watch.stopped
 
     def plan(self, name: str, options: Options) -> None:
         """Take one more result on, if it can be made at all."""

@@ -142,6 +142,8 @@ def _unreadable_parts(header: Header) -> str:
     """Say what of the file would be lost, because it is not read here; empty if nothing."""
     if header.kind == "png" and _is_animated_png(header.path):
         return "An animated PNG cannot be written anew without losing its frames."
+    if header.animated and header.orientation != 1:
+        return "An animation that is turned by EXIF would lose that in a format without it."
     if header.frames > 1 and not header.animated:
         return f"It has {header.frames} pages or pictures, and only one could be written."
     return ""

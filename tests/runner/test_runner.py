@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from app.errors import StorageError, StorageFull
 from app.jobs.base import JobStore
@@ -226,8 +227,12 @@ async def test_an_item_that_kills_its_worker_fails_alone(settings: Settings) -> 
 
 async def test_what_an_item_fails_with_is_recorded(settings: Settings) -> None:
     async with at_work(settings) as runtime:
-        raising = await submit(runtime, b"x", steps=(Step("misbehave", {"how": "raise"}),))
-        _, [raised] = await ended(runtime, raising)
+        with capture_logs() as logged:
+            raising = await submit(runtime, b"x", steps=(Step("misbehave", {"how": "raise"}),))
+            _, [raised] = await ended(runtime, raising)
+        [told] = [line for line in logged if line["event"] == "item_failed"]
+        assert (told["log_level"], told["code"]) == ("error", "internal.operation")
+        assert "_Unpicklable" in told["detail"]
         [input_] = {path for path in (settings.data_dir / "blobs").rglob("*") if path.is_file()}
         input_.unlink()
         new = NewJob(

@@ -5,7 +5,6 @@ Each knows how to write itself, once as it would be delivered and once quickly, 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from app.ops.imaging.encoding import (
     Keep,
     save,
 )
-from app.ops.imaging.failures import translating
+from app.ops.imaging.failures import writing
 
 Method = Literal["lossy", "lossless", "palette", "recoded"]
 Racer = Literal["jpeg", "png", "webp", "avif"]
@@ -101,9 +100,9 @@ _QUALITIES: dict[Racer, tuple[int, int, int]] = {
 
 def _write_palette(picture: Any, target: Path, *, final: bool, keep: tuple[Keep, ...]) -> None:
     """Write at most 256 colours, chosen and dithered by libimagequant."""
-    with translating():
-        picture.colourspace("srgb").pngsave(
-            os.fspath(target),
+    with writing(target) as written:
+        picture.colourspace("srgb").pngsave_target(
+            written,
             palette=True,
             Q=100,
             dither=1.0,
@@ -116,9 +115,9 @@ def _write_palette(picture: Any, target: Path, *, final: bool, keep: tuple[Keep,
 
 def _write_exact_webp(picture: Any, target: Path, *, final: bool, keep: tuple[Keep, ...]) -> None:
     """Write all values as they are, those below full transparency too."""
-    with translating():
-        picture.webpsave(
-            os.fspath(target),
+    with writing(target) as written:
+        picture.webpsave_target(
+            written,
             lossless=True,
             exact=True,
             effort=4 if final else 1,

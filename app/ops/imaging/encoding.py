@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from app.errors import DeadlineExceeded
-from app.ops.imaging.failures import translating
+from app.ops.imaging.failures import writing
 
 Format = Literal["jpeg", "png", "webp", "avif", "gif", "tiff"]
 """The formats that are written."""
@@ -136,8 +135,8 @@ def save(picture: Any, target: Path, encoding: Encoding) -> None:
     """
     options = {**_OPTIONS[encoding.format](encoding), "keep": "|".join(encoding.keep) or "none"}
     saver = "heif" if encoding.format == "avif" else encoding.format
-    with translating():
-        getattr(picture, f"{saver}save")(os.fspath(target), **options)
+    with writing(target) as written:
+        getattr(picture, f"{saver}save_target")(written, **options)
 
 
 def _quality(encoding: Encoding) -> int:

@@ -6,26 +6,40 @@ import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
 
-from app.errors import (
-    DeadlineExceeded,
-    ImageUnreadable,
-    MemoryExceeded,
-    OffloadError,
-    OutputTooLarge,
-    StorageFull,
-)
+from app.errors import ImageUnreadable, MemoryExceeded, OffloadError, OutputTooLarge, StorageFull
 from app.ops.imaging.vips import libvips
+
+# libvips gives no codes, only text in which there may be anything that the file has in it: who
+# wrote the file must not be able to choose the error. So nothing is read out of it that can be
+# asked of the kernel or of a `Watch`. What is left are two tables of what the libraries say, word
+# by word; the worst that a file can do with them is to be called damaged, or too large.
 
 # Warnings of libjpeg, after which it goes on with grey or garbage. libvips only counts them, so
 # that being strict about all would refuse the stray bytes that many cameras leave before a marker.
 _DAMAGE = (
-    "premature end",
-    "bad Huffman code",
-    "bad arithmetic code",
-    "instead of RST",
-    "Inconsistent progression",
+    b"premature end",
+    b"bad Huffman code",
+    b"bad arithmetic code",
+    b"instead of RST",
+    b"Inconsistent progression",
 )
+
+# The last two are libwebp's: it has no other reason left to fail on a picture that fits it.
+_STARVED = (
+    b"out of memory",
+    b"Failed to allocate",
+    b"Memory allocation error",
+    b"Insufficient memory",
+    os.strerror(errno.ENOMEM).encode(),
+    b"picture memory error",
+    b"webpsave: unable to encode",
+)
+
+_PROBE_BYTES = 1 << 16
+"""More than libvips writes at a time."""
 
 
 @contextmanager
@@ -33,44 +47,71 @@ def translating() -> Iterator[None]:
     """Raise libvips' errors from within as errors of this service.
 
     Raises:
-        ImageUnreadable: the picture was at fault; also if libvips was content with damage.
-        DeadlineExceeded: a `Watch` stopped the work.
-        MemoryExceeded, OutputTooLarge, StorageFull: the machine, or a limit, was.
+        ImageUnreadable: the picture was at fault, also if libvips was content with damage; or a
+            `Watch` stopped the work, which that has to tell.
+        MemoryExceeded: there was too little.
     """
     pyvips = libvips()
     pyvips.vips_lib.vips_error_clear()
     try:
         yield
     except pyvips.Error as error:
-        raise translated(str(error)) from error
+        raise translated(str(error).encode(errors="surrogateescape")) from error
     # What was said without failing is left there.
-    said = pyvips.ffi.string(pyvips.vips_lib.vips_error_buffer()).decode(errors="replace")
+    said = pyvips.ffi.string(pyvips.vips_lib.vips_error_buffer())
     if any(words in said for words in _DAMAGE):
         raise _unreadable(said)
 
 
-def translated(text: str) -> OffloadError:
-    """Find out from libvips' messages, all it leaves, whether picture or machine was at fault."""
-    if "killed for image" in text:
-        return DeadlineExceeded("The work took longer than an item may take.", log_detail=text)
-    if os.strerror(errno.EFBIG) in text:
-        return OutputTooLarge("The result is larger than one item may produce.", log_detail=text)
-    if os.strerror(errno.ENOSPC) in text or os.strerror(errno.EDQUOT) in text:
-        return StorageFull("The service has no space left for the result.", log_detail=text)
-    # The last two are libwebp's: it has no other reason left to fail on a picture that fits it.
-    starved = (
-        "out of memory",
-        "Failed to allocate",
-        "Memory allocation error",
-        "Insufficient memory",
-        os.strerror(errno.ENOMEM),
-        "picture memory error",
-        "webpsave: unable to encode",
-    )
-    if any(words in text for words in starved):
-        return MemoryExceeded("The picture needs more memory than is allowed.", log_detail=text)
-    return _unreadable(text)
+def translated(said: bytes) -> OffloadError:
+    """Tell want of memory from a damaged picture, by what libvips says, in any encoding."""
+    if any(words in said for words in _STARVED):
+        return MemoryExceeded(
+            "The picture needs more memory than is allowed.", log_detail=_readable(said)
+        )
+    return _unreadable(said)
 
 
-def _unreadable(text: str) -> ImageUnreadable:
-    return ImageUnreadable("The picture is cut short or damaged.", log_detail=text)
+@contextmanager
+def writing(path: Path) -> Iterator[Any]:
+    """Give a target of libvips' to write a new file into, and say why if that fails.
+
+    Raises:
+        OutputTooLarge, StorageFull: the kernel takes no more bytes for this file.
+        ImageUnreadable, MemoryExceeded: as `translating`.
+    """
+    with path.open("w+b", buffering=0) as file:
+        try:
+            with translating():
+                yield libvips().Target.new_to_descriptor(file.fileno())
+        except (ImageUnreadable, MemoryExceeded) as error:
+            _check_room(file, error.log_detail)
+            raise
+
+
+def _check_room(file: BinaryIO | Any, said: str) -> None:
+    """Write on, which shows whether writing is what failed."""
+    try:
+        file.seek(0, os.SEEK_END)
+        left = memoryview(bytes(_PROBE_BYTES))
+        while left:
+            # What fits is written, and only the next call fails.
+            left = left[file.write(left) :]
+    except OSError as error:
+        if error.errno == errno.EFBIG:
+            raise OutputTooLarge(
+                "The result is larger than one item may produce.", log_detail=said
+            ) from error
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageFull(
+                "The service has no space left for the result.", log_detail=said
+            ) from error
+        raise
+
+
+def _unreadable(said: bytes) -> ImageUnreadable:
+    return ImageUnreadable("The picture is cut short or damaged.", log_detail=_readable(said))
+
+
+def _readable(said: bytes) -> str:
+    return said.decode(errors="backslashreplace")

@@ -130,9 +130,7 @@ def _check_png(path: Path, limits: Limits) -> None:
 
 def _header(path: Path, kind: Kind) -> Header:
     image = load(path, kind)
-    orientation = _field(image, "orientation", 1) if kind != "avif" else 1
-    if not 1 <= orientation <= 8:
-        orientation = 1
+    orientation = orientation_of(image) if kind != "avif" else 1
     size = (image.width, image.height)
     return Header(
         path=path,
@@ -144,6 +142,12 @@ def _header(path: Path, kind: Kind) -> Header:
         has_profile=bool(image.get_typeof("icc-profile-data")),
         image=image,
     )
+
+
+def orientation_of(image: Any) -> int:
+    """Give the orientation as EXIF has it, 1 to 8; 1 if there is none, or nonsense."""
+    value = _field(image, "orientation", 1)
+    return value if 1 <= value <= 8 else 1
 
 
 def _field(image: Any, name: str, default: int) -> int:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from app.errors import ImageError
 from app.ops.imaging.failures import translating
-from app.ops.imaging.loading import Header, Kind, load
+from app.ops.imaging.loading import Header, Kind, load, orientation_of
 from app.ops.imaging.rights import Rights, with_rights_only
 from app.ops.imaging.vips import libvips
 
@@ -123,7 +123,9 @@ def as_stored(path: Path, kind: Kind, frames: int = 1) -> Any:
     """
     options = {"n": frames} if frames != 1 else {}
     with translating():
-        return load(path, kind, **options).autorot().copy_memory()
+        picture = load(path, kind, **options).copy_memory()
+        # Only now: what turns a picture reads it from another side than the file begins at.
+        return picture if orientation_of(picture) == 1 else picture.autorot().copy_memory()
 
 
 def same_pixels(first: Any, path: Path, kind: Kind, frames: int = 1) -> bool:

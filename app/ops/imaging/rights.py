@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from io import BytesIO
+from typing import Any, BinaryIO
 from xml.parsers import expat
 from xml.sax.saxutils import escape
 
@@ -16,6 +17,9 @@ _LONGEST = 2_000
 """Characters of one statement."""
 
 _MOST_XMP_BYTES = 1 << 20
+
+_EXIF = b"Exif\x00\x00"
+"""What stands before the block in a JPEG, and in what libvips gives of other files."""
 
 # Of TIFF and EXIF.
 _ARTIST, _COPYRIGHT = 0x013B, 0x8298
@@ -59,17 +63,14 @@ def find_rights(header: Header) -> Rights:
     Never raises on content: what cannot be read says nothing.
     """
     picture = header.image
+    found = Rights()
+    # Not as libvips has it, which makes question marks of all that is not UTF-8.
     if header.kind == "tiff":
-        texts = read_texts(header.path, (_COPYRIGHT, _ARTIST))
-        found = Rights(
-            notice=_tidy(_decoded(texts.get(_COPYRIGHT, b""))),
-            creator=_tidy(_decoded(texts.get(_ARTIST, b""))),
-        )
-    else:
-        found = Rights(
-            notice=_exif_text(picture, "exif-ifd0-Copyright"),
-            creator=_exif_text(picture, "exif-ifd0-Artist"),
-        )
+        with header.path.open("rb") as file:
+            found = _from_tags(file)
+    elif picture.get_typeof("exif-data"):
+        exif = bytes(picture.get("exif-data"))
+        found = _from_tags(BytesIO(exif.removeprefix(_EXIF)))
     for place, read in (("xmp-data", _from_xmp), ("iptc-data", _from_iptc)):
         if picture.get_typeof(place):
             found = _filled(found, read(bytes(picture.get(place))))
@@ -107,16 +108,17 @@ def _tidy(text: str) -> str:
     return "".join(c for c in text if c.isprintable() or c == " ").strip()[:_LONGEST]
 
 
-def _exif_text(picture: Any, name: str) -> str:
-    if not picture.get_typeof(name):
-        return ""
-    # "Jane Doe (Jane Doe (Photographer) - [None] (Editor), ASCII, 9 components, 9 bytes)": what
-    # is stored, then what libexif makes of it.
-    told = str(picture.get(name))
-    at = told.find(" (")
-    while at >= 0 and not told.startswith(told[:at], at + 2):
-        at = told.find(" (", at + 1)
-    return _tidy(told[: max(at, 0)])
+def _from_tags(file: BinaryIO) -> Rights:
+    texts = read_texts(file, (_COPYRIGHT, _ARTIST))
+    return Rights(
+        notice=_statement(texts.get(_COPYRIGHT, b"")), creator=_statement(texts.get(_ARTIST, b""))
+    )
+
+
+def _statement(text: bytes) -> str:
+    # Copyright may be two, the photographer's and the editor's, a zero between them.
+    parts = (_tidy(_decoded(part)) for part in text.split(b"\x00"))
+    return "; ".join(part for part in parts if part)[:_LONGEST]
 
 
 def _from_xmp(packet: bytes) -> Rights:

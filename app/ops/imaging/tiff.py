@@ -41,20 +41,24 @@ def stores_plain_ycbcr(path: Path) -> bool:
     )
 
 
-def read_texts(path: Path, tags: Iterable[int]) -> dict[int, bytes]:
-    """Read texts of the first directory, without the zero at their end."""
+def read_texts(file: BinaryIO, tags: Iterable[int]) -> dict[int, bytes]:
+    """Read texts of the first directory, without the zero at their end.
+
+    Args:
+        file: a TIFF, or an EXIF block, which is built as one (Exif 3.0, 4.5.2).
+        tags: which to look for.
+    """
     texts: dict[int, bytes] = {}
-    with path.open("rb") as file:
-        order, entries = _first_directory(file)
-        for tag in tags:
-            entry = entries.get(tag)
-            if entry is None or entry.kind != _ASCII or entry.count > _MOST_TEXT_BYTES:
-                continue
-            if entry.count <= len(entry.value):
-                text = entry.value[: entry.count]
-            else:
-                text = _read_at(file, int.from_bytes(entry.value, order), entry.count)
-            texts[tag] = text.rstrip(b"\x00")
+    order, entries = _first_directory(file)
+    for tag in tags:
+        entry = entries.get(tag)
+        if entry is None or entry.kind != _ASCII or entry.count > _MOST_TEXT_BYTES:
+            continue
+        if entry.count <= len(entry.value):
+            text = entry.value[: entry.count]
+        else:
+            text = _read_at(file, int.from_bytes(entry.value, order), entry.count)
+        texts[tag] = text.rstrip(b"\x00")
     return texts
 
 
@@ -86,7 +90,8 @@ def _first_directory(file: BinaryIO) -> tuple[Order, dict[int, _Entry]]:
 def _read_at(file: BinaryIO, at: int, size_bytes: int) -> bytes:
     try:
         file.seek(at)
-    except (OSError, OverflowError):
+    except (OSError, OverflowError, ValueError):
+        # Behind the end of what a file can be; of 2^63 and more, Python says ValueError.
         return b""
     return file.read(size_bytes)
 

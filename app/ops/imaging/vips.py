@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from functools import cache
 from typing import Any
 
@@ -48,6 +49,7 @@ def libvips() -> Any:
             "Pictures cannot be processed by this installation.",
             log_detail=f"libvips {'.'.join(map(str, version))} is too old, {needed} is needed.",
         )
+    _take_any_bytes(pyvips)
     # A damaged picture makes hundreds of warnings, and its error says it all.
     logging.getLogger("pyvips").setLevel(logging.CRITICAL)
     pyvips.concurrency_set(1)
@@ -56,3 +58,29 @@ def libvips() -> Any:
     for loader in _LOADERS:
         pyvips.operation_block_set(f"VipsForeignLoad{loader}", False)
     return pyvips
+
+
+def _take_any_bytes(pyvips: Any) -> None:
+    """Have text that is not UTF-8 come through as it is.
+
+    Names of fields, their values and messages have in them what strangers wrote, and pyvips
+    raises `UnicodeDecodeError` on them, even while it reports an error or a warning. Here bytes
+    that are not UTF-8 become lone surrogates, and go back as the same bytes (PEP 383).
+    """
+
+    def to_string(pointer: Any) -> str:
+        if pointer == pyvips.ffi.NULL:
+            return "NULL"
+        text = pyvips.ffi.string(pointer)
+        return text.decode(errors="surrogateescape") if isinstance(text, bytes) else str(text)
+
+    def to_bytes(text: Any) -> Any:
+        if isinstance(text, str | os.PathLike):
+            return os.fspath(text).encode(errors="surrogateescape")
+        return text
+
+    for name, module in tuple(sys.modules.items()):
+        if name.partition(".")[0] == "pyvips":
+            for old, new in (("_to_string", to_string), ("_to_bytes", to_bytes)):
+                if hasattr(module, old):
+                    setattr(module, old, new)

@@ -29,6 +29,8 @@ class Watch:
         self._ends_at = time.monotonic() + _time_left_s(work.limits.time_s) - _EARLY_S
         # libvips calls back through the Python object, and does not keep it alive.
         self._kept: list[Any] = []
+        self.stopped = False
+        """Whether it has stopped libvips: what that then reports has no other reason."""
 
     @property
     def time_left_s(self) -> float:
@@ -44,6 +46,7 @@ class Watch:
 
         def on_progress(image: Any, progress: Any) -> None:
             if self.time_left_s < 0:
+                self.stopped = True
                 image.set_kill(True)
             self._advance(self._stage * 100 + progress.percent)
 
