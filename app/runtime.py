@@ -53,6 +53,7 @@ class Runtime:
             max_pixels=item.max_pixels,
             max_output_bytes=item.max_output_bytes,
             max_files=item.max_files,
+            min_free_bytes=self.settings.blobs.min_free_bytes,
         )
 
     async def cancel_job(self, job_id: str) -> None:

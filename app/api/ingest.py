@@ -95,11 +95,11 @@ async def receive(
         if not received.document.strip():
             raise EmptyBody("The body is empty; a JSON document was announced.")
     elif kind == MULTIPART:
-        chunks = body_chunks(request, runtime, limit + MULTIPART_OVERHEAD_BYTES)
+        chunks = file_chunks(request, runtime, limit + MULTIPART_OVERHEAD_BYTES)
         reader = MultipartReader(request.headers["content-type"], chunks)
         await _receive_parts(reader, put, runtime.settings.upload.max_files, received)
     else:
-        chunks = body_chunks(request, runtime, limit)
+        chunks = file_chunks(request, runtime, limit)
         received.uploads.append(await _receive_raw(request, chunks, put, raw_name))
     if time.monotonic() - started > runtime.settings.blobs.grace_s / 2:
         # So slow an upload that its first file is about to count as forgotten.
@@ -111,6 +111,17 @@ async def receive(
 async def read_document(request: Request, runtime: Runtime, max_bytes: int) -> bytes:
     """Read a body whole, up to its own limit."""
     return b"".join([chunk async for chunk in body_chunks(request, runtime, max_bytes)])
+
+
+def file_chunks(request: Request, runtime: Runtime, max_bytes: int) -> AsyncIterator[bytes]:
+    """Give a body that goes to the disk, as `body_chunks` does.
+
+    Raises `StorageFull` if by Content-Length there is no room for it; the store sees to the others.
+    """
+    declared_bytes = _declared_bytes(request)
+    if declared_bytes <= max_bytes:
+        runtime.blobs.check_space(declared_bytes)
+    return body_chunks(request, runtime, max_bytes)
 
 
 def body_chunks(request: Request, runtime: Runtime, max_bytes: int) -> AsyncIterator[bytes]:
@@ -132,8 +143,7 @@ async def _arriving(request: Request, runtime: Runtime, max_bytes: int) -> Async
         f"The body is larger than the {max_bytes} bytes that this service takes.",
         max_bytes=max_bytes,
     )
-    declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > max_bytes:
+    if _declared_bytes(request) > max_bytes:
         raise too_large
     stall_s = runtime.settings.upload.stall_timeout_s
     received_bytes = 0
@@ -153,6 +163,12 @@ async def _arriving(request: Request, runtime: Runtime, max_bytes: int) -> Async
             raise too_large
         if chunk:
             yield chunk
+
+
+def _declared_bytes(request: Request) -> int:
+    """Give the Content-Length, 0 where there is none."""
+    declared = request.headers.get("content-length", "")
+    return int(declared) if declared.isdigit() else 0
 
 
 async def _receive_raw(

@@ -19,7 +19,8 @@ class BlobSettings(BaseModel):
         1 << 30,
         ge=0,
         le=1 << 62,
-        description="Free disk space below which uploads are refused with 507.",
+        description="Free disk space that stays free: uploads that would go below it are refused "
+        "with 507, and items whose results would fail with `storage.full`.",
     )
     grace_s: float = Field(
         3600,
@@ -57,6 +58,8 @@ class BlobStore(Protocol):
         """Take over a finished file of the store's own scratch folder, without a copy.
 
         `blob` says what it holds; the file is gone from `path` afterwards.
+
+        Raises `StorageFull` while the free-space floor is not kept.
         """
 
     def local(self, key: str) -> AbstractAsyncContextManager[Path]:
@@ -77,6 +80,9 @@ class BlobStore(Protocol):
 
     async def delete(self, key: str, age_s: float) -> bool:
         """Remove bytes unless they were stored or touched within `age_s`; True if removed."""
+
+    def check_space(self, size_bytes: int = 0) -> None:
+        """Raise `StorageFull` if so many bytes would go below the free-space floor."""
 
     async def check_writable(self) -> None:
         """Raise `StorageError` unless an upload would be taken now."""

@@ -17,12 +17,16 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+import structlog
 from blake3 import blake3
 
 from app.blobs.base import BlobSettings
 from app.errors import BlobMissing, BodyTooLarge, StorageError, StorageFull
 from app.model import BLAKE3_PREFIX, Blob
 from app.ops.media_type import sniff
+from app.ops.space import SETTING, check_space, free_bytes
+
+log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
@@ -62,6 +66,9 @@ class DiskBlobStore:
         """Make the folders, and clear what a dead process left half-written."""
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="blobs")
         await self._run(self._prepare)
+        free, floor = await self._run(free_bytes, self._root), self._settings.min_free_bytes
+        if free < floor:
+            log.warning("disk_below_floor", free_bytes=free, **{SETTING: floor})
 
     async def close(self) -> None:
         """Wait for the writes under way."""
@@ -147,13 +154,11 @@ class DiskBlobStore:
         """See `BlobStore.check_writable`."""
         await self._run(self._probe)
 
-    # -- in threads --------------------------------------------------------------------------
+    def check_space(self, size_bytes: int = 0) -> None:
+        """See `BlobStore.check_space`."""
+        _translating(check_space, self._root, self._settings.min_free_bytes, size_bytes)
 
-    def check_space(self) -> None:
-        """Raise `StorageFull` if the free-space floor is reached."""
-        disk = os.statvfs(self._root)
-        if disk.f_bavail * disk.f_frsize < self._settings.min_free_bytes:
-            raise StorageFull("The service is out of disk space; nothing was stored.")
+    # -- in threads --------------------------------------------------------------------------
 
     def publish(self, written: Path, key: str) -> None:
         """Put a synced file in its final place, durably."""
@@ -184,6 +189,8 @@ class DiskBlobStore:
         return self._objects / key.removeprefix(BLAKE3_PREFIX)[:2] / key
 
     def _adopt(self, path: Path, key: str) -> None:
+        # Nothing more is written; where workers together have gone below, none of it stays.
+        self.check_space()
         descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
@@ -307,10 +314,10 @@ class _Upload:
     def _write(self, buffers: list[bytes]) -> None:
         if self._discarded:
             raise StorageError("The upload was given up.")
-        self._store.check_space()
+        size_bytes = sum(map(len, buffers))
+        self._store.check_space(size_bytes)
         if self._path is None:
             self._descriptor, self._path = self._store.new_incoming()
-        size_bytes = sum(map(len, buffers))
         self._size_bytes += size_bytes
         self.unflushed_bytes += size_bytes
         if size_bytes < WORTH_A_CALL_BYTES * len(buffers):

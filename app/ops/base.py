@@ -55,6 +55,8 @@ class Limits:
     """Bytes that one item may produce."""
     max_files: int = 10_000
     """Files that one item may produce."""
+    min_free_bytes: int = 0
+    """Free space that the disk keeps whatever is produced."""
 
 
 @dataclass(frozen=True, slots=True)

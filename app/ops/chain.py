@@ -40,6 +40,7 @@ from app.errors import (
 )
 from app.ops.base import Limits, Operation, Output, Params, Result, Source, Work
 from app.ops.registry import load_operations
+from app.ops.space import SETTING, check_space
 
 _log = logging.getLogger(__name__)
 
@@ -52,8 +53,11 @@ _KEPT_PREFIXES = ("LC_", "MALLOC_", "VIPS_")
 _M_ARENA_MAX = -8
 """As glibc's malloc.h has it."""
 
+_LOOK_EVERY_S = 0.1
+"""Of a worker's CPU time, at the disk's free space: a copy writes some 0.1 GB meanwhile."""
+
 _RING_AGAIN_S = 1.0
-"""An operation that catches the deadline and goes on is told again after this long."""
+"""An operation that catches what it is stopped with and goes on is told again after this long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,10 +184,10 @@ def run_chain(
 ) -> Finished | Refused:
     """Pass the sources through all steps; the outputs of one are the sources of the next.
 
-    Never raises. On a process's main thread the time limit interrupts the work (a single long
-    call into C is interrupted when it returns) and no file can grow over `max_output_bytes`; on
-    another thread both are checked between steps only, since signals and resource limits belong
-    to the process.
+    Never raises. On a process's main thread the time limit and the free-space floor interrupt the
+    work (a single long call into C is interrupted when it returns), and no file can grow over
+    `max_output_bytes`, or over what room there was when it began; on another thread all of this is
+    checked between steps only, since signals and resource limits belong to the process.
 
     Args:
         task: what to do.
@@ -194,7 +198,7 @@ def run_chain(
         The final outputs, inside `task.folder`, or why there are none. What a failed chain has
         left in the folder is the caller's to remove.
     """
-    bounds = _Bounds(task.limits)
+    bounds = _Bounds(task.limits, task.folder.parent)
     outcome: Finished | Refused
     # The alarm may raise between any two lines below, until `armed` is False. It does so at
     # most once a second, and there is no call before the second handler takes note of it.
@@ -215,50 +219,64 @@ def run_chain(
 
 
 class _Bounds:
-    """Time and file size of one task: kept by the kernel on the main thread, else only checked."""
+    """Time, room and file size of one task: on the main thread the kernel helps to keep them."""
 
     __slots__ = (
         "_alarm_before",
+        "_disk",
         "_fsize_before",
         "_limits",
         "_main_thread",
+        "_room_bytes",
         "_started",
         "armed",
-        "rang",
+        "struck",
     )
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, disk: Path) -> None:
         self._limits = limits
+        self._disk = disk
+        self._room_bytes = limits.max_output_bytes
         self._main_thread = threading.current_thread() is threading.main_thread()
         self._started = 0.0
         self._alarm_before: Any = signal.SIG_DFL
         self._fsize_before: tuple[int, int] | None = None
         self.armed = False
         """Whether the alarm may raise. Setting it False silences one that is already on its way."""
-        self.rang = False
-        """Whether it did. Libraries in C turn what it raises inside them into errors of theirs."""
+        self.struck: OffloadError | None = None
+        """What it did raise. Libraries in C turn that into errors of theirs."""
 
     def set(self) -> None:
         self._started = time.monotonic()
+        self._room_bytes = self._room()
         if not self._main_thread:
             return
         self._fsize_before = resource.getrlimit(resource.RLIMIT_FSIZE)
         # Python ignores SIGXFSZ, so that a file that grows too large is an EFBIG to its writer.
-        _lower_limit(resource.RLIMIT_FSIZE, self._limits.max_output_bytes)
+        _lower_limit(resource.RLIMIT_FSIZE, min(self._limits.max_output_bytes, self._room_bytes))
         self._alarm_before = signal.signal(signal.SIGALRM, self._ring)
+        signal.signal(signal.SIGPROF, self._look)
         self.armed = True
-        # Zero would switch the timer off.
+        # Zero would switch the timer off. Steps ask this one how much time they have left.
         signal.setitimer(signal.ITIMER_REAL, max(self._limits.time_s, 1e-3), _RING_AGAIN_S)
+        signal.setitimer(signal.ITIMER_PROF, _LOOK_EVERY_S, _LOOK_EVERY_S)
 
     def lift(self) -> None:
         if self._main_thread and self._fsize_before is not None:
             signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.setitimer(signal.ITIMER_PROF, 0)
             signal.signal(signal.SIGALRM, self._alarm_before or signal.SIG_DFL)
+            # By default it ends the process, and one may still be on its way.
+            signal.signal(signal.SIGPROF, signal.SIG_IGN)
             resource.setrlimit(resource.RLIMIT_FSIZE, self._fsize_before)
 
-    def check_time(self) -> None:
-        if self.rang or time.monotonic() - self._started > self._limits.time_s:
-            raise self.exceeded()
+    def check(self) -> None:
+        """Raise `DeadlineExceeded` or `StorageFull` if time or room is over, or was once."""
+        if self.struck is not None:
+            raise self.struck
+        if time.monotonic() - self._started > self._limits.time_s:
+            raise self._exceeded()
+        self._room()
 
     def check_size(self, outputs: Sequence[Output]) -> None:
         if len(outputs) > self._limits.max_files:
@@ -270,12 +288,36 @@ class _Bounds:
         if total_bytes > self._limits.max_output_bytes:
             raise _too_large()
 
+    def told(self, error: OffloadError) -> OffloadError:
+        """Give what a failure is called: a file ended where the room did, or the limit."""
+        if isinstance(error, OutputTooLarge) and self._room_bytes < self._limits.max_output_bytes:
+            return StorageFull(
+                f"The result is larger than the {self._room_bytes} bytes that the data disk had "
+                f"room for; {SETTING} keeps {self._limits.min_free_bytes} free.",
+                free_bytes=self._limits.min_free_bytes + self._room_bytes,
+                min_free_bytes=self._limits.min_free_bytes,
+            )
+        return error
+
+    def _room(self) -> int:
+        return check_space(self._disk, self._limits.min_free_bytes)
+
     def _ring(self, _number: int, _frame: FrameType | None) -> None:
         if self.armed:
-            self.rang = True
-            raise self.exceeded()
+            self.struck = self.struck or self._exceeded()
+            raise self.struck
 
-    def exceeded(self) -> DeadlineExceeded:
+    def _look(self, _number: int, _frame: FrameType | None) -> None:
+        if not self.armed:
+            return
+        try:
+            self._room()
+        except StorageFull as error:
+            signal.setitimer(signal.ITIMER_PROF, _RING_AGAIN_S, _RING_AGAIN_S)
+            self.struck = self.struck or error
+            raise
+
+    def _exceeded(self) -> DeadlineExceeded:
         limit_s = self._limits.time_s
         return DeadlineExceeded(
             f"The work took longer than the {limit_s:g} s that an item may take.", limit_s=limit_s
@@ -339,7 +381,7 @@ class _Pass:
                 outputs += result.outputs
                 told.append({"name": given[0].name} | _as_json(result.facts))
                 self._refused += result.refused
-            self._bounds.check_time()
+            self._bounds.check()
             self._bounds.check_size(outputs)
         if sources and not went_on:
             first = self._refused[-len(sources)]
@@ -349,7 +391,7 @@ class _Pass:
 
     def _fails_alone(self, step: ChainStep, source: Source, error: Exception) -> bool:
         """Note that one of several files failed, unless it was time or room that ran out."""
-        self._bounds.check_time()
+        self._bounds.check()
         refused = _refused(error, self._bounds)
         if refused.code in (MemoryExceeded.code, StorageFull.code):
             return False
@@ -433,9 +475,10 @@ def _stored(output: Output) -> StoredOutput:
 
 def _refused(error: BaseException, bounds: _Bounds) -> Refused:
     known = _known(error)
-    if known is None and bounds.rang:
-        known = bounds.exceeded()
+    if known is None:
+        known = bounds.struck
     if known is not None:
+        known = bounds.told(known)
         try:
             extra = _as_json(known.extra)
         except (TypeError, ValueError):
@@ -468,6 +511,6 @@ def _refused_briefly(error: BaseException, bounds: _Bounds) -> Refused:
         return Refused(error.code, error.detail, error.log_detail)
     if isinstance(error, MemoryError):
         return Refused(MemoryExceeded.code, "The work needs more memory than a worker may use.")
-    if bounds.rang:
-        return Refused(DeadlineExceeded.code, bounds.exceeded().detail)
+    if bounds.struck is not None:
+        return Refused(bounds.struck.code, bounds.struck.detail)
     return Refused(OperationFailed.code, "The operation failed.", type(error).__name__)

@@ -68,7 +68,14 @@ def test_below_the_disk_floor_uploads_are_507_and_the_service_is_not_ready(tmp_p
             http.post("/v1/compress", content=b"x" * (3 << 20)),
             http.post("/v1/compress", files={"file": b"x"}),
         ):
-            assert problem(response, 507, "storage.full")["retryable"]
+            told = problem(response, 507, "storage.full")
+            assert told["retryable"]
+            assert "OFFLOAD_BLOBS_MIN_FREE_BYTES" in told["detail"]
+            assert told["free_bytes"] < told["min_free_bytes"] == 1 << 60
+            assert told["needed_bytes"] > 1 << 60
         assert http.get("/livez").status_code == 200
         assert http.get("/v1/jobs").json()["jobs"] == []
         assert not list((own.data_dir / "blobs" / "incoming").iterdir())
+        [warned] = [line for line in own.log.read_text().splitlines() if "below_floor" in line]
+        assert f"OFFLOAD_BLOBS_MIN_FREE_BYTES={1 << 60}" in warned
+        assert "free_bytes=" in warned

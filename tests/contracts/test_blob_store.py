@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 import pytest
 from blake3 import blake3
 
+import app.ops.space
 from app.blobs.base import BlobStore
 from app.errors import BlobMissing, BodyTooLarge, StorageFull
 from app.model import Blob
@@ -298,6 +299,41 @@ async def test_uploads_are_refused_below_the_free_space_floor(bytes_room: BlobBa
         await put(blobs, b"x")
     with pytest.raises(StorageFull):
         await blobs.check_writable()
+    assert (bytes_room.stored(), bytes_room.leftovers()) == ([], [])
+
+
+async def test_what_is_told_of_room_names_the_setting_and_the_figures(
+    bytes_room: BlobBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app.ops.space, "free_bytes", lambda _: 1500)
+    blobs = await bytes_room.open(min_free_bytes=1000)
+    assert (await put(blobs, b"x" * 500)).size_bytes == 500
+    for refused in (lambda: put(blobs, b"y" * 501), lambda: _space(blobs, 501)):
+        with pytest.raises(StorageFull) as raised:
+            await refused()
+        assert "OFFLOAD_BLOBS_MIN_FREE_BYTES" in raised.value.detail
+        assert raised.value.extra == {
+            "free_bytes": 1500,
+            "min_free_bytes": 1000,
+            "needed_bytes": 1501,
+        }
+    assert bytes_room.leftovers() == []
+
+
+async def _space(blobs: BlobStore, size_bytes: int) -> None:
+    blobs.check_space(size_bytes)
+
+
+async def test_no_result_is_taken_over_below_the_free_space_floor(
+    bytes_room: BlobBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app.ops.space, "free_bytes", lambda _: 999)
+    blobs = await bytes_room.open(min_free_bytes=1000)
+    async with blobs.scratch() as folder:
+        made = folder / "made"
+        made.write_bytes(b"made")
+        with pytest.raises(StorageFull):
+            await blobs.adopt(made, Blob(hashlib.sha256(b"made").hexdigest(), 4, "text/plain"))
     assert (bytes_room.stored(), bytes_room.leftovers()) == ([], [])
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+import app.ops.space
 from app.errors import CATALOGUE, Refusal
 from app.ops.base import Limits, Source
 from app.ops.chain import (
@@ -428,6 +429,89 @@ def test_a_picture_that_grows_too_large_is_stopped_too(make_task, written):
 def test_outputs_that_are_small_alone_are_counted_together(make_task, trouble):
     task = make_task(b"abcdef", trouble("split"), limits=Limits(max_output_bytes=5))
     assert run_chain(task).code == "limit.output"
+
+
+# -- room ----------------------------------------------------------------------------------------
+
+FLOOR = 1_000_000
+
+
+@pytest.fixture
+def disk(monkeypatch):
+    """Let the disk have so many bytes free, by the given function."""
+
+    def have(free_bytes):
+        monkeypatch.setattr(app.ops.space, "free_bytes", free_bytes)
+
+    return have
+
+
+def room_of(room_bytes):
+    return lambda _: FLOOR + room_bytes
+
+
+def test_below_the_floor_nothing_is_begun_and_the_figures_are_told(make_task, trouble, disk):
+    disk(room_of(-1))
+    task = make_task(b"abc", trouble("none"), limits=Limits(min_free_bytes=FLOOR))
+    refused = run_chain(task)
+    assert refused.code == "storage.full"
+    assert CATALOGUE[refused.code].retryable
+    for said in ("OFFLOAD_BLOBS_MIN_FREE_BYTES", str(FLOOR), str(FLOOR - 1)):
+        assert said in refused.detail
+    assert refused.extra == {
+        "free_bytes": FLOOR - 1,
+        "min_free_bytes": FLOOR,
+        "needed_bytes": FLOOR,
+    }
+    assert list(task.folder.iterdir()) == []
+    disk(room_of(0))
+    assert isinstance(run_chain(task), Finished)
+
+
+def test_a_file_ends_where_the_room_does(make_task, trouble, disk):
+    disk(room_of(50_000))
+    limits = Limits(min_free_bytes=FLOOR)
+    task = make_task(b"abc", trouble("write", size_bytes=10_000_000), limits=limits)
+    refused = run_chain(task)
+    assert refused.code == "storage.full"
+    assert "OFFLOAD_BLOBS_MIN_FREE_BYTES" in refused.detail
+    assert (task.folder / "0" / "big").stat().st_size <= 50_000
+    # What would be too much with any disk is not the disk's fault.
+    limits = Limits(min_free_bytes=FLOOR, max_output_bytes=40_000)
+    task = make_task(b"abc", trouble("write", size_bytes=10_000_000), limits=limits)
+    assert run_chain(task).code == "limit.output"
+
+
+@pytest.mark.parametrize("written", ["png", "tiff"])
+def test_a_picture_ends_where_the_room_does(make_task, disk, written):
+    disk(room_of(9000))
+    file = io.BytesIO()
+    Image.effect_noise((600, 400), 90).save(file, "PNG")
+    step = ChainStep("image", {"format": written})
+    task = make_task(file.getvalue(), step, limits=Limits(min_free_bytes=FLOOR))
+    assert run_chain(task).code == "storage.full"
+
+
+@pytest.mark.parametrize("how", ["spin", "deaf"])
+def test_work_ends_when_others_have_taken_the_room(make_task, trouble, disk, how):
+    looks = iter([FLOOR + 9, FLOOR + 9])
+    disk(lambda _: next(looks, FLOOR - 1))
+    limits = Limits(min_free_bytes=FLOOR, time_s=600)
+    refused = run_chain(make_task(b"abc", trouble(how), limits=limits))
+    assert (refused.code, refused.extra["free_bytes"]) == ("storage.full", FLOOR - 1)
+
+
+def test_off_the_main_thread_room_is_looked_at_between_steps(make_task, disk):
+    looks = iter([FLOOR, FLOOR])
+    disk(lambda _: next(looks, FLOOR - 1))
+    steps = [ChainStep("compress")] * 2
+    task = make_task(b"abc", *steps, limits=Limits(min_free_bytes=FLOOR))
+    outcomes = []
+    thread = threading.Thread(target=lambda: outcomes.append(run_chain(task)))
+    thread.start()
+    thread.join()
+    assert [outcome.code for outcome in outcomes] == ["storage.full"]
+    assert (task.folder / "1").is_dir()  # the first step was through
 
 
 # -- in a worker ---------------------------------------------------------------------------------
