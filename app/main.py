@@ -9,7 +9,18 @@ from typing import TypedDict
 from fastapi import FastAPI
 
 from app import __version__
-from app.api import docs, doors, events, files, health, jobs, operations, problems, webhooks
+from app.api import (
+    components,
+    docs,
+    doors,
+    events,
+    files,
+    health,
+    jobs,
+    operations,
+    problems,
+    webhooks,
+)
 from app.api.linger import LingeringClose
 from app.courier import Courier
 from app.ops.registry import load_operations
@@ -66,11 +77,12 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(LingeringClose)
     known = list(load_operations().values())
     app.include_router(events.router)
-    app.include_router(jobs.router(known))
+    app.include_router(jobs.router())
     for operation in known:
         app.include_router(doors.door(operation))
     for part in (files, webhooks, operations, health, docs):
         app.include_router(part.router)
+    components.install(app, known)
     return app
 
 

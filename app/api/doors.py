@@ -79,8 +79,10 @@ def door(operation: Operation) -> Router:
     path, name = door_path(operation), operation.name
     router.post(path, operation_id=name, **described)(submit)
     if operation.runs != "async":
-        router.put(path, operation_id=f"{name}_raw", **described)(submit)
-        router.put(path + "/{filename}", operation_id=f"{name}_named", **described)(submit_named)
+        # The same as POST, for those who must PUT: told once.
+        router.put(path, include_in_schema=False, **described)(submit)
+        named = openapi.raw_door(operation)
+        router.put(path + "/{filename}", operation_id=f"{name}_named", **named)(submit_named)
     return router
 
 

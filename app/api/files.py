@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import Header, Path, Request, Response
 from starlette.responses import FileResponse
 
+from app.api import components, openapi
 from app.api.deps import ClientDep, OwnFileDep, RuntimeDep
 from app.api.download import download
 from app.api.ingest import NameQuery, receive
@@ -44,12 +45,11 @@ async def _store(
 
 
 _STORED = documented(400, 401, 408, 413, 415, 422, 503, 507)
-_RAW = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 _CONTENT: dict[str, Any] = {
     "response_class": FileResponse,
     "responses": {
-        200: {"content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}},
-        206: {"description": "The asked range, or ranges."},
+        200: {"description": "The bytes; Content-Type is the file's own.", "content": openapi.RAW},
+        206: {"description": "The asked range, or ranges.", "content": openapi.RAW},
         304: {"description": "Not changed."},
         **documented(401, 404, 412, 416),
     },
@@ -66,14 +66,14 @@ _CONTENT: dict[str, Any] = {
         "requestBody": {
             "required": True,
             "content": {
-                "multipart/form-data": {
+                openapi.FORM: {
                     "schema": {
                         "type": "object",
-                        "properties": {"file": {"type": "string", "format": "binary"}},
+                        "properties": {"file": components.BINARY},
                         "required": ["file"],
                     }
                 },
-                **_RAW,
+                **openapi.RAW,
             },
         }
     },
@@ -95,7 +95,7 @@ async def store(
     operation_id="store_named_file",
     status_code=201,
     responses=_STORED,
-    openapi_extra={"requestBody": {"required": True, "content": _RAW}},
+    openapi_extra={"requestBody": {"required": True, "content": openapi.RAW}},
 )
 async def store_named(
     request: Request,

@@ -34,7 +34,6 @@ from app.api.schemas import ItemPage, JobPage, JobView, item_view, job_view
 from app.api.stream import NDJSON, submit_stream
 from app.errors import InvalidParameter, MissingInput, UnsupportedBody
 from app.model import ItemStatus, Job, JobStatus, NewJob
-from app.ops.base import Operation
 
 JobQuery = Annotated[
     str | None,
@@ -47,23 +46,15 @@ JobQuery = Annotated[
 CursorQuery = Annotated[str | None, Query(description="`next_cursor` of the page before.")]
 
 
-def router(operations: list[Operation]) -> Router:
-    """Make the routes; the request body's documentation derives from the operations."""
+def router() -> Router:
+    """Make the routes."""
     routes = Router(tags=["jobs"], more_query=LABELS)
 
     @routes.post(
         "/v1/jobs",
         summary="Submit a job of any inputs and steps",
         operation_id="submit_job",
-        status_code=202,
-        response_model=None,
-        responses={
-            202: {"model": JobView},
-            200: {"model": JobView, "description": openapi.DONE},
-            303: {"description": "The way to the single result (`redirect`)."},
-            **documented(*openapi.DOOR_ERRORS),
-        },
-        openapi_extra=openapi.general_door(operations),
+        **openapi.general_door(),
     )
     async def submit(
         request: Request,

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from tests.api.answers import problem
+from tests.api.description import followed, schema
 
 METHODS = {"get", "head", "post", "put", "patch", "delete"}
 DOORS = {
@@ -13,6 +14,9 @@ DOORS = {
 } | {"image": "/v1/images"}
 JSON, OCTETS, FORM = "application/json", "application/octet-stream", "multipart/form-data"
 LINES = "application/x-ndjson"
+MAX_BYTES = 200_000
+BINARY = {"type": "string", "format": "binary"}
+REQUESTS = ("DoorInput", "JobInput", "JobForm", "FilesForm", "ImageStep", "FetchStep", "UrlInput")
 
 
 @pytest.fixture
@@ -24,12 +28,21 @@ def document(http):
 
 @pytest.fixture
 def routes(document):
-    """Every operation of the document as (method, path, description)."""
+    """Every operation of the document as (method, path, description), references followed.
+
+    Those to schemas are left: they are names for what is said.
+    """
     return [
-        (method, path, operation)
+        (method, path, followed(document, operation))
         for path, item in document["paths"].items()
         for method, operation in item.items()
     ]
+
+
+@pytest.fixture
+def described(routes):
+    """What is said of a route, by method and path."""
+    return {(method, path): operation for method, path, operation in routes}
 
 
 @pytest.fixture
@@ -56,9 +69,38 @@ def test_every_reference_resolves(document):
     }
     assert references
     for reference in references:
-        where, _, name = reference.rpartition("/")
-        assert where == "#/components/schemas"
-        assert name in document["components"]["schemas"]
+        root, components, kind, name = reference.split("/")
+        assert (root, components) == ("#", "components")
+        assert name in document["components"][kind]
+
+
+def test_nothing_is_said_that_nobody_refers_to(document):
+    references = {n["$ref"] for n in nodes(document) if isinstance(n, dict) and "$ref" in n}
+    references |= set(
+        document["components"]["schemas"]["JobInput"]["properties"]["steps"]["items"][
+            "discriminator"
+        ]["mapping"].values()
+    )
+    for kind in ("schemas", "parameters", "responses"):
+        for name in document["components"][kind]:
+            assert f"#/components/{kind}/{name}" in references
+
+
+def test_the_document_is_small_enough_to_be_read(http):
+    assert len(http.get("/openapi.json").content) < MAX_BYTES
+
+
+def test_what_a_request_brings_is_named_without_null_and_without_title(document, routes):
+    """Generators make one type of each name, and two of what may be null or left out."""
+    sent = [p["schema"] for _, _, route in routes for p in route.get("parameters", [])]
+    sent += [document["components"]["schemas"][name] for name in REQUESTS]
+    for node in (n for part in sent for n in nodes(part) if isinstance(n, dict)):
+        assert node != {"type": "null"}
+        assert "null" not in node.get("type", "")
+    for name, said in document["components"]["schemas"].items():
+        assert said["title"] == name
+    for p in (p for _, _, route in routes for p in route.get("parameters", [])):
+        assert "title" not in p["schema"]
 
 
 def test_every_operation_has_a_summary_and_a_name_of_its_own(routes):
@@ -99,46 +141,80 @@ def test_every_operation_that_can_refuse_says_what_others_look_like(routes):
 
 
 @pytest.mark.parametrize("name", DOORS)
-def test_a_door_describes_its_bodies_with_all_options(document, operations, name):
+def test_a_door_tells_each_option_once_in_the_query_of_every_body(
+    document, described, operations, name
+):
+    """In two places, Swagger UI and generated clients would send it from both."""
     options = set(operations[name]["params"]["properties"])
-    described = document["paths"][DOORS[name]]["post"]
-    content = described["requestBody"]["content"]
-    assert described["requestBody"]["required"]
-    in_json = content[JSON]["schema"]
+    door = described["post", DOORS[name]]
+    content = door["requestBody"]["content"]
+    assert door["requestBody"]["required"]
+    in_query = [p["name"] for p in door["parameters"] if p["in"] == "query"]
     labels = {"tag", "webhook", "store"}
-    assert set(in_json["properties"]) == options | labels | {"urls", "file_ids", "metadata"}
-    assert in_json["additionalProperties"] is False
+    assert set(in_query) == options | labels | {"wait", "redirect", "download", "filename"}
+    assert len(in_query) == len(set(in_query))
+    in_json = schema(document, content[JSON]["schema"])
+    assert set(in_json["properties"]) == labels | {"urls", "file_ids", "metadata"}
+    assert in_json["additionalProperties"] is True
     assert "urls" in content[JSON]["example"]
-    in_query = {p["name"] for p in described["parameters"] if p["in"] == "query"}
-    assert in_query == options | labels | {"wait", "redirect", "download", "filename"}
     if operations[name]["runs"] == "async":
         assert set(content) == {JSON, LINES}
         return
     assert set(content) == {JSON, OCTETS, FORM}
-    assert content[OCTETS]["schema"] == {"type": "string", "format": "binary"}
-    assert set(content[FORM]["schema"]["properties"]) == options | labels | {"file"}
-    for path in (DOORS[name], DOORS[name] + "/{filename}"):
-        assert OCTETS in document["paths"][path]["put"]["requestBody"]["content"]
+    assert content[OCTETS]["schema"] == BINARY
+    form = schema(document, content[FORM]["schema"])
+    assert set(form["properties"]) == {"file"}
+    assert form["properties"]["file"]["items"] == BINARY
+    raw = described["put", DOORS[name] + "/{filename}"]
+    assert set(raw["requestBody"]["content"]) == {OCTETS}
+    assert options < {p["name"] for p in raw["parameters"]}
 
 
-def test_a_door_answers_202_with_the_job_and_says_how_it_can_refuse(document):
+def test_an_option_says_in_the_query_what_its_model_says(described, operations):
+    """The same words, bounds and defaults; lists of words as one value, objects as text."""
+    for name, operation in operations.items():
+        told = {p["name"]: p for p in described["post", DOORS[name]]["parameters"]}
+        for option, said in operation["params"]["properties"].items():
+            found = told[option]
+            assert found["description"] == said["description"]
+            as_said = found["schema"].get("contentSchema", found["schema"])
+            assert as_said.get("default") == said.get("default")
+            kinds = said.get("anyOf", [said])
+            if any(kind.get("type") == "array" for kind in kinds):
+                assert found.get("explode") is False or found["schema"]["type"] == "string"
+            bounds = {
+                k: v for kind in kinds for k, v in kind.items() if k in ("minimum", "maximum")
+            }
+            inner = as_said.get("anyOf", [as_said])
+            assert bounds.items() <= {k: v for part in inner for k, v in part.items()}.items()
+
+
+def test_a_door_answers_202_with_the_job_and_says_how_it_can_refuse(described):
     for path in DOORS.values():
-        responses = document["paths"][path]["post"]["responses"]
+        responses = described["post", path]["responses"]
         assert {"200", "202", "303", "400", "401", "404", "408", "409"} <= set(responses)
         assert {"413", "415", "422", "429", "503", "507", "default"} <= set(responses)
         for status in ("200", "202"):
-            schema = responses[status]["content"][JSON]["schema"]
-            assert schema == {"$ref": "#/components/schemas/JobView"}
+            said = responses[status]["content"][JSON]["schema"]
+            assert said == {"$ref": "#/components/schemas/JobView"}
 
 
-def test_the_general_door_describes_each_step_by_its_operation(document, operations):
-    content = document["paths"]["/v1/jobs"]["post"]["requestBody"]["content"]
+def test_the_general_door_describes_each_step_by_its_operation(document, described, operations):
+    content = described["post", "/v1/jobs"]["requestBody"]["content"]
     assert set(content) == {JSON, LINES, FORM}
-    kinds = content[JSON]["schema"]["properties"]["steps"]["items"]["oneOf"]
-    described = {kind["properties"]["op"]["const"]: set(kind["properties"]) for kind in kinds}
-    assert described == {
+    steps = schema(document, content[JSON]["schema"])["properties"]["steps"]["items"]
+    told = {}
+    for kind in (schema(document, reference) for reference in steps["oneOf"]):
+        told[kind["properties"]["op"]["const"]] = set(kind["properties"])
+        assert kind["additionalProperties"] is False
+    assert told == {
         name: {"op", *operation["params"]["properties"]} for name, operation in operations.items()
     }
+    assert steps["discriminator"]["propertyName"] == "op"
+    assert set(steps["discriminator"]["mapping"]) == set(operations)
+    form = schema(document, content[FORM]["schema"])
+    assert form["properties"]["job"] == content[JSON]["schema"]
+    assert form["properties"]["file"]["items"] == BINARY
 
 
 def test_operations_carry_the_json_schema_of_their_parameters(operations):
