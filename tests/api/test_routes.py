@@ -12,6 +12,7 @@ from app.api.routes import Route
 from app.main import create_app
 from app.settings import Settings
 from tests.api.answers import done, problem
+from tests.api.description import followed
 
 
 def every_route(tmp_path):
