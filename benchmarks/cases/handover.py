@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import mmap
 import os
+import random
 import subprocess
 import sys
 import tempfile
@@ -15,6 +16,8 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
+
+from isal import isal_zlib
 
 from benchmarks import services, stats
 from benchmarks.bench import Bench, Table
@@ -40,6 +43,7 @@ def run(bench: Bench) -> list[Table]:
         return [
             _bytes_or_path(bench, processes),
             _threads_or_processes(bench, processes, threads),
+            _codecs(bench, processes, threads),
             _waiting(bench),
         ]
 
@@ -88,15 +92,37 @@ def sum_of_squares(up_to: int) -> int:
     return sum(number * number for number in range(up_to))
 
 
+def compressed_bytes(source: str) -> int:
+    """Stand for a codec: one long call into C, which lets go of the interpreter's lock."""
+    return len(isal_zlib.compress(Path(source).read_bytes(), 3))
+
+
 def _threads_or_processes(bench: Bench, processes: Executor, threads: Executor) -> Table:
     work = partial(sum_of_squares, bench.size(5_000_000, 200_000))
-    results = bench.alternate(
+    results = _either_way(bench, processes, threads, work)
+    return Table("handover: 4 calls of a pure Python function", *_rows(results))
+
+
+def _codecs(bench: Bench, processes: Executor, threads: Executor) -> Table:
+    size_bytes = bench.size(64 << 20, 1 << 20)
+    with tempfile.NamedTemporaryFile(dir=bench.folder) as source:
+        source.write(random.Random(1).randbytes(size_bytes // 2).hex().encode())
+        source.flush()
+        work = partial(compressed_bytes, source.name)
+        results = _either_way(bench, processes, threads, work)
+    title = f"handover: 4 calls of a codec (isal), {size_bytes >> 20} MiB each"
+    return Table(title, *_rows(results))
+
+
+def _either_way(
+    bench: Bench, processes: Executor, threads: Executor, work: Callable[[], object]
+) -> dict[str, list[Timed]]:
+    return bench.alternate(
         {
             name: partial(_timed, partial(_in_executor, pool, [work] * 4))
             for name, pool in (("2 threads", threads), ("2 processes", processes))
         }
     )
-    return Table("handover: 4 calls of a pure Python function", *_rows(results))
 
 
 async def _in_executor(pool: Executor, calls: list[Callable[[], object]]) -> None:

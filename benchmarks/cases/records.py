@@ -1,7 +1,8 @@
-"""Durable records: commits shared by many callers against a commit for each call.
+"""Durable records: commits shared by many callers, and look-ups on the event loop.
 
-The same statements on the same store (`app/jobs/`), `synchronous=FULL` both times; only how many
-calls may share a transaction, and so an fsync, differs.
+Writing: the same statements on the same store (`app/jobs/`), `synchronous=FULL` both times; only
+how many calls may share a transaction, and so an fsync, differs. Reading: the same statement, run
+where the event loop runs and handed to a reading thread.
 """
 
 from __future__ import annotations
@@ -9,21 +10,24 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from statistics import median
 
-from app.jobs import writer
+from app.jobs import database, writer
 from app.jobs.base import JobSettings
+from app.jobs.connections import Connections
 from app.jobs.sqlite import SqliteJobStore
 from app.model import Blob, Done, NamedBlob, NewItem, NewJob, Step
 from benchmarks import stats
 from benchmarks.bench import Bench, Table
 
 CALLERS = (1, 64)
+SOURCE = NamedBlob(Blob("0" * 64, 1000, "text/plain"), "a.txt")
+NEW = NewJob("bench", (Step("compress"),), (NewItem(upload=SOURCE),), retention_s=3600)
 
 
 def run(bench: Bench) -> list[Table]:
@@ -55,7 +59,10 @@ def run(bench: Bench) -> list[Table]:
             for name, found in results.items()
         ]
     columns = ("durable submit + claim + finish", "cycles/s", "to one each", "spread")
-    return [Table("records: group commit, SQLite, synchronous=FULL", columns, rows)]
+    return [
+        Table("records: group commit, SQLite, synchronous=FULL", columns, rows),
+        _look_ups(bench),
+    ]
 
 
 def _rate(folder: Path, callers: int, count: int, per_commit: int) -> float:
@@ -74,6 +81,24 @@ def _calls_per_commit(number: int) -> Iterator[None]:
 
 
 async def _cycles(folder: Path, callers: int, count: int) -> float:
+    result = NamedBlob(Blob("1" * 64, 500, "application/gzip"), "a.txt.gz")
+    outcome = Done((result,), {"compress": {"ratio": 2.0}})
+    async with _store(folder) as store:
+
+        async def caller() -> None:
+            for _ in range(count // callers):
+                await store.submit(NEW)
+                for claim in await store.claim("cpu", 1):
+                    if not await store.finish(claim, outcome):
+                        raise RuntimeError("A claim was void.")
+
+        started = time.perf_counter()
+        await asyncio.gather(*(caller() for _ in range(callers)))
+        return count // callers * callers / (time.perf_counter() - started)
+
+
+@asynccontextmanager
+async def _store(folder: Path) -> AsyncIterator[SqliteJobStore]:
     store = SqliteJobStore(
         folder / "records.db",
         JobSettings(),
@@ -82,21 +107,58 @@ async def _cycles(folder: Path, callers: int, count: int) -> float:
         on_queued=lambda: None,
     )
     await store.open()
-    source = NamedBlob(Blob("0" * 64, 1000, "text/plain"), "a.txt")
-    result = NamedBlob(Blob("1" * 64, 500, "application/gzip"), "a.txt.gz")
-    outcome = Done((result,), {"compress": {"ratio": 2.0}})
-    new = NewJob("bench", (Step("compress"),), (NewItem(upload=source),), retention_s=3600)
-
-    async def caller() -> None:
-        for _ in range(count // callers):
-            await store.submit(new)
-            for claim in await store.claim("cpu", 1):
-                if not await store.finish(claim, outcome):
-                    raise RuntimeError("A claim was void.")
-
     try:
-        started = time.perf_counter()
-        await asyncio.gather(*(caller() for _ in range(callers)))
-        return count // callers * callers / (time.perf_counter() - started)
+        yield store
     finally:
         await store.close()
+
+
+# -- look-ups ------------------------------------------------------------------------------------
+
+
+def _look_ups(bench: Bench) -> Table:
+    count = bench.size(2_000, 100)
+    results = bench.alternate(
+        {
+            name: partial(_micros, bench.folder, count, how)
+            for name, how in (
+                ("on the event loop", _here),
+                ("in a reading thread, and back", _in_thread),
+            )
+        }
+    )
+    first = next(iter(results.values()))
+    rows = [
+        [name, f"{median(found):.0f}", f"{stats.ratio(found, first):.1f}x"]
+        for name, found in results.items()
+    ]
+    title = f"records: {count} jobs looked up by key, one after the other"
+    return Table(title, ("where", "us each", "to the loop"), rows)
+
+
+async def _here(connections: Connections, job_id: str) -> None:
+    connections.look_up("get_job", id=job_id)
+
+
+async def _in_thread(connections: Connections, job_id: str) -> None:
+    await connections.read(lambda db: database.run(db, "get_job", id=job_id))
+
+
+def _micros(
+    folder: Path, count: int, look_up: Callable[[Connections, str], Awaitable[None]]
+) -> float:
+    async def timed(own: Path) -> float:
+        async with _store(own) as store:
+            ids = [(await store.submit(NEW)).job.id for _ in range(count)]
+            connections = Connections(own / "records.db")
+            await connections.open()
+            await look_up(connections, ids[0])  # opens the connection of whoever reads
+            started = time.perf_counter()
+            for job_id in ids:
+                await look_up(connections, job_id)
+            taken_s = time.perf_counter() - started
+            await connections.close()
+            return taken_s / count * 1e6
+
+    with tempfile.TemporaryDirectory(dir=folder) as own:
+        return asyncio.run(timed(Path(own)))
