@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
 import socket
-import sys
 from pathlib import Path
 from typing import Annotated
 
-import structlog
 import typer
 import uvicorn
 from pydantic import ValidationError
 
 from app import __version__
 from app.errors import StorageError
+from app.logs import complain, configure_logging, say
 from app.main import create_app
 from app.runtime import sole_user_of
-from app.settings import Settings, unknown_variables
+from app.settings import Settings, json_wanted, unknown_variables
 
 GRACEFUL_S = 3
 """How long open responses (streams, long polls) may hold a shutdown."""
@@ -36,7 +34,7 @@ cli = typer.Typer(
 def serve() -> None:
     """Start the service; every setting is an OFFLOAD_* variable (see README)."""
     settings = read_settings()
-    configure_logging(settings)
+    configure_logging(settings.log)
     if settings.api_keys_file:
         # It means «read the keys again» once the lifespan has read them; until then, nothing.
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -44,7 +42,7 @@ def serve() -> None:
         with sole_user_of(settings.data_dir):
             pass  # the service takes it for good when it starts; here a sentence can still be said
     except StorageError as error:
-        typer.echo(error.detail, err=True)
+        complain(error.detail, as_json=json_wanted())
         raise typer.Exit(3) from None
     config = uvicorn.Config(
         create_app(settings),
@@ -97,53 +95,15 @@ def read_settings() -> Settings:
     try:
         if not (unknown := unknown_variables()):
             return Settings()
-        typer.echo(f"There is no setting {', '.join(unknown)}.", err=True)
+        complain(f"There is no setting {', '.join(unknown)}.", as_json=json_wanted())
     except ValidationError as error:
         for problem in error.errors():
             variable = "OFFLOAD_" + "_".join(str(part).upper() for part in problem["loc"])
             what = problem["msg"].removeprefix("Value error, ")
-            typer.echo(f"{variable}: {what}" if problem["loc"] else what, err=True)
-    typer.echo("README.md, «Configuration», lists every variable.", err=True)
+            sentence = f"{variable}: {what}" if problem["loc"] else what
+            complain(sentence, as_json=json_wanted())
+    complain("README.md, «Configuration», lists every variable.", as_json=json_wanted())
     raise typer.Exit(2)
-
-
-def configure_logging(settings: Settings) -> None:
-    """Send this service's and its libraries' lines to standard error, in one look."""
-    shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
-    renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer()
-        if settings.log_format == "json"
-        else structlog.dev.ConsoleRenderer(
-            colors=sys.stderr.isatty(),
-            # The default one shows local variables: keys and request bodies among them.
-            exception_formatter=structlog.dev.plain_traceback,
-        )
-    )
-    # The console renderer draws tracebacks itself; JSON needs them as text.
-    traces = [structlog.processors.format_exc_info] if settings.log_format == "json" else []
-    structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        cache_logger_on_first_use=True,
-    )
-    handler = logging.StreamHandler()
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                *traces,
-                renderer,
-            ],
-        )
-    )
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
-    # It warns of every malformed body, and strangers send those.
-    logging.getLogger("python_multipart").setLevel(logging.ERROR)
 
 
 class _AnnouncedServer(uvicorn.Server):
@@ -160,7 +120,14 @@ class _AnnouncedServer(uvicorn.Server):
             # Listening everywhere is not an address that one can type.
             address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)  # noqa: S104
             host = f"[{address}]" if ":" in address else address
-            typer.echo(announcement(f"http://{host}:{port}", self._settings.data_dir))
+            url, data_dir = f"http://{host}:{port}", self._settings.data_dir
+            say(
+                "listening",
+                announcement(url, data_dir),
+                url=url,
+                data_dir=str(data_dir.resolve()),
+                version=__version__,
+            )
 
 
 def announcement(url: str, data_dir: Path) -> str:

@@ -13,6 +13,8 @@ from typing import Any
 import structlog
 from pydantic import SecretStr
 
+from app.logs import Sparingly
+
 log = structlog.get_logger(__name__)
 
 MIN_KEY_CHARS = 16
@@ -113,6 +115,7 @@ class Keyring:
             ValueError: see `read_keys`.
         """
         self._path = path
+        self._refusals = Sparingly()
         self._keys = _in_clear(read_keys(path) if path else keys)
 
     @property
@@ -127,6 +130,11 @@ class Keyring:
             if hmac.compare_digest(given, key):
                 found = client
         return found
+
+    def tell_refused(self, peer: str) -> None:
+        """Log that a request from this address had no key that fits; not more than now and then."""
+        if (before := self._refusals.held_back()) is not None:
+            log.warning("key_refused", peer=peer, held_back=before)
 
     def read_again(self) -> None:
         """Take the file's keys as they are now; a file that cannot be used changes nothing."""

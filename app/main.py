@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TypedDict
 
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from app import __version__
 from app.api import (
@@ -21,8 +23,10 @@ from app.api import (
     problems,
     webhooks,
 )
+from app.api.access import RequestLog
 from app.api.linger import LingeringClose
 from app.courier import Courier
+from app.logs import number_of
 from app.ops.registry import load_operations
 from app.runner import Runner
 from app.runtime import Runtime, open_runtime
@@ -34,12 +38,23 @@ durable **job** (202) of one or more **items**; poll it, wait for it, or stream 
 download the results.
 
 Every error is an RFC 9457 problem document with a stable `code`; a failed item carries the same.
+Every answer has an `X-Request-Id`, yours if you sent one; the service's log has it too.
 """
 
 
 DELIVERIES_DRAIN_S = 1.0
 """How long attempts under way may hold a shutdown, after the items: what is cut off is only sent
 again."""
+
+
+class Service(FastAPI):
+    """The application, with the request's line around all of it, its answer to a bug included."""
+
+    access_level: int = logging.INFO
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Put together what a request passes through."""
+        return RequestLog(super().build_middleware_stack(), self.access_level)
 
 
 class State(TypedDict):
@@ -64,7 +79,7 @@ def create_app(settings: Settings) -> FastAPI:
             runtime.keys.read_again_on_hangup()
             yield {"runtime": runtime, "runner": runner, "courier": courier}
 
-    app = FastAPI(
+    app = Service(
         title="Offload",
         version=__version__,
         description=DESCRIPTION,
@@ -73,6 +88,7 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,  # its page loads from elsewhere; `docs` has ours
         redoc_url=None,
     )
+    app.access_level = number_of(settings.log.access)
     problems.install(app)
     app.add_middleware(LingeringClose)
     known = list(load_operations().values())

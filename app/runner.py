@@ -7,6 +7,8 @@ once, because `finish` is fenced by the claim's attempt number.
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from functools import partial
@@ -23,6 +25,7 @@ from app.errors import (
     Refusal,
     StorageError,
 )
+from app.logs import number_of
 from app.model import Blob, Claim, Done, Failed, Lane, NamedBlob, Outcome, Progress
 from app.ops.base import Source
 from app.ops.chain import (
@@ -132,11 +135,27 @@ class Runner:
         Raises nothing but CancelledError; then the item is back in the queue, unless its job was
         canceled or deleted.
         """
+        started = time.perf_counter()
         try:
-            await self._record(claim, await self._outcome(claim))
+            recorded = await self._record(claim, await self._outcome(claim))
+            if recorded is not None:
+                self._tell_ended(claim, recorded, time.perf_counter() - started)
         except asyncio.CancelledError:
             await asyncio.shield(self._release([claim]))
             raise
+
+    def _tell_ended(self, claim: Claim, outcome: Outcome, elapsed_s: float) -> None:
+        problem = outcome.problem if isinstance(outcome, Failed) else None
+        level = number_of(self._runtime.settings.log.items)
+        log.log(
+            logging.ERROR if problem and problem.code.startswith(OUR_FAULT) else level,
+            "item",
+            **_who(claim),
+            ops=">".join(step.op for step in claim.steps),
+            status="failed" if problem else "succeeded",
+            code=problem.code if problem else None,
+            elapsed_ms=round(elapsed_s * 1000, 1),
+        )
 
     async def _outcome(self, claim: Claim) -> Outcome:
         """Do the work; a failure is a value."""
@@ -152,13 +171,16 @@ class Runner:
             log.exception("item_crashed", **_who(claim))
             return Failed(InternalError("The service failed on this item.").problem())
 
-    async def _record(self, claim: Claim, outcome: Outcome) -> None:
-        """Write the outcome; while the store cannot take it, the work is done and waits."""
+    async def _record(self, claim: Claim, outcome: Outcome) -> Outcome | None:
+        """Write the outcome; while the store cannot take it, the work is done and waits.
+
+        Gives what was recorded; None if the item was not this claim's any more.
+        """
         pause_s = STORE_RETRY_S
         while True:
             try:
-                if not await self._runtime.jobs.finish(claim, outcome):
-                    log.info("outcome_void", **_who(claim))
+                if await self._runtime.jobs.finish(claim, outcome):
+                    return outcome
             except StorageError as error:
                 log.error("outcome_not_recorded", **_who(claim), detail=error.log_detail)  # noqa: TRY400
                 await asyncio.sleep(pause_s)
@@ -168,7 +190,8 @@ class Runner:
                 log.exception("outcome_not_recordable", **_who(claim))
                 outcome = Failed(OperationFailed("The result cannot be recorded.").problem())
             else:
-                return
+                log.info("outcome_void", **_who(claim))
+                return None
 
     async def _work_on(self, claim: Claim) -> Done:
         facts: dict[str, Any] = {}

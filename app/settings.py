@@ -6,7 +6,7 @@ import ipaddress
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
 from pydantic.fields import FieldInfo
@@ -22,6 +22,7 @@ from app.cpu import PoolSettings
 from app.errors import FetchError
 from app.jobs.base import JobSettings
 from app.keys import ClientKeys, client_keys, read_keys
+from app.logs import LogSettings
 from app.outbound.fetch import FetchSettings
 from app.outbound.guard import Guard
 from app.outbound.webhooks import PushSettings, WebhookSettings
@@ -115,7 +116,7 @@ class Settings(BaseSettings):
     drain_timeout_s: float = Field(
         5, ge=0, le=3600, description="Seconds that work under way gets to finish after SIGTERM."
     )
-    log_format: Literal["console", "json"] = Field("console", description="How log lines look.")
+    log: LogSettings = LogSettings()
     upload: UploadSettings = UploadSettings()
     item: ItemSettings = ItemSettings()
     jobs: JobSettings = JobSettings()
@@ -197,6 +198,11 @@ def variables() -> dict[str, FieldInfo]:
 def unknown_variables() -> list[str]:
     """Give the OFFLOAD_* variables that are set and mean nothing: slips of the pen."""
     return sorted({name for name in os.environ if name.startswith("OFFLOAD_")} - variables().keys())
+
+
+def json_wanted() -> bool:
+    """Tell how log lines shall look, also where the settings cannot be read."""
+    return os.environ.get("OFFLOAD_LOG_FORMAT") == "json"
 
 
 def is_loopback(host: str) -> bool:

@@ -35,6 +35,8 @@ class Service:
                 stderr=log,
                 text=True,
             )
+        self.said = ""
+        """What it has written to standard output: up to where it listens, then up to its end."""
         self.url = self._announced_url()
 
     @classmethod
@@ -54,7 +56,8 @@ class Service:
         patience.start()
         try:
             for line in self.process.stdout:
-                if found := re.search(r"listens on (http://\S+)", line):
+                self.said += line
+                if found := re.search(r"(?:listens on |\"url\": \")(http://[^\s\"]+)", line):
                     return found[1]
         finally:
             patience.cancel()
@@ -88,7 +91,8 @@ class Service:
             self.process.wait()
             raise
         finally:
-            if self.process.stdout:
+            if self.process.stdout and not self.process.stdout.closed:
+                self.said += self.process.stdout.read()
                 self.process.stdout.close()
 
 

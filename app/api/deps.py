@@ -6,6 +6,7 @@ from typing import Annotated, cast
 
 from fastapi import Depends, Path, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from structlog.contextvars import bind_contextvars
 
 from app.errors import NotFound, Unauthorized
 from app.model import File, Job
@@ -31,6 +32,7 @@ RuntimeDep = Annotated[Runtime, Depends(get_runtime)]
 
 
 async def get_client(
+    request: Request,
     runtime: RuntimeDep,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)],
 ) -> str:
@@ -39,7 +41,9 @@ async def get_client(
         return ANONYMOUS
     found = runtime.keys.client_of(credentials.credentials.encode() if credentials else b"")
     if found is None:
+        runtime.keys.tell_refused(request.client.host if request.client else "unknown")
         raise Unauthorized("Send `Authorization: Bearer <key>` with one of this service's keys.")
+    bind_contextvars(client=found)
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -163,7 +164,10 @@ def install(app: FastAPI) -> None:
     async def ours(request: Request, error: Exception) -> Response:
         assert isinstance(error, OffloadError)  # noqa: S101 - what the handler is registered for
         if error.log_detail or error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            log.warning("refused", path=request.url.path, code=error.code, detail=error.log_detail)
+            # A failure inside is the operator's to mend, all else is the request's own.
+            level = logging.ERROR if error.code.startswith("internal.") else logging.WARNING
+            detail = error.log_detail or error.detail
+            log.log(level, "refused", path=request.url.path, code=error.code, detail=detail)
         return respond(error.problem(), error.headers)
 
     @app.exception_handler(RequestValidationError)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
+import sys
 import threading
+import warnings
 from pathlib import Path
 from typing import Literal
 
@@ -15,9 +18,9 @@ from app.ops.base import Operation, Output, Params, Result, Work
 class MisbehaveParams(Params):
     """What to do."""
 
-    how: Literal["copy", "die", "die_if_poison", "ignore_alarm", "wait", "raise", "unsayable"] = (
-        "copy"
-    )
+    how: Literal[
+        "copy", "die", "die_if_poison", "ignore_alarm", "wait", "raise", "unsayable", "chatter"
+    ] = "copy"
     pipe: str = ""
     """For `wait`: path of a named pipe; there is another one beside it, ending in `.began`."""
 
@@ -35,11 +38,23 @@ def misbehave(work: Work, params: MisbehaveParams) -> Result:
         # Two named pipes: one tells the test which process has begun, one waits to be let go.
         Path(params.pipe + ".began").write_text(str(os.getpid()))
         Path(params.pipe).read_bytes()
+    if params.how == "chatter":
+        _chatter()
     if params.how == "raise":
         raise _Unpicklable("a", "b")
     if params.how == "unsayable":
         return _copy(work, content, "\ud800")  # half of a surrogate pair: not text in any encoding
     return _copy(work, content, os.getpid(), cores=work.cores())
+
+
+def _chatter() -> None:
+    """Write past the log in all the ways that libraries have."""
+    os.write(2, b"(process:1): GLib-GObject-WARNING **: from C\n")
+    os.write(1, b"from C, to standard output, and no line's end")
+    print("from print\x1b[31m")
+    warnings.warn("from warnings", stacklevel=1)
+    logging.getLogger("a.library").error("from a library\n%s", "{not json}")
+    sys.stdout.flush()
 
 
 class _Unpicklable(Exception):
