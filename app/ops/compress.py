@@ -48,8 +48,8 @@ class CompressParams(Params):
     format: Format = Field(
         default="gzip",
         description="`gzip`, `zlib` and `deflate-raw` are the same codec in different wrappers. "
-        "`auto` compresses samples of the file and takes the format that saves most for its time; "
-        "a file that hardly shrinks is then passed on as it is.",
+        "`auto` compresses samples of the file and takes the format that saves most for its time, "
+        "gzip unless another is smaller; a file that hardly shrinks is then passed on as it is.",
     )
     level: LevelName | int = Field(
         default="balanced",
@@ -102,17 +102,18 @@ class CompressParams(Params):
 def compress(work: Work, params: CompressParams) -> Result:
     """Compress the source into one file.
 
-    The same input and parameters give the same bytes, unless the format is `auto`: no name, no
-    time, whatever number of threads. gzip results are one member, since many HTTP clients stop
+    The same input and parameters give the same bytes: no name, no time, whatever number of threads,
+    however busy the machine. gzip results are one member, since many HTTP clients stop
     after the first. Large inputs are compressed in blocks by as many threads as may compute.
     Memory: some MiB for each block in work, and the codec's tables, whatever the source's size.
 
     Returns:
         One output, named as the source with the format's suffix added; or the source itself, if
         `skip_if_larger` or `auto` found that better. Facts: `format` (None for the source
-        itself), `level` as asked, `method` as run, `ratio` (input by output, three decimals; None
-        for an empty input); `kept` says why the source was passed on; `auto` how the format was
-        chosen; `window_bytes` and `reader` what reading a `long` window takes.
+        itself), `level` as asked or, by `auto`, as chosen, `method` as run, `ratio` (input by
+        output, three decimals; None for an empty input); `kept` says why the source was passed
+        on; `auto` how the format was chosen; `window_bytes` and `reader` what reading a `long`
+        window takes.
 
     Raises:
         MemoryError: the codec's tables do not fit into what the process may use.
@@ -126,13 +127,14 @@ def compress(work: Work, params: CompressParams) -> Result:
         if choice.codec is None:
             return _kept(work, facts, choice.why)
         codec, level = choice.codec, choice.level
-        facts["format"] = codec
+        facts |= {"format": codec, "level": level}
     else:
         codec = params.format
     target = work.folder / f"result{SUFFIXES[codec]}"
     method, sha256 = _pack(work, target, codec, level, params.long)
     size_bytes, packed_bytes = work.source.path.stat().st_size, target.stat().st_size
-    if params.skip_if_larger and packed_bytes >= size_bytes:
+    skips = params.skip_if_larger or params.format == "auto"
+    if skips and packed_bytes >= size_bytes:
         target.unlink()
         return _kept(work, facts, f"{codec} would make {packed_bytes} bytes of {size_bytes}.")
     facts["method"] = method
