@@ -6,6 +6,7 @@ registry.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import Path, Request, Response
@@ -16,13 +17,13 @@ from app.api.deps import ClientDep, RuntimeDep
 from app.api.documents import aside, parse
 from app.api.ingest import JSON, MULTIPART, NameQuery, Received, body_kind, receive
 from app.api.inputs import DoorInput, Labels, make_step, new_job, upload_items
-from app.api.labels import LABELS, QueryLabels, parse_labels, together
+from app.api.labels import LABELS, QueryLabels, labels_together, parse_labels
+from app.api.options import DOCUMENT, FORM, QUERY, filled, lists, texts, together
 from app.api.routes import Router
 from app.api.stream import NDJSON, submit_stream
 from app.errors import InvalidParameter
 from app.model import NewItem, NewJob
 from app.ops.base import Operation
-from app.ops.jsontext import MAX_CHARACTERS
 from app.runtime import Runtime
 
 
@@ -34,7 +35,9 @@ def door_path(operation: Operation) -> str:
 def door(operation: Operation) -> Router:
     """Make the routes of an operation's door."""
     options = operation.params.model_fields
-    router = Router(tags=["operations"], more_query={*options, *LABELS})
+    router = Router(
+        tags=["operations"], more_query={*options, *LABELS}, lists=lists(operation.params)
+    )
 
     async def submit(
         request: Request,
@@ -50,14 +53,14 @@ def door(operation: Operation) -> Router:
             steps = [make_step(runtime.operations, operation.name, _asked(request, operation))]
             streamed = await submit_stream(request, runtime, client, steps, outside, key)
             return await submitted(runtime, streamed.job, how)
-        options = _asked(request, operation)
+        asked = _asked(request, operation)
         if body_kind(request) not in (JSON, MULTIPART):
             # A raw body brings no parameters: what is wrong with them shows before it is taken in.
-            make_step(runtime.operations, operation.name, options)
+            make_step(runtime.operations, operation.name, asked)
         received = await receive(request, runtime, raw_name=filename)
 
         def understood() -> NewJob:
-            items, labels = _read(runtime, received, options, outside)
+            items, labels, options = _read(runtime, operation, received, asked, outside)
             steps = [make_step(runtime.operations, operation.name, options)]
             return new_job(runtime, client, steps, items, labels, key)
 
@@ -87,32 +90,32 @@ def door(operation: Operation) -> Router:
 
 
 def _read(
-    runtime: Runtime, received: Received, options: dict[str, Any], outside: Labels
-) -> tuple[list[NewItem], Labels]:
-    """Give the inputs and the labels that a body has; its parameters go to `options`."""
+    runtime: Runtime,
+    operation: Operation,
+    received: Received,
+    asked: Mapping[str, Any],
+    outside: Labels,
+) -> tuple[list[NewItem], Labels, dict[str, Any]]:
+    """Give the inputs, the labels and the options of a request that has `asked` in its query."""
     if received.document is not None:
         said = parse(DoorInput, received.document, max_items=runtime.settings.jobs.max_items)
-        for name, value in (said.model_extra or {}).items():
-            _add(options, name, value)
-        return said.items(), together(outside, said)
-    for name, value in received.fields.items():
-        if name not in LABELS:
-            _add(options, name, value)
-    return upload_items(received.uploads), together(outside, parse_labels(received.fields))
+        options = together(operation, asked, said.model_extra or {}, DOCUMENT)
+        if "metadata" in options and "metadata" not in operation.params.model_fields:
+            raise InvalidParameter("`metadata` takes an object.")
+        return said.items(), labels_together(outside, said, DOCUMENT), options
+    fields = texts(
+        filled(received.fields, {*operation.params.model_fields, *LABELS}),
+        FORM,
+        many=lists(operation.params),
+    )
+    labels = parse_labels(fields)
+    inside = {name: value for name, value in fields.items() if name not in LABELS}
+    options = together(operation, asked, inside, FORM)
+    return upload_items(received.uploads), labels_together(outside, labels, FORM), options
 
 
 def _asked(request: Request, operation: Operation) -> dict[str, Any]:
     """Give the operation's parameters that stand in the query."""
-    options: dict[str, Any] = {}
-    for name, value in request.query_params.multi_items():
-        if name in operation.params.model_fields:
-            _add(options, name, value)
-    return options
-
-
-def _add(options: dict[str, Any], name: str, value: Any) -> None:
-    if name in options:
-        raise InvalidParameter(f"`{name}` is given twice.")
-    if isinstance(value, str) and len(value) > MAX_CHARACTERS:
-        raise InvalidParameter(f"`{name}` is longer than {MAX_CHARACTERS} characters.")
-    options[name] = value
+    names = operation.params.model_fields
+    said = ((name, value) for name, value in request.query_params.multi_items() if name in names)
+    return dict(texts(said, QUERY, many=lists(operation.params)))

@@ -54,14 +54,15 @@ class Received:
     """What a body held."""
 
     uploads: list[NamedBlob] = field(default_factory=list)
-    fields: dict[str, str] = field(default_factory=dict)
+    fields: list[tuple[str, str]] = field(default_factory=list)
+    """Name and value of each part that is no file, as they came."""
     document: bytes | None = None
     """The text of a JSON body; None for any other."""
 
     @property
     def text_bytes(self) -> int:
         """How much there is to understand, in bytes (fields: characters)."""
-        return len(self.document or b"") + sum(map(len, self.fields.values()))
+        return len(self.document or b"") + sum(len(value) for _, value in self.fields)
 
 
 def body_kind(request: Request) -> str:
@@ -207,15 +208,13 @@ async def _receive_parts(
             elif part.filename is None:
                 if len(received.fields) >= MAX_FIELDS:
                     raise TooManyItems(f"More than {MAX_FIELDS} form fields.")
-                if part.name in received.fields:
-                    raise InvalidParameter(f"`{part.name}` is given twice.")
                 value = await _read_field(content, part.name)
                 fields_bytes += len(value)
                 if fields_bytes > MAX_FIELDS_BYTES:
                     raise BodyTooLarge(
                         f"The form's fields are larger than {MAX_FIELDS_BYTES} bytes together."
                     )
-                received.fields[part.name] = _text(value, part.name)
+                received.fields.append((part.name, _text(value, part.name)))
         blobs = await asyncio.gather(*storing)
     except BaseException:
         for future in storing:

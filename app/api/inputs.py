@@ -7,9 +7,17 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    model_validator,
+)
 
 from app.api.batch import batch_terms
 from app.api.destinations import StoreInput, WebhookInput, placed, webhook_of
@@ -125,6 +133,17 @@ class DoorInput(Labels):
         "`max_bytes`.",
     )
     file_ids: list[str] = Field(default=[], description="Files that are stored already.")
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _option_of_that_name(cls, given: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Take `metadata` that is a word for the operation's option: the job's is an object."""
+        if not isinstance(given, dict) or not isinstance(given.get("metadata"), str):
+            return handler(given)
+        read = handler({name: value for name, value in given.items() if name != "metadata"})
+        assert read.model_extra is not None  # noqa: S101 - others are allowed
+        read.model_extra["metadata"] = given["metadata"]
+        return read
 
     def items(self) -> list[NewItem]:
         """Give the inputs as items, URLs first."""

@@ -19,7 +19,7 @@ from app.api.answer import (
 from app.api.conditional import etag_matches
 from app.api.deps import ClientDep, OwnJobDep, RuntimeDep
 from app.api.documents import aside, parse
-from app.api.ingest import JSON, MULTIPART, body_kind, receive
+from app.api.ingest import JSON, MAX_FIELD_BYTES, MULTIPART, body_kind, receive
 from app.api.inputs import (
     JobInput,
     StreamedJobInput,
@@ -27,7 +27,8 @@ from app.api.inputs import (
     new_job,
     upload_items,
 )
-from app.api.labels import LABELS, QueryLabels, together
+from app.api.labels import LABELS, QueryLabels, labels_together
+from app.api.options import DOCUMENT, FORM, texts
 from app.api.problems import documented
 from app.api.routes import Router
 from app.api.schemas import ItemPage, JobPage, JobView, item_view, job_view
@@ -69,7 +70,7 @@ def router() -> Router:
         if body_kind(request) == NDJSON:
             said = parse(StreamedJobInput, job or "{}")
             steps = make_steps(runtime.operations, said.steps)
-            labels = together(outside, said)
+            labels = labels_together(outside, said, DOCUMENT)
             streamed = await submit_stream(request, runtime, client, steps, labels, key)
             return await submitted(runtime, streamed.job, how)
         if job is not None:
@@ -82,17 +83,19 @@ def router() -> Router:
         received = await receive(request, runtime)
         document = received.document
         if document is None:
-            if unknown := received.fields.keys() - {"job"}:
+            fields = texts(received.fields, FORM, most=MAX_FIELD_BYTES)
+            if unknown := fields.keys() - {"job"}:
                 raise InvalidParameter(f"`{min(unknown)}` is not a field of this form.")
-            if "job" not in received.fields:
+            if "job" not in fields:
                 raise MissingInput("A multipart job needs a `job` field with its document.")
-            document = received.fields["job"].encode()
+            document = str(fields["job"]).encode()
 
         def understood() -> NewJob:
             whole = parse(JobInput, document, max_items=runtime.settings.jobs.max_items)
             steps = make_steps(runtime.operations, whole.steps)
             items = [given.item() for given in whole.items] + upload_items(received.uploads)
-            return new_job(runtime, client, steps, items, together(outside, whole), key)
+            labels = labels_together(outside, whole, DOCUMENT)
+            return new_job(runtime, client, steps, items, labels, key)
 
         made = await runtime.jobs.submit(await aside(runtime, received.text_bytes, understood))
         return await submitted(runtime, made.job, how)

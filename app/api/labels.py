@@ -15,7 +15,7 @@ from fastapi import Depends, Request
 
 from app.api.documents import parse
 from app.api.inputs import Labels
-from app.errors import InvalidParameter
+from app.api.options import QUERY, two_values
 
 
 def _texts() -> dict[str, dict[str, Any]]:
@@ -36,7 +36,7 @@ LABELS = tuple(LABEL_SCHEMAS)
 """Their names."""
 
 
-def parse_labels(given: Mapping[str, str]) -> Labels:
+def parse_labels(given: Mapping[str, Any]) -> Labels:
     """Check labels that came as text; other names in `given` are none of them.
 
     Raises `InvalidParameter`.
@@ -53,15 +53,15 @@ async def get_query_labels(request: Request) -> Labels:
 QueryLabels = Annotated[Labels, Depends(get_query_labels)]
 
 
-def together(outside: Labels, said: Labels) -> Labels:
-    """Give what a body said, with what the query said.
+def labels_together(outside: Labels, said: Labels, place: str) -> Labels:
+    """Give what a body said in `place`, with what the query said.
 
     Raises `InvalidParameter` where they say two things.
     """
-    both = outside.model_fields_set & said.model_fields_set
-    if twice := [name for name in both if getattr(outside, name) != getattr(said, name)]:
-        raise InvalidParameter(f"`{min(twice)}` is given twice.")
-    found = {name: getattr(outside, name) for name in outside.model_fields_set}
+    found = {name: value for name in LABELS if (value := getattr(outside, name)) is not None}
+    for name, value in found.items():
+        if getattr(said, name) not in (None, value):
+            raise two_values(name, QUERY, place)
     return said.model_copy(update=found)
 
 

@@ -12,6 +12,7 @@ from fastapi.routing import APIRoute, iter_route_contexts
 from starlette.responses import StreamingResponse
 
 from app.api.nearest import hint, nearest_path, shown
+from app.api.options import QUERY, texts
 from app.errors import InvalidParameter
 
 
@@ -20,6 +21,8 @@ class Route(APIRoute):
 
     more_query: frozenset[str] = frozenset()
     """Query parameters that it reads beside those that its handler declares."""
+    lists: frozenset[str] = frozenset()
+    """Those of which each may stand there several times, for the elements of a list."""
 
     @cached_property
     def query(self) -> frozenset[str]:
@@ -34,6 +37,7 @@ class Route(APIRoute):
             for name in request.query_params:
                 if name not in self.query:
                     raise _unknown(name, self.query)
+            texts(request.query_params.multi_items(), QUERY, many=self.lists)
             response = await handler(request)
             if request.method == "HEAD" and isinstance(response, StreamingResponse):
                 # A stream of events would go on until the job ends, and say nothing.
@@ -50,11 +54,20 @@ class Router(APIRouter):
     """
 
     def __init__(
-        self, *, tags: list[str], prefix: str = "", more_query: Collection[str] = ()
+        self,
+        *,
+        tags: list[str],
+        prefix: str = "",
+        more_query: Collection[str] = (),
+        lists: Collection[str] = (),
     ) -> None:
-        """Begin a group; `more_query` are parameters that its handlers read for themselves."""
+        """Begin a group; `more_query` are parameters that its handlers read for themselves.
+
+        `lists` are those of them that may be repeated.
+        """
         super().__init__(prefix=prefix, tags=list(tags), route_class=Route)
         self._more_query = frozenset(more_query)
+        self._lists = frozenset(lists)
 
     def add_api_route(self, path: str, endpoint: Callable[..., Any], **how: Any) -> None:
         """Add a route, and its HEAD if it is a GET."""
@@ -69,6 +82,7 @@ class Router(APIRouter):
         route = self.routes[-1]
         assert isinstance(route, Route)  # noqa: S101 - it has just been made as one
         route.more_query = self._more_query
+        route.lists = self._lists
 
 
 def meant_path(app: FastAPI, path: str) -> str | None:

@@ -122,19 +122,6 @@ def test_options_come_from_json(http, stored):
     assert job["steps"][0]["params"].items() >= {"format": "zstd", "level": 22}.items()
 
 
-def test_an_option_given_twice_is_refused_wherever_the_two_stand(http):
-    twice = [
-        http.post("/v1/compress?level=1&level=1", content=b"x"),
-        http.post("/v1/compress?level=1", files={"file": b"x"}, data={"level": "1"}),
-        http.post("/v1/compress", files={"file": b"x"}, data={"level": ["1", "2"]}),
-        http.post("/v1/compress?level=1", json={"urls": ["http://x"], "level": 1}),
-        http.post("/v1/compress?tag=a", files={"file": b"x"}, data={"tag": "b"}),
-        http.post("/v1/compress?tag=a", json={"urls": ["http://x"], "tag": "b"}),
-    ]
-    details = [problem(response, 422, "input.invalid")["detail"] for response in twice]
-    assert details == ["`level` is given twice."] * 4 + ["`tag` is given twice."] * 2
-
-
 # -- images ------------------------------------------------------------------------------------
 
 
