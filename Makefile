@@ -8,7 +8,8 @@ PIP := $(BIN)/pip --quiet --disable-pip-version-check
 # worth 1.3 to 1.7 times on ingest with glibc 2.36. Read once, when the process starts.
 MALLOC := MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=268435456 MALLOC_TOP_PAD_=67108864
 
-.PHONY: run demo test fuzz docs lint format check bench bench-peers lock lock-peers clean
+.PHONY: run demo test clients fuzz docs lint format check bench bench-peers lock lock-clients \
+	lock-peers clean
 
 run: $(VENV)/.run
 	$(MALLOC) exec $(BIN)/offload serve
@@ -16,8 +17,13 @@ run: $(VENV)/.run
 demo: $(VENV)/.run
 	$(MALLOC) $(BIN)/offload demo
 
-test: $(VENV)/.dev
+test: $(VENV)/.dev clients
 	$(BIN)/pytest
+
+# Generators of clients, for the tests of the API's description. Without npm and Chromium those
+# tests are skipped, and say so.
+TYPESCRIPT := tests/clients/typescript
+clients: .venv-clients/.done $(if $(shell command -v npm),$(TYPESCRIPT)/node_modules/.done)
 
 # Every decoder against damaged and hostile input, for so many seconds each.
 FUZZ_SECONDS ?= 60
@@ -56,6 +62,12 @@ lock: $(VENV)/.dev
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-annotate --no-header --upgrade
 
+lock-clients: $(VENV)/.dev
+	$(BIN)/uv pip compile $(LOCK) tests/clients/python/requirements.in \
+		-o tests/clients/python/requirements.txt
+	cd $(TYPESCRIPT) && npm install --package-lock-only --ignore-scripts
+	$(BIN)/python -m benchmarks.peers.bare_lock $(TYPESCRIPT)/package-lock.json
+
 lock-peers: $(VENV)/.dev
 	$(BIN)/uv pip compile $(LOCK) benchmarks/peers/thumbor/requirements.in \
 		-o benchmarks/peers/thumbor/requirements.txt
@@ -64,6 +76,7 @@ lock-peers: $(VENV)/.dev
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv-clients $(TYPESCRIPT)/node_modules
 	rm -rf .venv-thumbor benchmarks/peers/ipx/node_modules
 
 $(VENV)/.python:
@@ -79,6 +92,16 @@ $(VENV)/.run: $(VENV)/.python requirements/build.txt requirements/run.txt pyproj
 
 $(VENV)/.dev: $(VENV)/.run requirements/dev.txt
 	$(PIP) install --require-hashes -r requirements/dev.txt
+	touch $@
+
+.venv-clients/.done: tests/clients/python/requirements.txt
+	$(PYTHON) -m venv --clear .venv-clients
+	.venv-clients/bin/pip --quiet --disable-pip-version-check install --require-hashes \
+		--only-binary :all: -r tests/clients/python/requirements.txt
+	touch $@
+
+$(TYPESCRIPT)/node_modules/.done: $(TYPESCRIPT)/package-lock.json
+	cd $(TYPESCRIPT) && npm ci --ignore-scripts --no-audit --no-fund
 	touch $@
 
 .venv-thumbor/.done: benchmarks/peers/thumbor/requirements.txt requirements/build.txt

@@ -183,7 +183,6 @@ TABLE = {
     "a limit too large": ("GET /v1/jobs?limit=201", None, None, 422, "input.invalid"),
     "a status there is not": ("GET /v1/jobs?status=done", None, None, 422, "input.invalid"),
     "an unknown path": ("GET /v2/nothing", None, None, 404, "input.no_such_path"),
-    "the root": ("GET /", None, None, 404, "input.no_such_path"),
     "an unknown operation": ("POST /v1/resize", b"x", None, 404, "input.no_such_path"),
     "a wrong method": ("GET /v1/compress", None, None, 405, "input.method"),
     "a raw body by PUT to the fetch door": ("PUT /v1/fetch", b"x", None, 405, "input.method"),
