@@ -164,6 +164,8 @@ class NewItem:
     """For a URL: the digest that its content must have, lower-case hex."""
     max_bytes: int | None = None
     """For a URL: the most bytes of its content, if fewer than its batch allows."""
+    problem: Problem | None = None
+    """What is wrong with a URL that is none: its item fails with this when its turn comes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,6 +307,8 @@ class Claim:
     sha256: str | None = None
     max_bytes: int | None = None
     """Both: see `NewItem`."""
+    problem: Problem | None = None
+    """What it fails with, whenever it runs."""
     twin: dict[str, Any] | None = None
     """What an item that asked for the same has found out by fetching it, if there is one."""
 

@@ -159,6 +159,8 @@ class Runner:
 
     async def _outcome(self, claim: Claim) -> Outcome:
         """Do the work; a failure is a value."""
+        if claim.problem is not None:
+            return Failed(claim.problem)
         try:
             return await self._work_on(claim)
         except OffloadError as error:

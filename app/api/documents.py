@@ -12,7 +12,7 @@ import asyncio
 import codecs
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Any, TypeVar, get_origin
 
@@ -20,15 +20,25 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from app.api.problems import Findings
 from app.errors import InvalidParameter, MalformedBody, TooManyItems
-from app.ops.jsontext import MAX_CHARACTERS, said_of, too_long, value_at
+from app.ops.jsontext import MAX_CHARACTERS, MAX_PARTS, said_of, too_long, value_at
 from app.runtime import Runtime
 
 MAX_MEMBERS = 200
 SMALL_BYTES = 16 << 10
 """Such a document is understood in a millisecond or two: on the event loop."""
+TINY_BYTES = 4 << 10
+"""Such a document is one piece."""
 ELEMENTS_AT_ONCE = 64
 CHARACTERS_AT_ONCE = 8 << 10
+BYTES_AT_ONCE = 16 << 10
 
+FREE_PARTS = 8 << 10
+"""Of what no model describes, such as `metadata`: nothing in it can be wrong."""
+ITEM_PARTS = 300
+"""Of an element of a list that may be long: a URL with all the headers that it may have."""
+
+Document = bytes | str | Sequence[bytes | bytearray]
+"""The text of a document; in pieces, where it is long."""
 M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
 
@@ -49,7 +59,7 @@ async def aside(runtime: Runtime, size_bytes: int, work: Callable[[], T]) -> T:
     return await asyncio.get_running_loop().run_in_executor(runtime.reader, work)
 
 
-def parse(model: type[M], document: bytes | str, *, max_items: int = 10_000) -> M:
+def parse(model: type[M], document: Document, *, max_items: int = 10_000) -> M:
     """Read a JSON document (RFC 8259); a byte order mark before it is skipped.
 
     A member that `model` declares as a list may be as long as that says, or have `max_items`; every
@@ -60,33 +70,67 @@ def parse(model: type[M], document: bytes | str, *, max_items: int = 10_000) -> 
         TooManyItems: a list is too long.
         InvalidParameter: it does not fit `model`; up to `MAX_ERRORS` of the reasons are told.
     """
-    text = _Text(document.encode("utf-8", "replace") if isinstance(document, str) else document)
+    if not isinstance(document, bytes | str) and len(document) == 1:
+        document = bytes(document[0])
+    if isinstance(document, bytes | str) and len(document) <= TINY_BYTES:
+        return _validated(model, _whole(document), Findings())
+    text = _Text(document)
     given: dict[str, Any] = {}
     lists: dict[str, list[Any]] = {}
     findings = Findings()
     if text.peek() != "{":
         text.value()
         text.end()
-        raise InvalidParameter("The document must be a JSON object.")
-    for name in text.members():
-        if name in given or name in lists:
-            raise InvalidParameter(f"`{name[:100]}` is given twice.")
-        if len(given) + len(lists) >= MAX_MEMBERS:
+        raise _no_object()
+    for count, name in enumerate(text.members()):
+        if count >= MAX_MEMBERS:
             raise InvalidParameter(f"A document has at most {MAX_MEMBERS} members.")
-        if text.peek() == "[" and (elements := _elements_of(model, name)):
+        if text.peek() == "[" and (elements := _lists_of(model).get(name)):
             limit = elements.max_length or max_items
+            given.pop(name, None)  # of members with one name the last one counts
             lists[name] = _read_list(text, name, elements, limit, findings)
         else:
-            given[name] = text.value(name)
+            lists.pop(name, None)
+            given[name] = text.value(name, FREE_PARTS if _is_free(model, name) else MAX_PARTS)
     text.end()
+    read = _validated(model, given, findings)
+    return read.model_copy(update=lists) if lists else read
+
+
+def _whole(document: bytes | str) -> Any:
+    try:
+        text = document.decode("utf-8-sig") if isinstance(document, bytes) else document
+    except UnicodeDecodeError:
+        raise _malformed("it is not in UTF-8") from None
+    try:
+        start = _SPACE.match(text).end()  # type: ignore[union-attr]
+        value, end = value_at(text, start, FREE_PARTS)
+    except json.JSONDecodeError as error:
+        raise _malformed(said_of(error)) from None
+    end = _SPACE.match(text, end).end()  # type: ignore[union-attr]
+    if end < len(text):
+        raise _malformed(f"the end is expected at character {end + 1}")
+    if not isinstance(value, dict):
+        raise _no_object()
+    return value
+
+
+def _validated(model: type[M], given: Any, findings: Findings) -> M:
     try:
         read = model.model_validate(given)
     except ValidationError as error:
         findings.add(error)
-        raise findings.error() from None
     if findings:
-        raise findings.error()
-    return read.model_copy(update=lists) if lists else read
+        raise findings.error() from None
+    return read
+
+
+def _malformed(said: str) -> MalformedBody:
+    return MalformedBody(f"The document is not valid JSON: {said}.")
+
+
+def _no_object() -> InvalidParameter:
+    return InvalidParameter("The document must be a JSON object.")
 
 
 class _Elements:
@@ -98,19 +142,26 @@ class _Elements:
 
 
 @cache
-def _elements_of(model: type[BaseModel], name: str) -> _Elements | None:
+def _lists_of(model: type[BaseModel]) -> dict[str, _Elements]:
+    found = {}
+    for name, field in model.model_fields.items():
+        if get_origin(field.annotation) is list:
+            limits = [most for said in field.metadata if (most := getattr(said, "max_length", 0))]
+            found[name] = _Elements(field.annotation, min(limits, default=None))
+    return found
+
+
+def _is_free(model: type[BaseModel], name: str) -> bool:
     field = model.model_fields.get(name)
-    if field is None or get_origin(field.annotation) is not list:
-        return None
-    limits = [most for said in field.metadata if (most := getattr(said, "max_length", None))]
-    return _Elements(field.annotation, min(limits, default=None))
+    return field is not None and field.annotation == dict[str, Any]
 
 
 def _read_list(
     text: _Text, name: str, elements: _Elements, limit: int, findings: Findings
 ) -> list[Any]:
     read: list[Any] = []
-    for some in text.elements(name, limit):
+    max_parts = MAX_PARTS if elements.max_length else ITEM_PARTS
+    for some in text.elements(name, limit, max_parts):
         try:
             read += elements.validate(some)
         except ValidationError as error:
@@ -124,8 +175,16 @@ def _read_list(
 class _Text:
     """The text of a document, of which no more is decoded than is being read."""
 
-    def __init__(self, document: bytes) -> None:
-        self._bytes = memoryview(document)
+    def __init__(self, document: Document) -> None:
+        if isinstance(document, str):
+            document = document.encode("utf-8", "replace")
+        pieces = [document] if isinstance(document, bytes) else document
+        self._coming = (
+            memoryview(piece)[at : at + BYTES_AT_ONCE]
+            for piece in pieces
+            for at in range(0, len(piece), BYTES_AT_ONCE)
+        )
+        self._more = True
         self._decode = codecs.getincrementaldecoder("utf-8-sig")().decode
         self._window = ""
         self._at = 0
@@ -137,20 +196,20 @@ class _Text:
         while True:
             self._read_on()
             self._at = _SPACE.match(self._window, self._at).end()  # type: ignore[union-attr]
-            if self._at < len(self._window) or not self._bytes:
+            if self._at < len(self._window) or not self._more:
                 return self._window[self._at : self._at + 1]
 
-    def value(self, name: str = "") -> Any:
+    def value(self, name: str = "", max_parts: int = MAX_PARTS) -> Any:
         """Read the value that comes next, of the member `name`."""
         self.peek()
         self._read_on()
         try:
-            value, self._at = value_at(self._window, self._at)
+            value, self._at = value_at(self._window, self._at, max_parts)
         except json.JSONDecodeError as error:
             left = len(self._window) - error.pos
-            if self._bytes and (left <= _CUT_SHORT or error.msg.startswith("Unterminated")):
+            if self._more and (left <= _CUT_SHORT or error.msg.startswith("Unterminated")):
                 raise self._named(name, too_long()) from None
-            raise self._malformed(said_of(error, self._gone)) from None
+            raise _malformed(said_of(error, self._gone)) from None
         except (InvalidParameter, MalformedBody) as error:
             raise self._named(name, error) from None
         return value
@@ -169,7 +228,7 @@ class _Text:
                 self._take(",")
         self._take("}")
 
-    def elements(self, name: str, limit: int) -> Iterator[list[Any]]:
+    def elements(self, name: str, limit: int, max_parts: int) -> Iterator[list[Any]]:
         """Read a list of up to `limit` values, some at a time."""
         self._take("[")
         some: list[Any] = []
@@ -179,7 +238,7 @@ class _Text:
             count += 1
             if count > limit:
                 raise TooManyItems(f"`{name}` has more than {limit} elements.", max_items=limit)
-            some.append(self.value(name))
+            some.append(self.value(name, max_parts))
             if not (closing := self.peek() == "]"):
                 self._take(",")
             here = self._gone + self._at
@@ -201,10 +260,7 @@ class _Text:
         self._at += 1
 
     def _unexpected(self, expected: str) -> MalformedBody:
-        return self._malformed(f"{expected} is expected at character {self._gone + self._at + 1}")
-
-    def _malformed(self, said: str) -> MalformedBody:
-        return MalformedBody(f"The document is not valid JSON: {said}.")
+        return _malformed(f"{expected} is expected at character {self._gone + self._at + 1}")
 
     def _named(self, name: str, error: InvalidParameter | MalformedBody) -> Exception:
         if not name:
@@ -214,11 +270,12 @@ class _Text:
 
     def _read_on(self) -> None:
         """Have the longest value that may come next in the window."""
-        while self._bytes and len(self._window) - self._at <= MAX_CHARACTERS:
-            some, self._bytes = self._bytes[:MAX_CHARACTERS], self._bytes[MAX_CHARACTERS:]
+        while self._more and len(self._window) - self._at <= MAX_CHARACTERS:
+            some = next(self._coming, None)
+            self._more = some is not None
             try:
-                decoded = self._decode(some, final=not self._bytes)
+                decoded = self._decode(some or b"", final=not self._more)
             except UnicodeDecodeError:
-                raise self._malformed("it is not in UTF-8") from None
+                raise _malformed("it is not in UTF-8") from None
             self._gone += self._at
             self._window, self._at = self._window[self._at :] + decoded, 0

@@ -20,7 +20,7 @@ from app.api.inputs import DoorInput, Labels, make_step, new_job, upload_items
 from app.api.labels import LABELS, QueryLabels, labels_together, parse_labels
 from app.api.options import DOCUMENT, FORM, QUERY, filled, lists, texts, together
 from app.api.routes import Router
-from app.api.stream import NDJSON, submit_stream
+from app.api.stream import LINES, submit_stream
 from app.errors import InvalidParameter
 from app.model import NewItem, NewJob
 from app.ops.base import Operation
@@ -49,7 +49,7 @@ def door(operation: Operation) -> Router:
         filename: NameQuery = None,
     ) -> Response:
         runtime.jobs.check_backlog()
-        if operation.runs == "async" and body_kind(request) == NDJSON:
+        if operation.runs == "async" and body_kind(request) in LINES:
             steps = [make_step(runtime.operations, operation.name, _asked(request, operation))]
             streamed = await submit_stream(request, runtime, client, steps, outside, key)
             return await submitted(runtime, streamed.job, how)

@@ -306,7 +306,11 @@ def fingerprint(steps: Sequence[Step], items: Sequence[NewItem], labels: Labels)
     ]
     stores = [[n, i.store.url, dict(i.store.headers)] for n, i in enumerate(items) if i.store]
     said += destinations_said(labels, stores)
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+    digest = hashlib.sha256()
+    # Piece by piece: written in one go, megabytes would keep every other thread waiting.
+    for piece in json.JSONEncoder(sort_keys=True).iterencode(said):
+        digest.update(piece.encode())
+    return digest.hexdigest()
 
 
 def destinations_said(labels: Labels, stores: Sequence[Any] = ()) -> list[Any]:

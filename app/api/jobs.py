@@ -32,7 +32,7 @@ from app.api.options import DOCUMENT, FORM, texts
 from app.api.problems import documented
 from app.api.routes import Router
 from app.api.schemas import ItemPage, JobPage, JobView, item_view, job_view
-from app.api.stream import NDJSON, submit_stream
+from app.api.stream import LINES, submit_stream
 from app.errors import InvalidParameter, MissingInput, UnsupportedBody
 from app.model import ItemStatus, Job, JobStatus, NewJob
 
@@ -40,7 +40,7 @@ JobQuery = Annotated[
     str | None,
     Query(
         max_length=64 << 10,
-        description="Beside a body of NDJSON: the job's document without its items, as JSON.",
+        description="Beside a body of lines: the job's document without its items, as JSON.",
         examples=['{"steps": [{"op": "fetch", "dedupe": true}], "tag": "crawl"}'],
     ),
 ]
@@ -67,17 +67,17 @@ def router() -> Router:
         job: JobQuery = None,
     ) -> Response:
         runtime.jobs.check_backlog()
-        if body_kind(request) == NDJSON:
+        if body_kind(request) in LINES:
             said = parse(StreamedJobInput, job or "{}")
             steps = make_steps(runtime.operations, said.steps)
             labels = labels_together(outside, said, DOCUMENT)
             streamed = await submit_stream(request, runtime, client, steps, labels, key)
             return await submitted(runtime, streamed.job, how)
         if job is not None:
-            raise InvalidParameter("`job` stands in the query of NDJSON only; it is in the body.")
+            raise InvalidParameter("`job` stands in the query of lines only; it is in the body.")
         if body_kind(request) not in (JSON, MULTIPART):
             raise UnsupportedBody(
-                "Send application/json, application/x-ndjson with a URL a line, or "
+                "Send application/json, application/x-ndjson or text/plain with a URL a line, or "
                 "multipart/form-data with a `job` field and files."
             )
         received = await receive(request, runtime)
@@ -88,7 +88,7 @@ def router() -> Router:
                 raise InvalidParameter(f"`{min(unknown)}` is not a field of this form.")
             if "job" not in fields:
                 raise MissingInput("A multipart job needs a `job` field with its document.")
-            document = str(fields["job"]).encode()
+            document = [str(fields["job"]).encode()]
 
         def understood() -> NewJob:
             whole = parse(JobInput, document, max_items=runtime.settings.jobs.max_items)

@@ -43,7 +43,11 @@ LINES = {
             "x-line": {"anyOf": [{"type": "string"}, components.schema("UrlInput")]},
         },
         "example": '"https://example.com/a"\n{"url": "https://example.com/b"}\n',
-    }
+    },
+    "text/plain": {
+        "schema": {"type": "string", "description": "One URL a line, as it is."},
+        "example": "https://example.com/a\nhttps://example.com/b\n",
+    },
 }
 FORM = "multipart/form-data"
 

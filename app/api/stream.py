@@ -1,4 +1,4 @@
-"""Very many URLs in one request: NDJSON, written down as it arrives, in flat memory."""
+"""Very many URLs in one request, one a line, written down as they arrive, in flat memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pydantic_core import from_json
 from app.api.batch import Pace, fetch_params
 from app.api.destinations import check_target, placed_in_stream, webhook_of
 from app.api.documents import parse
-from app.api.ingest import body_chunks
+from app.api.ingest import body_chunks, body_kind
 from app.api.inputs import Labels, UrlInput, check_metadata, destinations_said, plan
 from app.errors import (
     EmptyBody,
@@ -29,8 +29,13 @@ from app.model import NewItem, NewJob, PutTarget, Step
 from app.runtime import Runtime
 
 NDJSON = "application/x-ndjson"
+TEXT = "text/plain"
+"""One URL a line, as it is."""
+LINES = (NDJSON, TEXT)
+BOM = b"\xef\xbb\xbf"
 MAX_LINE_BYTES = 64 << 10
 LINES_AT_ONCE = 1_000
+BYTES_AT_ONCE = 64 << 10
 """Parsed without a pause, and written in one transaction: a few milliseconds each."""
 AHEAD = 4
 """For each URL that the service may have under way, so many of the job's are in the queue; the
@@ -45,7 +50,10 @@ async def submit_stream(
     labels: Labels,
     idempotency_key: str | None,
 ) -> Submitted:
-    """Make a job of a body with one URL a line: a JSON string, or an object as in `urls`.
+    """Make a job of a body with one URL a line.
+
+    Of NDJSON that is a JSON string, or an object as in `urls`; of plain text the line itself. A
+    line that is neither is an item that fails, unless the first failure is to end the batch.
 
     A line's own `store` is where its result is put; the job's is where that of the item that joins
     them is.
@@ -67,12 +75,16 @@ async def submit_stream(
     jobs = runtime.settings.jobs
     limit = jobs.max_streamed_items if join_at is None else jobs.max_items
     pace = Pace(params, runtime.settings.fetch, generous=True)
-    digest = hashlib.sha256(_said(planned, labels))
+    plain = body_kind(request) == TEXT
+    digest = hashlib.sha256(_said(planned, labels, "text" if plain else "ndjson"))
     chunks = body_chunks(request, runtime, jobs.max_streamed_bytes)
     items = 0
     async with runtime.jobs.receiving(client, dedupe=params.dedupe) as incoming:
         async for first, lines in _lines(chunks):
-            batch = _items(first, lines)
+            batch = [
+                _item(number, line, plain=plain, strict=params.on_error == "fail")
+                for number, line in enumerate(lines, first)
+            ]
             items += len(batch)
             if items > limit:
                 raise TooManyItems(
@@ -81,7 +93,8 @@ async def submit_stream(
             for number, (item, line) in enumerate(zip(batch, lines, strict=True), first):
                 if item.store is not None:
                     _check_store(runtime, number, item.store, joins=join_at is not None)
-                pace.note(item.url or "")
+                if item.problem is None:
+                    pace.note(item.url or "")
                 digest.update(line + b"\n")
             await incoming.add(batch)
         if not items:
@@ -106,11 +119,11 @@ async def submit_stream(
         )
 
 
-def _said(steps: Sequence[Step], labels: Labels) -> bytes:
+def _said(steps: Sequence[Step], labels: Labels, kind: str) -> bytes:
     """Give what makes the request what it is, beside its lines."""
     told: list[Any] = [[[step.op, step.params] for step in steps], labels.tag, labels.metadata]
     told += destinations_said(labels)
-    return json.dumps(["ndjson", *told], sort_keys=True).encode()
+    return json.dumps([kind, *told], sort_keys=True).encode()
 
 
 def _check_store(runtime: Runtime, number: int, store: PutTarget, *, joins: bool) -> None:
@@ -128,45 +141,60 @@ async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[tuple[int, list[
 
     Raises:
         EmptyBody: there is no body.
-        MalformedBody: a line is too long.
     """
     rest, number, begun = b"", 1, False
-    waiting: list[bytes] = []
+    some: list[bytes] = []
+    some_bytes = 0
     async for chunk in chunks:
         begun = True
         *lines, rest = (rest + chunk).split(b"\n")
-        if len(rest) > MAX_LINE_BYTES:
-            raise MalformedBody(f"A line is longer than {MAX_LINE_BYTES} bytes.")
-        waiting += [stripped for line in lines if (stripped := line.strip())]
-        while len(waiting) >= LINES_AT_ONCE:
-            some, waiting = waiting[:LINES_AT_ONCE], waiting[LINES_AT_ONCE:]
-            yield number, some
-            number += len(some)
+        rest = rest[: MAX_LINE_BYTES + 1]  # too long already, and it stays so
+        for line in lines:
+            if stripped := _stripped(line, first=number == 1 and not some):
+                some.append(stripped)
+                some_bytes += len(stripped)
+            if len(some) >= LINES_AT_ONCE or some_bytes >= BYTES_AT_ONCE:
+                yield number, some
+                number += len(some)
+                some, some_bytes = [], 0
     if not begun:
-        raise EmptyBody("The body is empty; lines of NDJSON were announced.")
-    if last := rest.strip():
-        waiting.append(last)
-    if waiting:
-        yield number, waiting
+        raise EmptyBody("The body is empty; lines with a URL each were announced.")
+    if last := _stripped(rest, first=number == 1 and not some):
+        some.append(last)
+    if some:
+        yield number, some
 
 
-def _items(first: int, lines: list[bytes]) -> list[NewItem]:
-    return [_item(number, line) for number, line in enumerate(lines, first)]
+def _stripped(line: bytes, *, first: bool) -> bytes:
+    return (line.removeprefix(BOM) if first else line).strip()
 
 
-def _item(number: int, line: bytes) -> NewItem:
-    if len(line) > MAX_LINE_BYTES:
-        raise MalformedBody(f"Line {number} is longer than {MAX_LINE_BYTES} bytes.", line=number)
-    if line[:1] == b"{":
-        try:
-            return parse(UrlInput, line).item()
-        except (InvalidParameter, MalformedBody) as error:
-            said = f"Line {number}: {error.detail}"
-            raise type(error)(said, line=number, **error.extra) from None
+def _item(number: int, line: bytes, *, plain: bool, strict: bool) -> NewItem:
+    """Give a line's item; of one that means nothing, unless `strict`, the item that says so."""
     try:
-        url = from_json(line)
+        return _meant(line, plain=plain)
+    except (InvalidParameter, MalformedBody) as error:
+        said = f"Line {number}: {error.detail[:1].lower()}{error.detail[1:]}"
+        broken = type(error)(said, line=number, **error.extra)
+    if strict:
+        raise broken
+    return NewItem(url="", problem=broken.problem())
+
+
+def _meant(line: bytes, *, plain: bool) -> NewItem:
+    if len(line) > MAX_LINE_BYTES:
+        raise MalformedBody(f"It is longer than {MAX_LINE_BYTES} bytes.")
+    if plain:
+        try:
+            return NewItem(url=line.decode())
+        except UnicodeDecodeError:
+            raise MalformedBody("It is not UTF-8 text.") from None
+    if line[:1] == b"{":
+        return parse(UrlInput, line).item()
+    try:
+        url = from_json(line, allow_inf_nan=False)
     except ValueError:
-        raise MalformedBody(f"Line {number} is not valid JSON.", line=number) from None
+        raise MalformedBody("It is not valid JSON.") from None
     if not isinstance(url, str):
-        raise InvalidParameter(f"Line {number} is no string and no object.", line=number)
+        raise InvalidParameter("It is no string and no object.")
     return NewItem(url=url)

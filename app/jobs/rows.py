@@ -150,7 +150,7 @@ def item(row: sqlite3.Row, results: tuple[File, ...], pushed: Push | None) -> It
         seq=row["seq"],
         attempt=row["attempt"],
         name=row["name"],
-        url=row["url"],
+        url=row["url"] or None,
         file_id=row["file_id"],
         blob=blob(row),
         joins=bool(row["joins"]),
@@ -193,6 +193,7 @@ def claim(
         headers=load(row["headers"]),
         sha256=row["sha256"],
         max_bytes=row["max_bytes"],
+        problem=Problem(**json.loads(row["broken"])) if row["broken"] else None,
         twin=load(twin[0]["facts"]).get("fetch") if twin else None,
     )
 

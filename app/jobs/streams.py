@@ -66,8 +66,9 @@ class Streams:
                     "headers": rows.dump(dict(item.headers)) if item.headers else None,
                     "sha256": item.sha256,
                     "max_bytes": item.max_bytes,
-                    "twin_key": rows.twin_key(item) if dedupe else None,
+                    "twin_key": rows.twin_key(item) if dedupe and not item.problem else None,
                     "store": delivery_rows.dump_target(item.store) if item.store else None,
+                    "broken": rows.dump_problem(item.problem) if item.problem else None,
                 }
                 for index, item in enumerate(items, at)
             ],

@@ -209,6 +209,7 @@ class Submissions:
             headers=rows.dump(dict(item.headers)) if item.headers else None,
             joins=False,
             ended_ms=now_ms if passes else None,
+            broken=rows.dump_problem(item.problem) if item.problem else None,
             **self._batches.columns(tx, new, job_pk, item, self._lane_of(item, new)),
         )
         item_pk = row["pk"]
@@ -222,7 +223,7 @@ class Submissions:
         nothing = dict.fromkeys(
             (
                 *("file_id", "blob", "media_type", "size_bytes", "url", "headers"),
-                *("sha256", "max_bytes", "twin_key", "twin_of"),
+                *("sha256", "max_bytes", "twin_key", "twin_of", "broken"),
             )
         )
         [row] = run(

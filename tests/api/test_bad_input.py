@@ -146,7 +146,7 @@ TABLE = {
         422, "limit.items"),
     "a stored file that is not there": (
         "POST /v1/compress", b'{"file_ids": ["file_0"]}', JSON, 404, "input.not_found"),
-    "a job that is a raw body": ("POST /v1/jobs", b"x", "text/plain", 415, "input.unsupported"),
+    "a job that is a raw body": ("POST /v1/jobs", b"x", "image/png", 415, "input.unsupported"),
     "a job without a type": ("POST /v1/jobs", b"x", None, 415, "input.unsupported"),
     "a form without a job": ("POST /v1/jobs", A_FILE + END, BOUNDARY, 400, "input.missing"),
     "a form with a job and more": (

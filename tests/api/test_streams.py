@@ -6,6 +6,7 @@ import pytest
 
 from tests.api.answers import done, errors, problem, results
 
+LINES = ("application/x-ndjson", "text/plain")
 HEADERS = {"Content-Type": "application/x-ndjson"}
 
 
@@ -85,33 +86,90 @@ def test_the_general_door_takes_lines_with_the_document_beside(http, origin):
     assert done(post(http, lines(f"{origin}/1"), "/v1/jobs?wait=20"))["steps"][0]["op"] == "fetch"
 
 
-@pytest.mark.parametrize(
-    ("body", "status", "code", "said"),
-    [
-        (b"", 400, "input.empty", "empty"),
-        (b"\n \n", 400, "input.missing", "no line"),
-        (b'"http://a/"\nhttp://b/\n', 400, "input.malformed", "Line 2"),
-        (b'"http://a/"\n\n{"url": 1}\n', 422, "input.invalid", "Line 2"),
-        (b'{"url": "http://a/"\n', 400, "input.malformed", "Line 1"),
-        (b'{"link": "http://a/"}\n', 422, "input.invalid", "Line 1"),
-        (b'{"url": "http://a/", "digest": "x"}\n', 422, "input.invalid", "Line 1"),
-        (b"[]\n", 422, "input.invalid", "Line 1"),
-        (b"7\n", 422, "input.invalid", "Line 1"),
-        (b'"\xff"\n', 400, "input.malformed", "Line 1"),
-        (b'"' + b"x" * 70_000 + b'"\n', 400, "input.malformed", "longer than"),
-        (b'"' + b"x" * 300_000, 400, "input.malformed", "longer than"),
-    ],
-)
-def test_a_line_that_means_nothing_refuses_the_whole(http, body, status, code, said):
+def test_a_body_without_a_line_is_refused(http):
+    for kind in LINES:
+        problem(post(http, b"", **{"Content-Type": kind}), 400, "input.empty")
+        problem(post(http, b"\n \n", **{"Content-Type": kind}), 400, "input.missing")
+
+
+BROKEN = [
+    (b"http://b/", 400, "input.malformed", "is not valid JSON"),
+    (b'{"url": "http://a/"', 400, "input.malformed", "not valid JSON"),
+    (b'{"url": 1}', 422, "input.invalid", "`url`"),
+    (b'{"link": "http://a/"}', 422, "input.invalid", "`url`"),
+    (b'{"url": "http://a/", "digest": "x"}', 422, "input.invalid", "`digest`"),
+    (b'{"url": "http://a/", "max_bytes": 1e999}', 400, "input.malformed", "too large"),
+    (b'{"url": "http://a/", "max_bytes": %d}' % 10**23, 400, "input.malformed", "digits"),
+    (b'{"url": "http://a/", "headers": {"A": %s}}' % (b"[" * 999), 400, "input.malformed", "deep"),
+    (b'"\\ud800"', 400, "input.malformed", "not valid JSON"),
+    (b"[]", 422, "input.invalid", "no string and no object"),
+    (b"7", 422, "input.invalid", "no string and no object"),
+    (b"NaN", 400, "input.malformed", "not valid JSON"),
+    (b'"\xff"', 400, "input.malformed", "not valid JSON"),
+    (b'"' + b"x" * 70_000 + b'"', 400, "input.malformed", "longer than"),
+    (b'"' + b"x" * 300_000, 400, "input.malformed", "longer than"),
+]
+
+
+def test_each_line_that_means_nothing_is_an_item_that_fails_in_its_place(http, origin):
+    body = b"".join(b'"%s/%d"\n\n%s\n' % (origin.encode(), n, b[0]) for n, b in enumerate(BROKEN))
+    job = done(post(http, body), "partial")
+    items = http.get(f"/v1/jobs/{job['id']}/items").json()["items"]
+    assert len(items) == 2 * len(BROKEN)
+    for n, (good, bad) in enumerate(zip(items[::2], items[1::2], strict=True)):
+        assert (good["status"], good["url"]) == ("succeeded", f"{origin}/{n}")
+        _, status, code, said = BROKEN[n]
+        error = bad["error"]
+        assert (bad["status"], bad["url"], error["status"]) == ("failed", None, status)
+        assert (error["code"], error["line"]) == (code, 2 * n + 2)
+        assert error["detail"].startswith(f"Line {2 * n + 2}: ")
+        assert said in error["detail"]
+
+
+@pytest.mark.parametrize(("line", "status", "code", "said"), BROKEN)
+def test_where_the_first_failure_ends_all_a_broken_line_refuses_the_whole(
+    http, line, status, code, said
+):
     good = b"".join(b'"http://127.0.0.1:1/%d"\n' % n for n in range(1200))
     before = http.get("/v1/jobs").json()
-    found = problem(post(http, body), status, code)
-    assert said in found["detail"]
-    if body.strip():
-        found = problem(post(http, good + body), status, code)
-        if said.startswith("Line"):
-            assert found["line"] == 1200 + int(said[5:])
+    for head in (b"", good):
+        found = problem(post(http, head + line, "/v1/fetch?on_error=fail"), status, code)
+        assert said in found["detail"]
+        assert found["line"] == head.count(b"\n") + 1
     assert http.get("/v1/jobs").json() == before
+
+
+def test_a_job_of_broken_lines_alone_fails_and_fails_again(http):
+    job = done(post(http, b"x\n" * 3), "failed")
+    again = http.post(f"/v1/jobs/{job['id']}/retry").json()
+    job = done(http.get(f"/v1/jobs/{again['id']}?wait=20"), "failed")
+    assert errors(job) == ["input.malformed"] * 3
+    assert [item["error"]["line"] for item in job["items"]] == [1, 2, 3]
+
+
+def test_twins_of_broken_lines_are_broken_themselves(http, origin):
+    body = b'{\n{\n"%s/1"\n"%s/1"\n' % (origin.encode(), origin.encode())
+    job = done(post(http, body, "/v1/fetch?wait=20&dedupe=true"), "partial")
+    assert errors(job) == ["input.malformed", "input.malformed", None, None]
+
+
+@pytest.mark.parametrize("path", ["/v1/fetch?wait=20", "/v1/jobs?wait=20"])
+def test_plain_text_has_one_url_a_line(http, origin, path):
+    body = f"\ufeff{origin}/1\r\n\n  {origin}/2\nno url\n{origin}/3".encode() + b"\n\xff"
+    job = done(post(http, body, path, **{"Content-Type": "text/plain; charset=utf-8"}), "partial")
+    assert [item["url"] for item in job["items"][:2]] == [f"{origin}/1", f"{origin}/2"]
+    assert errors(job) == [None, None, "fetch.url", None, "input.malformed"]
+    assert job["items"][4]["error"]["line"] == 5
+
+
+def test_a_byte_order_mark_is_skipped(http, origin):
+    bom = "\ufeff".encode()
+    body = bom + lines(f"{origin}/1", {"url": f"{origin}/2"})
+    assert done(post(http, (body[n : n + 1] for n in range(len(body)))))["counts"]["succeeded"] == 2
+    document = bom + json.dumps({"urls": [f"{origin}/1"]}).encode()
+    for body in (document, document + b" " * 100_000):
+        response = post(http, body, **{"Content-Type": "application/json"})
+        assert done(response)["counts"]["succeeded"] == 1
 
 
 def test_options_and_labels_are_checked_before_the_body(http):

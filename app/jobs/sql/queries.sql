@@ -12,10 +12,10 @@ RETURNING pk;
 -- One input of a new job; or, with `joins`, what all the others are joined into.
 INSERT INTO items (job_pk, idx, status, seq, lane, priority, name, file_id, blob, media_type,
                    size_bytes, url, headers, joins, started_ms, finished_ms, sha256, max_bytes,
-                   twin_key, twin_of)
+                   twin_key, twin_of, broken)
 VALUES (:job_pk, :idx, :status, 1, :lane, :priority, :name, :file_id, :blob, :media_type,
         :size_bytes, :url, :headers, :joins, :ended_ms, :ended_ms, :sha256, :max_bytes,
-        :twin_key, :twin_of)
+        :twin_key, :twin_of, :broken)
 RETURNING pk;
 
 -- name: insert_file
@@ -65,7 +65,7 @@ UPDATE items SET status = 'running', attempt = attempt + 1, started_ms = :now_ms
 WHERE pk IN (SELECT pk FROM items WHERE status = 'queued' AND lane = :lane
              ORDER BY priority DESC, pk LIMIT :limit)
 RETURNING pk, job_pk, idx, attempt, name, blob, media_type, size_bytes, url, headers, priority,
-          joins, sha256, max_bytes, twin_of;
+          joins, sha256, max_bytes, twin_of, broken;
 
 -- name: join_sources
 -- What there is to join: all results of a job so far, in input order.

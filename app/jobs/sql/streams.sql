@@ -9,10 +9,10 @@ RETURNING pk;
 -- name: receive_item
 -- One URL of a job that is being received; a twin if there is one that asks for the same.
 INSERT INTO items (job_pk, idx, status, seq, lane, priority, name, url, headers, joins, sha256,
-                   max_bytes, twin_key, twin_of, store)
+                   max_bytes, twin_key, twin_of, store, broken)
 SELECT :job_pk, :idx, 'queued', 1, CASE WHEN first.pk IS NULL THEN 'paced' ELSE 'twin' END,
        :priority, :name, :url, :headers, 0, :sha256, :max_bytes, :twin_key, first.pk,
-       :store
+       :store, :broken
 FROM (SELECT 1) LEFT JOIN items AS first
      ON first.job_pk = :job_pk AND first.twin_key = :twin_key AND first.twin_of IS NULL;
 
