@@ -1,4 +1,4 @@
-"""The commands: `serve`, `demo`, `check-url` and `version`."""
+"""The commands: `serve`, `backup`, `demo`, `check-url` and `version`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from app import __version__
 from app.errors import StorageError
 from app.logs import complain, configure_logging, say
 from app.main import create_app
-from app.runtime import sole_user_of
+from app.runtime import check_data_dir
 from app.settings import Settings, json_wanted, unknown_variables
 
 GRACEFUL_S = 3
@@ -39,8 +39,7 @@ def serve() -> None:
         # It means «read the keys again» once the lifespan has read them; until then, nothing.
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with sole_user_of(settings.data_dir):
-            pass  # the service takes it for good when it starts; here a sentence can still be said
+        check_data_dir(settings.data_dir)
     except StorageError as error:
         complain(error.detail, as_json=json_wanted())
         raise typer.Exit(3) from None
@@ -60,6 +59,30 @@ def serve() -> None:
     server.run()
     if not server.started:
         raise typer.Exit(3)
+
+
+@cli.command()
+def backup(
+    folder: Annotated[Path, typer.Argument(help="Where to; empty, or made.", metavar="DIR")],
+) -> None:
+    """Copy the data folder, consistently, whether a service runs on it or not."""
+    from app.backup import back_up
+
+    data_dir = read_settings().data_dir
+    try:
+        done = back_up(data_dir, folder)
+    except StorageError as error:
+        typer.echo(error.detail, err=True)
+        raise typer.Exit(3) from None
+    typer.echo(
+        f"Backed up {data_dir} to {folder}: the database and {done.files} files of "
+        f"{done.size_bytes} bytes, {done.copied} of them copied, the others linked."
+    )
+    if done.missing:
+        typer.echo(
+            f"{done.missing} files that records point at were missing in {data_dir}.", err=True
+        )
+        raise typer.Exit(1)
 
 
 @cli.command()

@@ -18,6 +18,7 @@ from app.engines.base import Engine
 from app.engines.local import LocalEngine
 from app.errors import StorageError
 from app.jobs.base import JobStore
+from app.jobs.database import refuse_unusable
 from app.jobs.outbox import Outbox
 from app.jobs.sqlite import SqliteJobStore
 from app.keys import Keyring
@@ -26,6 +27,11 @@ from app.ops.base import Limits, Operation
 from app.ops.registry import load_operations
 from app.outbound.fetch import Fetcher
 from app.settings import Settings
+
+DATABASE = "offload.db"
+BLOBS = "blobs"
+OBJECTS = Path(BLOBS, "objects")
+"""What there is in a data folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +81,9 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
     keys = Keyring(settings.api_keys, settings.api_keys_file)
     operations = load_operations()
     engine = LocalEngine()
-    blobs = DiskBlobStore(settings.data_dir / "blobs", settings.blobs)
+    blobs = DiskBlobStore(settings.data_dir / BLOBS, settings.blobs)
     jobs = SqliteJobStore(
-        settings.data_dir / "offload.db",
+        settings.data_dir / DATABASE,
         settings.jobs,
         clock=partial(datetime.now, UTC),
         lane_of=partial(lane_of, operations),
@@ -101,6 +107,24 @@ def lane_of(operations: Mapping[str, Operation], item: NewItem, job: NewJob) -> 
     """Tell which slots an item waits for: by what its first step does with it."""
     first = next((step for step in job.steps if step.op != "fetch" or item.url is not None), None)
     return "cpu" if first and operations[first.op].runs == "process" else "io"
+
+
+def check_data_dir(data_dir: Path) -> None:
+    """See before a start that the data folder can be used.
+
+    Raises:
+        StorageError: it cannot, or another service uses it; with a sentence for the operator.
+    """
+    with sole_user_of(data_dir):
+        path = data_dir / DATABASE
+        if path.exists() and path.stat().st_size:
+            refuse_unusable(path)
+        elif next((data_dir / OBJECTS).glob("*/*"), None):
+            # Taken for new, it would have all of them removed as orphans.
+            raise StorageError(
+                f"OFFLOAD_DATA_DIR {data_dir} has stored bytes, and its database {DATABASE} is "
+                "missing or empty. Restore a backup, or remove the bytes too to start anew."
+            )
 
 
 @contextmanager

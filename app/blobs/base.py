@@ -79,7 +79,10 @@ class BlobStore(Protocol):
         """Give, a batch at a time, the keys that were last stored or touched `age_s` ago."""
 
     async def delete(self, key: str, age_s: float) -> bool:
-        """Remove bytes unless they were stored or touched within `age_s`; True if removed."""
+        """Remove bytes unless they were stored or touched within `age_s`; True if removed.
+
+        While a backup is made, nothing is removed: the same call does it later.
+        """
 
     def check_space(self, size_bytes: int = 0) -> None:
         """Raise `StorageFull` if so many bytes would go below the free-space floor."""

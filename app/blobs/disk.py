@@ -21,6 +21,7 @@ import structlog
 from blake3 import blake3
 
 from app.blobs.base import BlobSettings
+from app.blobs.keeping import Removals
 from app.errors import BlobMissing, BodyTooLarge, StorageError, StorageFull
 from app.model import BLAKE3_PREFIX, Blob
 from app.ops.media_type import sniff
@@ -58,6 +59,7 @@ class DiskBlobStore:
         self._objects = root / "objects"
         self._incoming = root / "incoming"
         self._scratch = root / "scratch"
+        self._removals = Removals(root)
         # Between the janitor's look at a file's age and its unlink, nobody may publish the file.
         # A lock a folder: a rename may wait for the disk, and all others would wait for it.
         self._publishing = {f"{number:02x}": threading.Lock() for number in range(FOLDERS)}
@@ -73,6 +75,7 @@ class DiskBlobStore:
     async def close(self) -> None:
         """Wait for the writes under way."""
         await asyncio.to_thread(self._threads.shutdown)
+        self._removals.close()
 
     async def put(
         self, chunks: AsyncIterator[bytes], max_bytes: int, *, sha256: bool = True
@@ -186,7 +189,7 @@ class DiskBlobStore:
             sync_folder(folder)
 
     def _path(self, key: str) -> Path:
-        return self._objects / key.removeprefix(BLAKE3_PREFIX)[:2] / key
+        return object_path(self._objects, key)
 
     def _adopt(self, path: Path, key: str) -> None:
         # Nothing more is written; where workers together have gone below, none of it stays.
@@ -213,9 +216,9 @@ class DiskBlobStore:
 
     def _delete(self, key: str, age_s: float) -> bool:
         path = self._path(key)
-        with self._publishing[path.parent.name]:
+        with self._publishing[path.parent.name], self._removals.allowed() as allowed:
             try:
-                if path.stat().st_mtime > self._clock() - age_s:
+                if not allowed or path.stat().st_mtime > self._clock() - age_s:
                     return False
                 path.unlink()
             except FileNotFoundError:
@@ -346,6 +349,11 @@ def _remove_all(folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         if not folder.exists():
             return
+
+
+def object_path(objects: Path, key: str) -> Path:
+    """Give where the bytes of a key are, by the first two digits of their digest."""
+    return objects / key.removeprefix(BLAKE3_PREFIX)[:2] / key
 
 
 def sync_folder(folder: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from app.errors import StorageError
-from app.jobs.database import connect, migrate, run
+from app.jobs.database import check, connect, migrate, run
 from app.jobs.writer import Tx, Writer, translated
 
 T = TypeVar("T")
@@ -77,8 +77,9 @@ class Connections:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             db = connect(self._path)
             try:
+                check(db, self._path)
                 migrate(db)
-            except sqlite3.Error:
+            except (sqlite3.Error, StorageError):
                 db.close()
                 raise
         except sqlite3.Error as error:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from contextlib import closing
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
+
+from app.errors import StorageError
 
 
 def _load_statements() -> dict[str, str]:
@@ -20,6 +24,8 @@ def _load_statements() -> dict[str, str]:
 
 STATEMENTS = _load_statements()
 """By name: those of the files in `sql/` that have no number."""
+CHECKED_BYTES = 64 << 20
+"""As large a database is read through at a start: some tenths of a second."""
 
 
 def run(db: sqlite3.Connection, statement: str, **values: Any) -> list[sqlite3.Row]:
@@ -30,12 +36,60 @@ def run(db: sqlite3.Connection, statement: str, **values: Any) -> list[sqlite3.R
 def migrate(db: sqlite3.Connection) -> None:
     """Bring the schema up to date: numbered files, forward only, each in one transaction."""
     (version,) = db.execute("PRAGMA user_version").fetchone()
-    folder = resources.files("app.jobs.sql")
-    for name in sorted(f.name for f in folder.iterdir() if re.match(r"\d{4}_", f.name)):
-        number = int(name[:4])
+    for number, file in _migrations().items():
         if number > version:
-            script = folder.joinpath(name).read_text("utf-8")
+            script = file.read_text("utf-8")
             db.executescript(f"BEGIN;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")
+
+
+def check(db: sqlite3.Connection, path: Path) -> None:
+    """See that a database is one that this program can use.
+
+    Raises:
+        StorageError: a newer program has written it, or another one altogether; said in a sentence
+            for the operator.
+        sqlite3.Error: it cannot be read.
+    """
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    newest = max(_migrations())
+    if version > newest:
+        raise StorageError(
+            f"{path} was written by a newer program (schema {version}, this one knows {newest}): "
+            "start that one, or restore a backup made before the upgrade."
+        )
+    tables = {row[0] for row in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    if tables and not (version and {"jobs", "items", "files"} <= tables):
+        raise StorageError(f"{path} is not a database of this program.")
+
+
+def refuse_unusable(path: Path) -> None:
+    """Say before anything starts on a database that it cannot be used, and why.
+
+    Up to `CHECKED_BYTES` all of it is read; of a larger one, what its schema takes.
+
+    Raises:
+        StorageError: see `check`; or it is damaged, or not to be written to.
+    """
+    try:
+        # Not by `connect`: what belongs to another program is not to be switched to WAL.
+        with closing(sqlite3.connect(path, isolation_level=None)) as db:
+            check(db, path)
+            if path.stat().st_size <= CHECKED_BYTES:
+                [[found]] = db.execute("PRAGMA quick_check(1)").fetchall()
+                if found != "ok":
+                    raise sqlite3.DatabaseError(found)
+            db.execute(STATEMENTS["write_probe"])
+    except sqlite3.Error as error:
+        said = str(error).replace("\n", " ")
+        raise StorageError(
+            f"The database {path} cannot be used: {said}. docs/operating.md says how to restore "
+            "a backup."
+        ) from error
+
+
+def _migrations() -> dict[int, Traversable]:
+    files = sorted(resources.files("app.jobs.sql").iterdir(), key=lambda file: file.name)
+    return {int(file.name[:4]): file for file in files if re.match(r"\d{4}_", file.name)}
 
 
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:

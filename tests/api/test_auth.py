@@ -49,10 +49,10 @@ def client(clients):
     return lambda name=None: clients[name]
 
 
-def serve(data_dir, **env):
+def serve(data_dir, *before, **env):
     own = {key: value for key, value in os.environ.items() if not key.startswith("OFFLOAD_")}
     return subprocess.run(
-        [sys.executable, "-m", "app", "serve"],
+        [*before, sys.executable, "-m", "app", "serve"],
         env=own | {"OFFLOAD_PORT": "0", "OFFLOAD_DATA_DIR": str(data_dir), **env},
         capture_output=True,
         text=True,

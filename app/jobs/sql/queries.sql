@@ -189,6 +189,10 @@ VALUES (:client, :key, :fingerprint, :job_id, :now_ms);
 -- name: drop_key
 DELETE FROM idempotency_keys WHERE client = :client AND key = :key;
 
+-- name: referenced_blobs
+-- All bytes that a record points at: `is_referenced`, of all keys at once.
+SELECT blob FROM files UNION SELECT blob FROM items WHERE blob IS NOT NULL;
+
 -- name: is_referenced
 SELECT EXISTS (SELECT 1 FROM files WHERE blob = :blob)
     OR EXISTS (SELECT 1 FROM items WHERE blob = :blob) AS referenced;
