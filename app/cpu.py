@@ -165,7 +165,10 @@ class CpuPool:
         return self._ready.is_set()
 
     async def run(
-        self, task: ChainTask, tell: Callable[[int, int], None] | None = None
+        self,
+        task: ChainTask,
+        tell: Callable[[int, int], None] | None = None,
+        began: Callable[[], None] = lambda: None,
     ) -> Finished:
         """Run a chain of steps in a child.
 
@@ -176,6 +179,7 @@ class CpuPool:
             task: what to do.
             tell: called every second or so, if there is news, with how much the current step has
                 done and of how much, in units that are the step's own.
+            began: called when a child takes the work; again, if that child dies, with the next.
 
         Raises:
             OffloadError: what the operation refused with, as it refused.
@@ -187,14 +191,19 @@ class CpuPool:
                 # A child that died has left half of its work behind.
                 task = replace(task, folder=task.folder / "again")
             try:
-                result = await self._run_once(task, tell, alone=alone)
+                result = await self._run_once(task, tell, began, alone=alone)
             except BrokenProcessPool:
                 continue  # whose fault it was shows when each suspect has run alone
             return unwrapped(result)
         raise WorkerLost("The worker process died each time it ran this item.")
 
     async def _run_once(
-        self, task: ChainTask, tell: Callable[[int, int], None] | None, *, alone: bool
+        self,
+        task: ChainTask,
+        tell: Callable[[int, int], None] | None,
+        began: Callable[[], None],
+        *,
+        alone: bool,
     ) -> Finished | Refused:
         taken = await self._free.take(all_of_them=alone)
         try:
@@ -223,6 +232,7 @@ class CpuPool:
                 self._replace(generation)
 
         running.add_done_callback(ended)
+        began()
         try:
             if tell is not None:
                 await _told(running, partial(generation.progress, number), tell)

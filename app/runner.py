@@ -49,6 +49,9 @@ THREADS = 8
 PURGE_EVERY_S = 60.0
 SWEEP_EVERY_S = 600.0
 TELL_EVERY_S = 1.0
+BEGUN_AFTER_S = 0.1
+"""So old is work when it is written down that it has begun: what is over by then needs no write of
+its own, its outcome says when it began."""
 ADOPT_AT_ONCE = 16
 STORE_RETRY_S = 1.0
 OUR_FAULT = "internal."
@@ -65,6 +68,11 @@ class Runner:
         self._stop = asyncio.Event()
         self._threads = asyncio.Semaphore(THREADS)
         self._progress: dict[int, tuple[Claim, Progress]] = {}
+        self._began: dict[int, float] = {}
+        """By the key of an item: when its work began."""
+        self._untold: dict[int, Claim] = {}
+        """Those of them of which it is to be written down."""
+        self._some_untold = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         """Take back what a dead service left, and begin."""
@@ -75,6 +83,7 @@ class Runner:
             asyncio.create_task(_every(PURGE_EVERY_S, self.purge)),
             asyncio.create_task(_every(SWEEP_EVERY_S, self.sweep)),
             asyncio.create_task(_every(TELL_EVERY_S, self.tell)),
+            asyncio.create_task(_after(self._some_untold, BEGUN_AFTER_S, self.tell_begun)),
         ]
         return self
 
@@ -135,14 +144,18 @@ class Runner:
         Raises nothing but CancelledError; then the item is back in the queue, unless its job was
         canceled or deleted.
         """
-        started = time.perf_counter()
+        if claim.url is not None:
+            self._began[claim.item_key] = time.monotonic()
         try:
             recorded = await self._record(claim, await self._outcome(claim))
             if recorded is not None:
-                self._tell_ended(claim, recorded, time.perf_counter() - started)
+                self._tell_ended(claim, recorded, self._worked_s(claim))
         except asyncio.CancelledError:
             await asyncio.shield(self._release([claim]))
             raise
+        finally:
+            self._began.pop(claim.item_key, None)
+            self._untold.pop(claim.item_key, None)
 
     def _tell_ended(self, claim: Claim, outcome: Outcome, elapsed_s: float) -> None:
         problem = outcome.problem if isinstance(outcome, Failed) else None
@@ -181,7 +194,7 @@ class Runner:
         pause_s = STORE_RETRY_S
         while True:
             try:
-                if await self._runtime.jobs.finish(claim, outcome):
+                if await self._runtime.jobs.finish(claim, outcome, self._worked_s(claim)):
                     return outcome
             except StorageError as error:
                 log.error("outcome_not_recorded", **_who(claim), detail=error.log_detail)  # noqa: TRY400
@@ -222,10 +235,11 @@ class Runner:
                 folder = await stack.enter_async_context(self._runtime.blobs.scratch())
                 chain = tuple(ChainStep(step.op, step.params) for step in group)
                 task = ChainTask(tuple(sources), chain, folder, self._runtime.item_limits)
+                began = partial(self._begin, claim)
                 if runs == "process":
-                    finished = await self._runtime.cpu.run(task, partial(self._note, claim))
+                    finished = await self._runtime.cpu.run(task, partial(self._note, claim), began)
                 else:
-                    finished = await self._run_in_thread(task)
+                    finished = await self._run_in_thread(task, began)
                 ours = any(part.code.startswith(OUR_FAULT) for part in finished.refused)
                 if finished.log_detail or ours:
                     tell = log.error if ours else log.info
@@ -237,8 +251,9 @@ class Runner:
             results = await self._adopt(outputs)
             return Done(results, facts, tuple(refused[:MAX_TOLD]))
 
-    async def _run_in_thread(self, task: ChainTask) -> Finished:
+    async def _run_in_thread(self, task: ChainTask, began: Callable[[], None]) -> Finished:
         async with self._threads:
+            began()
             result = await asyncio.to_thread(run_chain, task)
         return unwrapped(result)
 
@@ -252,6 +267,26 @@ class Runner:
             await asyncio.gather(*(self._runtime.blobs.adopt(o.path, b) for o, b in pairs))
             results += [NamedBlob(blob, output.name) for output, blob in pairs]
         return tuple(results)
+
+    # -- how far it is -----------------------------------------------------------------------
+
+    def _begin(self, claim: Claim) -> None:
+        """Note that a worker has taken an item. One with a URL has begun before, with its fetch."""
+        if claim.item_key not in self._began:
+            self._began[claim.item_key] = time.monotonic()
+            self._untold[claim.item_key] = claim
+            self._some_untold.set()
+
+    def _worked_s(self, claim: Claim) -> float:
+        now = time.monotonic()
+        return now - self._began.get(claim.item_key, now)
+
+    async def tell_begun(self) -> None:
+        """Write down which items have begun."""
+        self._some_untold.clear()
+        begun, self._untold = self._untold.values(), {}
+        if begun:
+            await self._runtime.jobs.began([(claim, self._worked_s(claim)) for claim in begun])
 
     def _note(self, claim: Claim, done: int, total: int) -> None:
         self._progress[claim.item_key] = (claim, Progress(done, total))
@@ -282,11 +317,24 @@ class Runner:
 
 async def _every(pause_s: float, work: Callable[[], Awaitable[None]]) -> None:
     while True:
-        try:
-            await work()
-        except StorageError as error:
-            log.error("housekeeping_failed", detail=error.log_detail)  # noqa: TRY400
+        await _housekeeping(work)
         await asyncio.sleep(pause_s)
+
+
+async def _housekeeping(work: Callable[[], Awaitable[None]]) -> None:
+    try:
+        await work()
+    except StorageError as error:
+        log.error("housekeeping_failed", detail=error.log_detail)  # noqa: TRY400
+
+
+async def _after(
+    wanted: asyncio.Event, pause_s: float, work: Callable[[], Awaitable[None]]
+) -> None:
+    while True:
+        await wanted.wait()
+        await asyncio.sleep(pause_s)
+        await _housekeeping(work)
 
 
 def _who(claim: Claim) -> dict[str, Any]:

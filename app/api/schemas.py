@@ -104,7 +104,9 @@ class ItemView(BaseModel):
     )
     error: ProblemView | None
     attempt: int
-    started_at: datetime | None
+    started_at: datetime | None = Field(
+        description="When a worker took it, or its URL began to be fetched; until then it is queued."
+    )
     finished_at: datetime | None
     elapsed_ms: int | None = Field(description="From start to end of the last attempt.")
 

@@ -150,10 +150,19 @@ class JobStore(Protocol):
         """Give the job as soon as it is done or deleted, or as it is after `timeout_s`."""
 
     async def claim(self, lane: Lane, limit: int) -> list[Claim]:
-        """Take up to `limit` queued items of a lane, by priority; they are running from now."""
+        """Take up to `limit` queued items of a lane, by priority.
 
-    async def finish(self, claim: Claim, outcome: Outcome) -> bool:
+        A URL is running from now, as it is fetched; what waits for a worker once `began` says so,
+        and is shown as queued until then.
+        """
+
+    async def began(self, begun: Iterable[tuple[Claim, float]]) -> None:
+        """Write that workers have begun items, so many seconds ago; void claims are ignored."""
+
+    async def finish(self, claim: Claim, outcome: Outcome, worked_s: float = 0.0) -> bool:
         """Record an item's outcome and its results.
+
+        `worked_s` is how long ago a worker began it, for an item of which `began` did not say so.
 
         Returns False, and changes nothing, if the claim is void: the item was claimed again,
         canceled or deleted meanwhile.

@@ -11,7 +11,7 @@ from app.jobs.announcements import Announcements
 from app.jobs.database import run
 from app.jobs.waiters import Waiters
 from app.jobs.writer import Tx
-from app.model import JOIN_LANE, job_status
+from app.model import JOIN_LANE, JobStatus, job_status
 
 
 class Changes:
@@ -32,6 +32,8 @@ class Changes:
         if only_the_join and run(tx.db, "release_join", job_pk=job["pk"], lane=JOIN_LANE):
             tx.after_commit(self._on_queued)
         status = job_status(rows.counts(job), stops=bool(job["stops"]))
+        if status is JobStatus.RUNNING and job["started_ms"] is None:
+            status = JobStatus.QUEUED  # what was claimed of it waits for a worker
         if status != job["status"]:
             run(
                 tx.db,

@@ -6,7 +6,7 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -86,8 +86,15 @@ def counts(row: sqlite3.Row) -> Counts:
     )
 
 
+def shown_counts(row: sqlite3.Row) -> Counts:
+    """Read them as they are told: what was claimed and waits for a worker is still queued."""
+    kept = counts(row)
+    waiting = row["waiting"]
+    return replace(kept, queued=kept.queued + waiting, running=kept.running - waiting)
+
+
 def job(row: sqlite3.Row) -> Job:
-    """Read a jobs row."""
+    """Read a jobs row with its `waiting`."""
     created_at = from_ms(row["created_ms"])
     assert created_at is not None  # noqa: S101 - NOT NULL
     return Job(
@@ -97,7 +104,7 @@ def job(row: sqlite3.Row) -> Job:
         seq=row["seq"],
         steps=steps(row["steps"]),
         join_at=row["join_at"],
-        counts=counts(row),
+        counts=shown_counts(row),
         tag=row["tag"],
         metadata=load(row["metadata"]),
         created_at=created_at,
@@ -146,7 +153,7 @@ def item(row: sqlite3.Row, results: tuple[File, ...], pushed: Push | None) -> It
     return Item(
         job_id=row["job_id"],
         index=row["idx"],
-        status=ItemStatus(row["status"]),
+        status=ItemStatus.QUEUED if waits(row) else ItemStatus(row["status"]),
         seq=row["seq"],
         attempt=row["attempt"],
         name=row["name"],
@@ -163,6 +170,11 @@ def item(row: sqlite3.Row, results: tuple[File, ...], pushed: Push | None) -> It
         finished_at=from_ms(row["finished_ms"]),
         pushed=pushed,
     )
+
+
+def waits(row: sqlite3.Row) -> bool:
+    """Tell whether an item was claimed and waits for a worker."""
+    return row["status"] == ItemStatus.RUNNING and row["started_ms"] is None
 
 
 def progress(row: sqlite3.Row) -> Progress | None:

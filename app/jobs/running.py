@@ -59,13 +59,32 @@ class Running:
         taken = run(tx.db, "claim", lane=lane, limit=limit, now_ms=now_ms)
         jobs: dict[int, sqlite3.Row] = {}
         for job_pk, n in Counter(row["job_pk"] for row in taken).items():
-            [jobs[job_pk]] = run(tx.db, "job_began", job_pk=job_pk, n=n, now_ms=now_ms)
-            self._changes.announce(tx, jobs[job_pk]["id"])
+            [jobs[job_pk]] = run(tx.db, "job_claimed", job_pk=job_pk, n=n)
+        for job_pk in {row["job_pk"] for row in taken if row["url"] is not None}:
+            self._job_began(tx, job_pk, now_ms)
         # RETURNING gives rows in no promised order.
         taken.sort(key=lambda row: (-row["priority"], row["pk"]))
         return [
             rows.claim(row, jobs[row["job_pk"]], _to_join(tx, row), _twin(tx, row)) for row in taken
         ]
+
+    def began(self, tx: Tx, begun: Iterable[tuple[Claim, float]]) -> None:
+        """See `JobStore.began`."""
+        first: dict[int, int] = {}
+        for claim, worked_s in begun:
+            started_ms = self._ago_ms(worked_s)
+            place = {"pk": claim.item_key, "attempt": claim.attempt}
+            for row in run(tx.db, "item_began", **place, started_ms=started_ms):
+                first[row["job_pk"]] = min(first.get(row["job_pk"], started_ms), started_ms)
+        for job_pk, started_ms in first.items():
+            self._job_began(tx, job_pk, started_ms)
+
+    def _job_began(self, tx: Tx, job_pk: int, started_ms: int) -> None:
+        [job] = run(tx.db, "job_began", job_pk=job_pk, started_ms=started_ms)
+        self._changes.announce(tx, job["id"])
+
+    def _ago_ms(self, worked_s: float) -> int:
+        return self._now_ms() - round(1000 * worked_s)
 
     def tell(self, tx: Tx, progress: Iterable[tuple[Claim, Progress]]) -> None:
         """See `JobStore.tell`."""
@@ -84,7 +103,7 @@ class Running:
             [job] = run(tx.db, "job_told", job_pk=job_pk)
             self._changes.announce(tx, job["id"])
 
-    def finish(self, tx: Tx, claim: Claim, outcome: Outcome) -> bool:
+    def finish(self, tx: Tx, claim: Claim, outcome: Outcome, worked_s: float = 0.0) -> bool:
         """See `JobStore.finish`."""
         succeeded = isinstance(outcome, Done)
         now_ms = self._now_ms()
@@ -97,12 +116,14 @@ class Running:
             facts=rows.dump(outcome.facts),
             refused=rows.dump_refused(outcome.refused) if isinstance(outcome, Done) else None,
             problem=rows.dump_problem(outcome.problem) if isinstance(outcome, Failed) else None,
+            started_ms=self._ago_ms(worked_s),
             now_ms=now_ms,
         )
         if not ended:
             return False
         job_pk = ended[0]["job_pk"]
-        [job] = run(tx.db, "count_finished", job_pk=job_pk, succeeded=int(succeeded))
+        counted = {"succeeded": int(succeeded), "started_ms": ended[0]["started_ms"]}
+        [job] = run(tx.db, "count_finished", job_pk=job_pk, **counted)
         if isinstance(outcome, Done):
             place = {"job_pk": job_pk, "item_pk": claim.item_key}
             for position, result in enumerate(outcome.results):

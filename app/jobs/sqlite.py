@@ -183,9 +183,15 @@ class SqliteJobStore:
         """See `JobStore.claim`."""
         return await self._write(partial(self._running.claim, lane=lane, limit=limit))
 
-    async def finish(self, claim: Claim, outcome: Outcome) -> bool:
+    async def began(self, begun: Iterable[tuple[Claim, float]]) -> None:
+        """See `JobStore.began`."""
+        told = tuple(begun)
+        await self._write(partial(self._running.began, begun=told))
+
+    async def finish(self, claim: Claim, outcome: Outcome, worked_s: float = 0.0) -> bool:
         """See `JobStore.finish`."""
-        return await self._write(partial(self._running.finish, claim=claim, outcome=outcome))
+        ending = partial(self._running.finish, claim=claim, outcome=outcome, worked_s=worked_s)
+        return await self._write(ending)
 
     async def tell(self, progress: Iterable[tuple[Claim, Progress]]) -> None:
         """See `JobStore.tell`."""

@@ -94,6 +94,13 @@ async def run_all(store: JobStore, *outcomes: Outcome) -> list[Claim]:
     return claims
 
 
+async def begun(store: JobStore, number: int) -> list[Claim]:
+    """Claim so many items, and have workers begin them."""
+    claims = await store.claim("cpu", number)
+    await store.began([(claim, 0.0) for claim in claims])
+    return claims
+
+
 async def settle() -> None:
     """Let everything run that needs no one else."""
     for _ in range(20):
@@ -318,7 +325,7 @@ async def test_results_facts_and_problems_are_recorded(
     records: JobBackend, store: JobStore
 ) -> None:
     job = await submitted(store, upload("a"), upload("b"))
-    claims = await store.claim("cpu", 2)
+    claims = await begun(store, 2)
     records.clock.move(3)
     assert await store.finish(claims[0], done("z", "y", "x"))
     assert await store.finish(claims[1], Failed(BROKEN, {"fetch": {"tries": 3}}))
@@ -361,6 +368,9 @@ async def test_a_late_ghost_changes_nothing(store: JobStore) -> None:
     assert claim.attempt == ghost.attempt + 1
     assert not await store.finish(ghost, Failed(BROKEN))
     await store.release([ghost])
+    await store.began([(ghost, 0.0)])
+    assert (await job_now(store, job)).counts == Counts(queued=1)
+    await store.began([(claim, 0.0)])
     assert (await job_now(store, job)).counts == Counts(running=1)
     assert await store.finish(claim, done("r"))
     assert not await store.finish(ghost, Failed(BROKEN))
@@ -411,7 +421,7 @@ async def test_a_job_goes_from_queued_through_running_to_the_sum_of_its_items(
             await store.cancel(job.id)
             now = await look()
             break
-        [claim] = await store.claim("cpu", 1)
+        [claim] = await begun(store, 1)
         running = await look()
         assert (running.status, running.counts.running) == (JobStatus.RUNNING, 1)
         assert running.started_at is not None
@@ -442,6 +452,80 @@ async def test_items_may_end_in_any_order_and_all_at_once(store: JobStore) -> No
     assert max(item.seq for item in items) == now.seq
 
 
+# -- waiting for a worker -----------------------------------------------------------------------
+
+
+async def test_what_is_claimed_is_queued_until_a_worker_begins_it(
+    records: JobBackend, store: JobStore
+) -> None:
+    job = await submitted(store, *(upload(str(n)) for n in range(4)))
+    claims = await store.claim("cpu", 3)
+    now = await job_now(store, job)
+    assert (now.status, now.counts, now.started_at) == (JobStatus.QUEUED, Counts(queued=4), None)
+    assert {item.status for item in await items_of(store, job)} == {ItemStatus.QUEUED}
+    records.clock.move(60)
+    began_at = records.clock.now - timedelta(seconds=2)
+    await store.began([(claims[1], 2.0)])
+    now = await job_now(store, job)
+    assert now.seq == job.seq + 1
+    assert (now.status, now.counts) == (JobStatus.RUNNING, Counts(queued=3, running=1))
+    assert now.started_at == began_at
+    told = await items_of(store, job)
+    assert [item.status.value for item in told] == ["queued", "running", "queued", "queued"]
+    assert [item.started_at for item in told] == [None, began_at, None, None]
+    for status, indexes in ((ItemStatus.QUEUED, [0, 2, 3]), (ItemStatus.RUNNING, [1])):
+        page, _ = await store.list_items(job.id, status=status)
+        assert [item.index for item in page] == indexes
+    [listed], _ = await store.list_jobs("shop", status=JobStatus.RUNNING)
+    assert listed == now
+    assert await store.cancel(job.id) == [claim.item_key for claim in claims]
+
+
+async def test_work_began_when_its_worker_says_and_says_so_once(
+    records: JobBackend, store: JobStore
+) -> None:
+    job = await submitted(store, upload("a"), upload("b"), upload("c"))
+    early, late, never = await store.claim("cpu", 3)
+    records.clock.move(60)
+    await store.began([(early, 1.0)])
+    records.clock.move(4)
+    await store.began([(early, 0.0)])
+    await store.finish(early, done(), 9.0)
+    await store.finish(late, done(), 3.0)
+    await store.finish(never, Failed(BROKEN))
+    assert [
+        (item.finished_at - item.started_at).total_seconds()
+        for item in await items_of(store, job)
+        if item.finished_at and item.started_at
+    ] == [5.0, 3.0, 0.0]
+    now = await job_now(store, job)
+    assert now.started_at == records.clock.now - timedelta(seconds=5)
+    await store.began([(late, 1.0)])
+    assert await job_now(store, job) == now
+
+
+async def test_a_url_is_running_once_it_is_claimed(records: JobBackend, store: JobStore) -> None:
+    job = await submitted(store, link(1), upload("a"))
+    await store.claim("io", 1)
+    now = await job_now(store, job)
+    assert (now.status, now.counts) == (JobStatus.RUNNING, Counts(queued=1, running=1))
+    assert (now.started_at, now.seq) == (records.clock.now, job.seq + 1)
+
+
+async def test_what_waited_for_a_worker_goes_back_as_if_it_had_not(records: JobBackend) -> None:
+    store = await records.open()
+    job = await submitted(store, *(upload(str(n)) for n in range(3)))
+    claims = await store.claim("cpu", 2)
+    await store.release(claims[:1])
+    now = await job_now(store, job)
+    assert (now.status, now.counts, now.started_at) == (JobStatus.QUEUED, Counts(queued=3), None)
+    await records.crash()
+    store = await records.open()
+    assert await store.recover() == 1
+    now = await job_now(store, job)
+    assert (now.status, now.counts, now.started_at) == (JobStatus.QUEUED, Counts(queued=3), None)
+
+
 # -- watching ----------------------------------------------------------------------------------
 
 
@@ -449,7 +533,7 @@ async def test_a_watcher_is_woken_by_a_commit(store: JobStore) -> None:
     job = await submitted(store)
     watching = [asyncio.create_task(store.changed(job.id, job.seq, 30)) for _ in range(5)]
     await settle()
-    await store.claim("cpu", 1)
+    await begun(store, 1)
     for watcher in watching:
         seen = await watcher
         assert seen is not None
@@ -460,7 +544,7 @@ async def test_a_watcher_misses_no_commit_however_close_it_comes(store: JobStore
     """Whichever comes first: the read, the commit or the wait."""
     for pauses in range(40):
         job = await submitted(store)
-        claiming = asyncio.create_task(store.claim("cpu", 1))
+        claiming = asyncio.create_task(begun(store, 1))
         for _ in range(pauses):
             await asyncio.sleep(0)
         async with asyncio.timeout(10):
@@ -474,7 +558,7 @@ async def test_a_watcher_is_not_bothered_with_what_it_has_seen(store: JobStore) 
     job = await submitted(store)
     watching = asyncio.create_task(store.changed(job.id, job.seq + 1, 30))
     await settle()
-    [claim] = await store.claim("cpu", 1)
+    [claim] = await begun(store, 1)
     await job_now(store, job)
     await settle()
     assert not watching.done()
@@ -586,7 +670,7 @@ async def test_released_items_are_claimed_again_in_their_old_place(
     records: JobBackend, store: JobStore
 ) -> None:
     job = await submitted(store, *(upload(str(n)) for n in range(4)))
-    claims = await store.claim("cpu", 3)
+    claims = await begun(store, 3)
     wakes, seq = records.wakes, (await job_now(store, job)).seq
     await store.release(claims[:2])
     now = await job_now(store, job)
@@ -607,7 +691,7 @@ async def test_a_job_whose_every_item_was_released_is_queued(store: JobStore) ->
 async def test_what_a_dead_service_ran_goes_back_to_the_queue(records: JobBackend) -> None:
     store = await records.open()
     job = await submitted(store, *(upload(str(n)) for n in range(4)))
-    claims = await store.claim("cpu", 3)
+    claims = await begun(store, 3)
     await store.finish(claims[0], done("kept"))
     await records.crash()
 
@@ -857,7 +941,7 @@ async def test_a_full_disk_refuses_what_does_not_fit_and_harms_nobody_else(
     large = new_job(metadata={"text": "x" * 1_000_000})
     known = await submitted(store)
     async with records.full(store):
-        calls = (store.submit(large), store.claim("cpu", 1), store.submit(large))
+        calls = (store.submit(large), begun(store, 1), store.submit(large))
         refused, claims, too = await asyncio.gather(*calls, return_exceptions=True)
         assert isinstance(refused, StorageFull)
         assert isinstance(too, StorageFull)

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from app.cpu import PoolSettings
 from app.errors import StorageError, StorageFull
 from app.jobs.base import JobStore
 from app.model import (
@@ -194,6 +195,34 @@ async def test_a_running_item_shows_how_far_it_is(settings: Settings, tmp_path: 
         await asyncio.to_thread(gate.write_bytes, b"")
         job, items = await ended(runtime, job)
         assert items[0].progress is None
+
+
+async def test_who_waits_for_a_worker_is_queued(settings: Settings, gate: Gate) -> None:
+    settings = settings.model_copy(update={"pool": PoolSettings(workers=1)})
+    step = Step("misbehave", {"how": "wait", "pipe": str(gate.path)})
+    async with at_work(settings) as runtime:
+        job = await submit(runtime, b"a", b"b", b"c", steps=(step,))
+        for over in range(3):
+            await gate.began()
+            while (now := await runtime.jobs.get_job(job.id)) and not now.counts.running:
+                await runtime.jobs.changed(job.id, now.seq, 60)
+            # All three are in hand, and one at a time is at work.
+            assert now
+            assert now.counts == Counts(queued=2 - over, running=1, succeeded=over)
+            items, _ = await runtime.jobs.list_items(job.id)
+            assert [item.status.value for item in items] == (
+                ["succeeded"] * over + ["running"] + ["queued"] * (2 - over)
+            )
+            assert [item.started_at is not None for item in items] == (
+                [True] * (over + 1) + [False] * (2 - over)
+            )
+            await gate.open()
+            while now.counts.succeeded == over:
+                now = await runtime.jobs.changed(job.id, now.seq, 60) or now
+        _, items = await ended(runtime, job)
+        began = [item.started_at for item in items if item.started_at]
+        assert began == sorted(set(began))
+        assert len(began) == 3
 
 
 async def test_a_url_is_fetched_and_goes_on_through_the_steps(

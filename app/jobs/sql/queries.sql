@@ -26,14 +26,25 @@ VALUES (:id, :client, :blob, :name, :media_type, :size_bytes, :job_pk, :item_pk,
         :now_ms, :expires_ms);
 
 -- name: get_job
-SELECT * FROM jobs WHERE id = :id;
+-- A job, and how many of those that count as running wait for a worker.
+SELECT *, CASE WHEN running THEN (
+              SELECT count(*) FROM items
+              WHERE +items.job_pk = jobs.pk AND items.status = 'running'
+                AND items.started_ms IS NULL
+          ) ELSE 0 END AS waiting
+FROM jobs WHERE id = :id;
 
 -- name: get_job_by_pk
 SELECT * FROM jobs WHERE pk = :job_pk;
 
 -- name: list_jobs
 -- A client's jobs, newest first, before the cursor.
-SELECT * FROM jobs
+SELECT *, CASE WHEN running THEN (
+              SELECT count(*) FROM items
+              WHERE +items.job_pk = jobs.pk AND items.status = 'running'
+                AND items.started_ms IS NULL
+          ) ELSE 0 END AS waiting
+FROM jobs
 WHERE client = :client AND pk < :before
   AND (:status IS NULL OR status = :status) AND (:tag IS NULL OR tag = :tag)
 ORDER BY pk DESC LIMIT :limit;
@@ -41,7 +52,9 @@ ORDER BY pk DESC LIMIT :limit;
 -- name: list_items
 -- A job's items in input order, after the cursor.
 SELECT items.*, jobs.id AS job_id FROM items JOIN jobs ON jobs.pk = items.job_pk
-WHERE jobs.id = :job_id AND idx > :after AND (:status IS NULL OR items.status = :status)
+WHERE jobs.id = :job_id AND idx > :after
+  AND (:status IS NULL OR :status = CASE WHEN items.status = 'running' AND items.started_ms IS NULL
+                                         THEN 'queued' ELSE items.status END)
 ORDER BY idx LIMIT :limit;
 
 -- name: items_since
@@ -59,8 +72,10 @@ WHERE files.item_pk IN (SELECT value FROM json_each(:item_pks))
 ORDER BY files.item_pk, files.position;
 
 -- name: claim
--- The next items of a lane, now running, one attempt more.
-UPDATE items SET status = 'running', attempt = attempt + 1, started_ms = :now_ms,
+-- The next items of a lane, one attempt more. A URL is being fetched from now; all others wait for
+-- a worker, and nobody is told that they run before they have `started_ms`.
+UPDATE items SET status = 'running', attempt = attempt + 1,
+                 started_ms = CASE WHEN url IS NOT NULL THEN :now_ms END,
                  progress_done = NULL, progress_total = NULL
 WHERE pk IN (SELECT pk FROM items WHERE status = 'queued' AND lane = :lane
              ORDER BY priority DESC, pk LIMIT :limit)
@@ -87,26 +102,36 @@ WHERE pk = :pk AND attempt = :attempt AND status = 'running' RETURNING job_pk;
 -- Items of the job have told of their progress.
 UPDATE jobs SET seq = seq + 1 WHERE pk = :job_pk RETURNING id;
 
+-- name: job_claimed
+-- `n` items of the job are out of the queue.
+UPDATE jobs SET queued = queued - :n, running = running + :n
+WHERE pk = :job_pk RETURNING id, steps, join_at;
+
+-- name: item_began
+-- A worker has begun an attempt.
+UPDATE items SET started_ms = :started_ms
+WHERE pk = :pk AND attempt = :attempt AND status = 'running' AND started_ms IS NULL
+RETURNING job_pk;
+
 -- name: job_began
--- `n` items of the job have started.
-UPDATE jobs SET seq = seq + 1, queued = queued - :n, running = running + :n, status = 'running',
-                started_ms = coalesce(started_ms, :now_ms)
-WHERE pk = :job_pk RETURNING id, seq, steps, join_at;
+-- Items of the job have begun.
+UPDATE jobs SET seq = seq + 1, status = 'running', started_ms = coalesce(started_ms, :started_ms)
+WHERE pk = :job_pk RETURNING id;
 
 -- name: finish_item
 -- The outcome of the attempt that still holds the item; changes nothing for a late ghost.
 -- Its seq is the one that `count_finished` is about to give the job.
 UPDATE items SET status = :status, facts = :facts, refused = :refused, problem = :problem,
-                 finished_ms = :now_ms,
+                 started_ms = coalesce(started_ms, :started_ms), finished_ms = :now_ms,
                  seq = (SELECT seq + 1 FROM jobs WHERE jobs.pk = items.job_pk)
 WHERE pk = :pk AND attempt = :attempt AND status = 'running'
-RETURNING job_pk, store, url IS NOT NULL AS fetches,
+RETURNING job_pk, started_ms, store, url IS NOT NULL AS fetches,
           twin_key IS NOT NULL AND twin_of IS NULL AS has_twins;
 
 -- name: count_finished
 -- One item of the job has ended; the counts decide what the job is now.
 UPDATE jobs SET seq = seq + 1, running = running - 1, succeeded = succeeded + :succeeded,
-                failed = failed + 1 - :succeeded
+                failed = failed + 1 - :succeeded, started_ms = coalesce(started_ms, :started_ms)
 WHERE pk = :job_pk RETURNING *;
 
 -- name: set_job_status
