@@ -1,0 +1,147 @@
+"""docs/operating.md's nginx, as it stands there, in front of a service."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from app.jobs.base import JobSettings
+from tests.api.answers import done, problem
+from tests.service import Service
+
+PAGE = (Path(__file__).parents[2] / "docs" / "operating.md").read_text()
+[SITE] = re.findall(r"^```nginx\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
+MAX_BYTES = 12 << 20
+# What surrounds a site in Debian's nginx.conf, with everything in a folder of its own.
+MAIN = """
+daemon off; master_process off; pid {folder}/pid; error_log stderr;
+events {{}}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/1; scgi_temp_path {folder}/2; uwsgi_temp_path {folder}/3;
+    {site}
+}}
+"""
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    env = {
+        "OFFLOAD_UPLOAD_MAX_BYTES": str(MAX_BYTES),
+        "OFFLOAD_POOL_WORKERS": "1",
+        "OFFLOAD_LOG_FORMAT": "json",
+        "PYTHONPATH": str(Path(__file__).parents[1] / "plugin"),
+    }
+    with Service.started(tmp_path_factory.mktemp("behind") / "data", env) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def front(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of nginx in front of it."""
+    if NGINX is None:
+        assert not os.environ.get("NGINX_REQUIRED"), "nginx is not installed"
+        pytest.skip("nginx is not installed")
+    folder = tmp_path_factory.mktemp("nginx")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    site = SITE.replace("listen 80;", f"listen 127.0.0.1:{port};")
+    site = site.replace("127.0.0.1:8000", service.url.removeprefix("http://"))
+    assert site.count("127.0.0.1:") == 2
+    (folder / "nginx.conf").write_text(MAIN.format(folder=folder, site=site))
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(
+            [NGINX, "-p", str(folder), "-c", str(folder / "nginx.conf")], stderr=log
+        )
+    try:
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                break
+            except ConnectionRefusedError:
+                assert process.poll() is None, (folder / "log").read_text()
+                assert time.monotonic() < deadline
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+@pytest.fixture
+def http(front: str) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=front, timeout=60) as client:
+        yield client
+
+
+def test_a_body_larger_than_nginx_takes_by_itself_comes_through(http: httpx.Client) -> None:
+    content = os.urandom(10 << 20)
+    job = done(http.post("/v1/compress?wait=60", content=content))
+    [result] = job["items"][0]["results"]
+    assert len(http.get(result["href"]).content) == result["size_bytes"]
+
+
+def test_what_is_too_large_is_refused_by_the_service(http: httpx.Client) -> None:
+    refused = http.post("/v1/files", content=bytes(MAX_BYTES + 1))
+    problem(refused, 413, "limit.body")
+
+
+def test_an_upload_reaches_the_service_while_it_arrives(
+    http: httpx.Client, service: Service
+) -> None:
+    incoming = service.data_dir / "blobs" / "incoming"
+
+    def pieces() -> Iterator[bytes]:
+        yield bytes(1 << 20)
+        deadline = time.monotonic() + 20
+        while not any(incoming.iterdir()):
+            assert time.monotonic() < deadline, "the upload is kept back"
+        yield b"and the rest"
+
+    http.post("/v1/files", content=pieces()).raise_for_status()
+
+
+def test_events_come_as_they_happen(http: httpx.Client, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    began = tmp_path / "pipe.began"
+    os.mkfifo(pipe)
+    os.mkfifo(began)
+    steps = json.dumps({"steps": [{"op": "misbehave", "how": "wait", "pipe": str(pipe)}]})
+    job = http.post("/v1/jobs", data={"job": steps}, files={"file": b"x"}).json()
+    began.read_text()
+    with http.stream("GET", job["links"]["events"]) as events:
+        lines = events.iter_lines()
+        # The job runs, and ends only when the pipe is written to: this was not held back.
+        assert any(line.startswith("data:") and '"running"' in line for line in lines)
+        pipe.write_text("go on")
+        assert any(line.startswith("data:") and '"done":true' in line for line in lines)
+
+
+def test_a_request_keeps_its_id_and_its_address(http: httpx.Client, service: Service) -> None:
+    answer = http.get("/v1/jobs", headers={"X-Request-Id": "through-nginx"})
+    assert answer.headers["X-Request-Id"] == "through-nginx"
+    deadline = time.monotonic() + 20
+    while "through-nginx" not in (log := service.log.read_text()):
+        assert time.monotonic() < deadline, log
+        http.get("/livez")  # the line is written once the answer is out
+    [line] = [json.loads(line) for line in log.splitlines() if "through-nginx" in line]
+    assert line["peer"] == "127.0.0.1"
+
+
+def test_it_waits_longer_than_a_request_may() -> None:
+    for kind in ("read", "send"):
+        [seconds] = re.findall(rf"proxy_{kind}_timeout (\d+)s;", SITE)
+        assert int(seconds) > JobSettings().wait_max_s
