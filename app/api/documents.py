@@ -18,7 +18,9 @@ from typing import Any, TypeVar, get_origin
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from app.api.nearest import shown
 from app.api.problems import Findings
+from app.api.sentences import Judged
 from app.errors import InvalidParameter, MalformedBody, TooManyItems
 from app.ops.jsontext import MAX_CHARACTERS, MAX_PARTS, said_of, too_long, value_at
 from app.runtime import Runtime
@@ -119,7 +121,7 @@ def _validated(model: type[M], given: Any, findings: Findings) -> M:
     try:
         read = model.model_validate(given)
     except ValidationError as error:
-        findings.add(error)
+        findings.add(error, Judged(model, given))
     if findings:
         raise findings.error() from None
     return read
@@ -137,6 +139,7 @@ class _Elements:
     """How the elements of a model's list are validated, a few at a time."""
 
     def __init__(self, annotation: Any, max_length: int | None) -> None:
+        self.annotation = annotation
         self.validate = TypeAdapter(annotation).validate_python
         self.max_length = max_length
 
@@ -165,7 +168,7 @@ def _read_list(
         try:
             read += elements.validate(some)
         except ValidationError as error:
-            findings.add(error, (name,), first=len(read))
+            findings.add(error, Judged(elements.annotation, some), (name,), first=len(read))
             if findings.full:
                 raise findings.error(at_least=True) from None
             read += some
@@ -266,7 +269,7 @@ class _Text:
         if not name:
             return error
         said = error.detail[:1].lower() + error.detail[1:]
-        return type(error)(f"`{name[:100]}`: {said}")
+        return type(error)(f"`{shown(name)}`: {said}")
 
     def _read_on(self) -> None:
         """Have the longest value that may come next in the window."""

@@ -20,6 +20,7 @@ from app.api.inputs import DoorInput, Labels, make_step, new_job, upload_items
 from app.api.labels import LABELS, QueryLabels, labels_together, parse_labels
 from app.api.options import DOCUMENT, FORM, QUERY, filled, lists, texts, together
 from app.api.routes import Router
+from app.api.slips import check_fields, no_files
 from app.api.stream import LINES, submit_stream
 from app.errors import InvalidParameter
 from app.model import NewItem, NewJob
@@ -53,15 +54,20 @@ def door(operation: Operation) -> Router:
             steps = [make_step(runtime.operations, operation.name, _asked(request, operation))]
             streamed = await submit_stream(request, runtime, client, steps, outside, key)
             return await submitted(runtime, streamed.job, how)
+        if operation.runs == "async" and body_kind(request) != JSON:
+            raise no_files(door_path(operation), body_kind(request))
         asked = _asked(request, operation)
         if body_kind(request) not in (JSON, MULTIPART):
             # A raw body brings no parameters: what is wrong with them shows before it is taken in.
             make_step(runtime.operations, operation.name, asked)
-        received = await receive(request, runtime, raw_name=filename)
+        received = await receive(
+            request, runtime, raw_name=filename, form_names={*options, *LABELS}
+        )
 
         def understood() -> NewJob:
             items, labels, options = _read(runtime, operation, received, asked, outside)
-            steps = [make_step(runtime.operations, operation.name, options)]
+            beside = LABELS if received.document is None else DoorInput.model_fields
+            steps = [make_step(runtime.operations, operation.name, options, also=beside)]
             return new_job(runtime, client, steps, items, labels, key)
 
         made = await runtime.jobs.submit(await aside(runtime, received.text_bytes, understood))
@@ -82,10 +88,12 @@ def door(operation: Operation) -> Router:
     path, name = door_path(operation), operation.name
     router.post(path, operation_id=name, **described)(submit)
     if operation.runs != "async":
-        # The same as POST, for those who must PUT: told once.
+        # The same as POST, for those who must PUT; and whoever names the file in the path need not
+        # know which method curl takes for that. Told once.
         router.put(path, include_in_schema=False, **described)(submit)
         named = openapi.raw_door(operation)
         router.put(path + "/{filename}", operation_id=f"{name}_named", **named)(submit_named)
+        router.post(path + "/{filename}", include_in_schema=False, **named)(submit_named)
     return router
 
 
@@ -103,11 +111,9 @@ def _read(
         if "metadata" in options and "metadata" not in operation.params.model_fields:
             raise InvalidParameter("`metadata` takes an object.")
         return said.items(), labels_together(outside, said, DOCUMENT), options
-    fields = texts(
-        filled(received.fields, {*operation.params.model_fields, *LABELS}),
-        FORM,
-        many=lists(operation.params),
-    )
+    known = {*operation.params.model_fields, *LABELS}
+    check_fields(received.fields, known, files=len(received.uploads))
+    fields = texts(filled(received.fields, known), FORM, many=lists(operation.params))
     labels = parse_labels(fields)
     inside = {name: value for name, value in fields.items() if name not in LABELS}
     options = together(operation, asked, inside, FORM)

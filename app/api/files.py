@@ -11,11 +11,15 @@ from app.api import components, openapi
 from app.api.deps import ClientDep, OwnFileDep, RuntimeDep
 from app.api.download import download
 from app.api.ingest import NameQuery, receive
+from app.api.nearest import shown
 from app.api.problems import documented
 from app.api.routes import Router
 from app.api.schemas import FileView, file_view
+from app.api.sentences import UNKNOWN
+from app.api.slips import check_fields
 from app.errors import (
     Conflict,
+    InvalidParameter,
     MissingInput,
     TooManyItems,
     UnsupportedBody,
@@ -34,6 +38,10 @@ async def _store(
     received = await receive(request, runtime, raw_name=filename, sha256=True)
     if received.document is not None:
         raise UnsupportedBody("Send the file as multipart, or raw with another Content-Type.")
+    check_fields(received.fields, (), files=len(received.uploads))
+    if received.fields:
+        name, _ = received.fields[0]
+        raise InvalidParameter(f"`{shown(name)}` {UNKNOWN}: this form has one file.")
     if not received.uploads:
         raise MissingInput("The form has no file.")
     if len(received.uploads) > 1:
@@ -78,6 +86,7 @@ _CONTENT: dict[str, Any] = {
         }
     },
 )
+@router.put("", status_code=201, include_in_schema=False)
 async def store(
     request: Request,
     runtime: RuntimeDep,
@@ -97,6 +106,7 @@ async def store(
     responses=_STORED,
     openapi_extra={"requestBody": {"required": True, "content": openapi.RAW}},
 )
+@router.post("/{filename}", status_code=201, include_in_schema=False)
 async def store_named(
     request: Request,
     runtime: RuntimeDep,

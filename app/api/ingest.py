@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import PurePosixPath, PureWindowsPath
@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect
 
 from app.api.digests import announced, checked
 from app.api.multipart import MultipartReader, parse_disposition
+from app.api.slips import FORM, check_form
 from app.errors import (
     BodyTooLarge,
     EmptyBody,
@@ -72,7 +73,12 @@ def body_kind(request: Request) -> str:
 
 
 async def receive(
-    request: Request, runtime: Runtime, *, raw_name: str | None = None, sha256: bool = False
+    request: Request,
+    runtime: Runtime,
+    *,
+    raw_name: str | None = None,
+    sha256: bool = False,
+    form_names: Collection[str] = (),
 ) -> Received:
     """Read a body of any of the three kinds: multipart, a JSON document, or one raw file.
 
@@ -81,6 +87,7 @@ async def receive(
         runtime: where its files are kept.
         raw_name: of a raw file.
         sha256: whether the files will be told with it.
+        form_names: what a form may say beside its files.
 
     Raises:
         OffloadError: too large, empty, malformed, stalled, or nowhere to keep it.
@@ -93,7 +100,7 @@ async def receive(
     put = partial(runtime.blobs.put, max_bytes=limit, sha256=sha256)
     received = Received()
     if kind == JSON:
-        received.document = await read_document(request, MAX_DOCUMENT_BYTES)
+        received.document = await read_document(request, runtime, MAX_DOCUMENT_BYTES)
         if not any(piece.strip() for piece in received.document):
             raise EmptyBody("The body is empty; a JSON document was announced.")
     elif kind == MULTIPART:
@@ -102,7 +109,8 @@ async def receive(
         await _receive_parts(reader, put, runtime.settings.upload.max_files, received)
     else:
         chunks = file_chunks(request, runtime, limit)
-        received.uploads.append(await _receive_raw(request, chunks, put, raw_name))
+        raw = await _receive_raw(request, chunks, put, raw_name, form_names)
+        received.uploads.append(raw)
     if time.monotonic() - started > runtime.settings.blobs.grace_s / 2:
         # So slow an upload that its first file is about to count as forgotten.
         for upload in received.uploads:
@@ -110,10 +118,10 @@ async def receive(
     return received
 
 
-async def read_document(request: Request, max_bytes: int) -> list[bytearray]:
+async def read_document(request: Request, runtime: Runtime, max_bytes: int) -> list[bytearray]:
     """Read a body up to its own limit; gives it in pieces of some size, however it came."""
     pieces: list[bytearray] = []
-    async for chunk in body_chunks(request, max_bytes):
+    async for chunk in body_chunks(request, runtime, max_bytes):
         if pieces and len(pieces[-1]) < PIECE_BYTES:
             pieces[-1] += chunk
         else:
@@ -129,10 +137,10 @@ def file_chunks(request: Request, runtime: Runtime, max_bytes: int) -> AsyncIter
     declared_bytes = _declared_bytes(request)
     if declared_bytes <= max_bytes:
         runtime.blobs.check_space(declared_bytes)
-    return body_chunks(request, max_bytes)
+    return body_chunks(request, runtime, max_bytes)
 
 
-def body_chunks(request: Request, max_bytes: int) -> AsyncIterator[bytes]:
+def body_chunks(request: Request, runtime: Runtime, max_bytes: int) -> AsyncIterator[bytes]:
     """Give the body as it arrives, refused by Content-Length at once, else at the byte too many.
 
     Raises:
@@ -140,25 +148,28 @@ def body_chunks(request: Request, max_bytes: int) -> AsyncIterator[bytes]:
 
     The chunks raise:
         BodyTooLarge: more than `max_bytes`.
-        IncompleteBody: the client went away, or was cut off because it was too slow
-            (`app/wire`, which has told it so).
+        IncompleteBody: no byte for `upload.stall_timeout_s`, or the client went away.
         DigestMismatch: behind the last, if the body is not what the request's headers say.
     """
-    return checked(_arriving(request, max_bytes), announced(request.headers.items()))
+    return checked(_arriving(request, runtime, max_bytes), announced(request.headers.items()))
 
 
-async def _arriving(request: Request, max_bytes: int) -> AsyncIterator[bytes]:
+async def _arriving(request: Request, runtime: Runtime, max_bytes: int) -> AsyncIterator[bytes]:
     too_large = BodyTooLarge(
         f"The body is larger than the {max_bytes} bytes that this service takes.",
         max_bytes=max_bytes,
     )
     if _declared_bytes(request) > max_bytes:
         raise too_large
+    stall_s = runtime.settings.upload.stall_timeout_s
     received_bytes = 0
     stream = request.stream()
     while True:
         try:
-            chunk = await anext(stream, None)
+            async with asyncio.timeout(stall_s):
+                chunk = await anext(stream, None)
+        except TimeoutError:
+            raise IncompleteBody(f"No byte of the body arrived for {stall_s:g} s.") from None
         except ClientDisconnect:
             raise IncompleteBody("The client went away before the whole body was here.") from None
         if chunk is None:
@@ -177,14 +188,19 @@ def _declared_bytes(request: Request) -> int:
 
 
 async def _receive_raw(
-    request: Request, chunks: AsyncIterator[bytes], put: Put, raw_name: str | None
+    request: Request,
+    chunks: AsyncIterator[bytes],
+    put: Put,
+    raw_name: str | None,
+    form_names: Collection[str],
 ) -> NamedBlob:
-    first = await anext(chunks, None)
-    if first is None:
-        raise EmptyBody("The body is empty. Send a file: multipart, or as the body itself.")
-
+    first = await anext(chunks, b"")
+    if not first and not _announced_body(request):
+        raise EmptyBody("The request has no body. Send a file: multipart, or as the body itself.")
+    if body_kind(request) == FORM:
+        check_form(first, form_names)
     name = raw_name or name_in(request.headers.get("content-disposition")) or "upload"
-    blob = await put(_joined([first], chunks))
+    blob = await put(_joined([first] if first else [], chunks))
     return _uploaded(blob, plain_name(name), request.headers.get("content-type", ""))
 
 
@@ -192,6 +208,11 @@ def _uploaded(blob: Blob, name: str, claimed: str) -> NamedBlob:
     """Give a stored upload under the name and, if it is text, the type that the client gave it."""
     media_type = called(blob.media_type, Word(name, claimed, own=True))
     return NamedBlob(replace(blob, media_type=media_type), name)
+
+
+def _announced_body(request: Request) -> bool:
+    """Tell whether there is a body, be it of no bytes: an empty file (RFC 9112 section 6.3)."""
+    return "content-length" in request.headers or "transfer-encoding" in request.headers
 
 
 async def _receive_parts(

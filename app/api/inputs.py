@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Annotated, Any, Self
 
@@ -13,8 +13,10 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
+    Discriminator,
     Field,
     ModelWrapValidatorHandler,
+    Tag,
     ValidationError,
     model_validator,
 )
@@ -23,7 +25,9 @@ from app.api.batch import batch_terms
 from app.api.destinations import StoreInput, WebhookInput, placed, webhook_of
 from app.api.digests import digests_in
 from app.api.ingest import plain_name
-from app.api.problems import invalid
+from app.api.nearest import hint, shown
+from app.api.problems import Findings
+from app.api.sentences import Judged
 from app.errors import InvalidParameter, MissingInput, TooManyItems
 from app.model import NamedBlob, NewItem, NewJob, Step
 from app.ops.base import Operation
@@ -109,6 +113,36 @@ class FileInput(BaseModel):
         return NewItem(file_id=self.file_id, store=self.store.target() if self.store else None)
 
 
+def _url_kind(value: Any) -> str | None:
+    return "<text>" if isinstance(value, str) else "<object>" if isinstance(value, dict) else None
+
+
+def _input_kind(value: Any) -> str | None:
+    if not isinstance(value, dict):
+        return None
+    of_file = any(name.startswith("file") for name in value if name != "filename")
+    return "<file>" if of_file and "url" not in value else "<url>"
+
+
+# Told apart by what they are, so that one of them is validated, and its errors are told.
+UrlOrText = Annotated[
+    Annotated[str, Tag("<text>")] | Annotated[UrlInput, Tag("<object>")],
+    Discriminator(
+        _url_kind,
+        custom_error_type="url_input",
+        custom_error_message="must be a URL as a string, or an object with `url`",
+    ),
+]
+JobItem = Annotated[
+    Annotated[UrlInput, Tag("<url>")] | Annotated[FileInput, Tag("<file>")],
+    Discriminator(
+        _input_kind,
+        custom_error_type="job_item",
+        custom_error_message="must be an object with `url` or with `file_id`",
+    ),
+]
+
+
 class Labels(BaseModel):
     """What a client may hang on a job, whatever its work is."""
 
@@ -127,7 +161,7 @@ class DoorInput(Labels):
 
     model_config = ConfigDict(extra="allow")
 
-    urls: list[str | UrlInput] = Field(
+    urls: list[UrlOrText] = Field(
         default=[],
         description="Strings, or objects with `url` and its own `headers`, `filename`, `digest`, "
         "`max_bytes`.",
@@ -175,7 +209,7 @@ class StreamedJobInput(Labels):
 class JobInput(StreamedJobInput):
     """A job as `POST /v1/jobs` takes it."""
 
-    items: list[UrlInput | FileInput] = Field(
+    items: list[JobItem] = Field(
         default=[], description="URLs and stored files; uploaded parts come after them."
     )
 
@@ -185,25 +219,40 @@ def make_step(
     name: str,
     params: Mapping[str, Any],
     where: tuple[str | int, ...] = (),
+    also: Collection[str] = (),
 ) -> Step:
     """Validate a step's parameters with the operation's own model; defaults become explicit.
 
-    Raises `InvalidParameter`, with locations behind `where`.
+    Args:
+        operations: all there are.
+        name: of one of them.
+        params: of the step.
+        where: goes before each location.
+        also: names that would have been known beside the parameters.
+
+    Raises:
+        InvalidParameter: there is no such operation, or its parameters are not valid.
     """
     operation = operations.get(name)
     if operation is None:
-        known = ", ".join(sorted(operations))
-        message = f"There is no operation {name!r}; there are: {known}."
+        message = f"There is no operation `{shown(name)}`{hint(name, operations)}"
         raise InvalidParameter(message, errors=[{"loc": [*where, "op"], "msg": message}])
     try:
         checked = operation.params.model_validate(params)
     except ValidationError as error:
-        raise invalid(error, where) from None
+        findings = Findings()
+        findings.add(error, Judged(operation.params, params, also), where)
+        raise findings.error() from None
     return Step(name, checked.model_dump(mode="json"))
 
 
 def make_steps(operations: Mapping[str, Operation], given: Sequence[StepInput]) -> list[Step]:
-    """Validate the steps of a general job."""
+    """Validate the steps of a general job. Raises `InvalidParameter`."""
+    for index, step in enumerate(given):
+        if isinstance((step.model_extra or {}).get("params"), dict):
+            said = "its members stand beside `op`"  # it is so in a job's own view
+            error = {"loc": ["steps", index, "params"], "msg": said}
+            raise InvalidParameter(f"`steps.{index}.params`: {said}.", errors=[error])
     return [
         make_step(operations, step.op, step.model_extra or {}, ("steps", index))
         for index, step in enumerate(given)

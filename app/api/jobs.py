@@ -28,12 +28,14 @@ from app.api.inputs import (
     upload_items,
 )
 from app.api.labels import LABELS, QueryLabels, labels_together
+from app.api.nearest import shown
 from app.api.options import DOCUMENT, FORM, texts
 from app.api.problems import documented
 from app.api.routes import Router
 from app.api.schemas import ItemPage, JobPage, JobView, item_view, job_view
+from app.api.slips import no_job
 from app.api.stream import LINES, submit_stream
-from app.errors import InvalidParameter, MissingInput, UnsupportedBody
+from app.errors import InvalidParameter, MissingInput
 from app.model import ItemStatus, Job, JobStatus, NewJob
 
 JobQuery = Annotated[
@@ -76,18 +78,21 @@ def router() -> Router:
         if job is not None:
             raise InvalidParameter("`job` stands in the query of lines only; it is in the body.")
         if body_kind(request) not in (JSON, MULTIPART):
-            raise UnsupportedBody(
-                "Send application/json, application/x-ndjson or text/plain with a URL a line, or "
-                "multipart/form-data with a `job` field and files."
-            )
+            raise no_job(body_kind(request))
         received = await receive(request, runtime)
         document = received.document
         if document is None:
             fields = texts(received.fields, FORM, most=MAX_FIELD_BYTES)
             if unknown := fields.keys() - {"job"}:
-                raise InvalidParameter(f"`{min(unknown)}` is not a field of this form.")
+                raise InvalidParameter(
+                    f"`{shown(min(unknown))}` is not a field of this form: it has `job`, the "
+                    "job's document, and files."
+                )
             if "job" not in fields:
-                raise MissingInput("A multipart job needs a `job` field with its document.")
+                raise MissingInput(
+                    "A multipart job needs a `job` field with its document as text. With curl, "
+                    "`-F 'job=<job.json'` takes it from a file."
+                )
             document = [str(fields["job"]).encode()]
 
         def understood() -> NewJob:

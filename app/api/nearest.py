@@ -12,7 +12,7 @@ MAX_PATH_CHARACTERS = 256
 NAMES_TOLD = 40
 """Lists of names up to this length are told whole."""
 
-_ALIKE = 0.6
+_ALIKE = 0.66
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
@@ -53,8 +53,9 @@ def nearest_path(path: str, templates: Iterable[str]) -> str | None:
     best, found = _ALIKE, None
     for template in templates:
         wanted = [part for part in template.split("/") if part]
-        for parts in (given, [*wanted[:1], *given]):  # as it is, and with the version put first
-            alike = _alikeness(parts, wanted)
+        # As it is, with the version put first, and without a name at the end.
+        for parts, weight in ((given, 1.0), ([*wanted[:1], *given], 1.0), (given[:-1], 0.9)):
+            alike = weight * _alikeness(parts, wanted)
             if alike > best:
                 best, found = alike, _filled(parts, wanted)
     return found

@@ -14,26 +14,25 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Match
 
+from app.api.nearest import shown
+from app.api.paths import methods_of, no_such_method, no_such_path
+from app.api.sentences import UNKNOWN, Judged, complaint, sentence
 from app.errors import (
-    PROBLEM_MEDIA_TYPE,
     IncompleteBody,
     InternalError,
     InvalidParameter,
-    MethodNotAllowed,
     OffloadError,
     Problem,
-    UnknownRoute,
 )
 
 log = structlog.get_logger(__name__)
 
+MEDIA_TYPE = "application/problem+json"
+URN = "urn:offload:error:"
 MAX_ERRORS = 20
 """So many of the things that are wrong with a request are told."""
-MAX_NAME_CHARACTERS = 100
 MAX_MESSAGE_CHARACTERS = 500
-METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 
 class ProblemView(BaseModel):
@@ -51,9 +50,22 @@ class ProblemView(BaseModel):
     )
 
 
+def body_of(problem: Problem) -> dict[str, Any]:
+    """Give a problem's JSON members."""
+    return {
+        "type": URN + problem.code,
+        "title": problem.title,
+        "status": problem.status,
+        "detail": problem.detail,
+        "code": problem.code,
+        "retryable": problem.retryable,
+        **problem.extra,
+    }
+
+
 def view_of(problem: Problem) -> ProblemView:
     """Give a problem as part of another document."""
-    return ProblemView(**problem.document())
+    return ProblemView(**body_of(problem))
 
 
 def respond(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
@@ -63,19 +75,7 @@ def respond(problem: Problem, headers: Mapping[str, str] | None = None) -> Respo
         more.setdefault("Retry-After", str(retry_after_s))
     if problem.status == HTTPStatus.UNAUTHORIZED:
         more.setdefault("WWW-Authenticate", "Bearer")
-    return JSONResponse(problem.document(), problem.status, more, PROBLEM_MEDIA_TYPE)
-
-
-def invalid(
-    error: ValidationError | RequestValidationError, where: tuple[str | int, ...] = ()
-) -> OffloadError:
-    """Say what pydantic found, as far as it is told, in one error.
-
-    `where` goes before each location. Values are left out: they may be secrets, or megabytes.
-    """
-    findings = Findings()
-    findings.add(error, where)
-    return findings.error()
+    return JSONResponse(body_of(problem), problem.status, more, MEDIA_TYPE)
 
 
 class Findings:
@@ -98,49 +98,42 @@ class Findings:
     def add(
         self,
         error: ValidationError | RequestValidationError,
+        judged: Judged | None = None,
         where: tuple[str | int, ...] = (),
         *,
         first: int = 0,
     ) -> None:
-        """Take in what pydantic found below `where`; in a part of a list, from its `first` on."""
+        """Take in what pydantic found below `where`; in a part of a list, from its `first` on.
+
+        Values are left out: they may be secrets, or megabytes.
+        """
         if isinstance(error, ValidationError):
             found: Sequence[Any] = error.errors(include_url=False, include_input=False)
         else:
             found = error.errors()
+        # pydantic counts the good entries of a list only: one bad entry is not one too few as well.
+        bad = {e["loc"][:-1] for e in found}
+        found = [e for e in found if e["type"] != "too_short" or e["loc"] not in bad]
         self._count += len(found)
         for e in found[: MAX_ERRORS - len(self._told)]:
-            loc = list(e["loc"])
-            if first and isinstance(loc[0], int):
+            loc, said = complaint(e, judged or Judged(None))
+            if isinstance(error, RequestValidationError):
+                loc = loc[1:]  # which part of the request it is in
+            if first and loc and isinstance(loc[0], int):
                 loc[0] += first
-            told = [_cut(part, MAX_NAME_CHARACTERS) for part in (*where, *loc)]
-            self._told.append({"loc": told, "msg": _cut(_sentence(e), MAX_MESSAGE_CHARACTERS)})
+            self._told.append({"loc": [*where, *loc], "msg": shown(said, MAX_MESSAGE_CHARACTERS)})
 
     def error(self, *, at_least: bool = False) -> OffloadError:
         """Give it as one error; `at_least` where nobody has looked for more."""
-        first = self._told[0]
-        name = ".".join(str(part) for part in first["loc"] if part not in ("query", "body", "path"))
-        detail = f"`{name}`: {first['msg']}" if name else str(first["msg"])
+        # A name that there is not says more than what is missing for it: `url`, where `ur` is.
+        first = next((e for e in self._told if e["msg"].startswith(UNKNOWN)), self._told[0])
+        detail = sentence(first["loc"], first["msg"])
         if more := self._count - 1:
             said = f"at least {more}" if at_least else str(more)
-            detail += f" (and {said} more, see `errors`)"
+            detail += f" And {said} more, see `errors`."
         untold = self._count - len(self._told)
         extra: dict[str, Any] = {"more_errors": untold} if untold else {}
-        detail += "" if detail.endswith(".") else "."
         return InvalidParameter(detail, errors=self._told, **extra)
-
-
-def _cut(part: Any, characters: int) -> Any:
-    """Keep what came from outside from making an answer larger than itself."""
-    if isinstance(part, str) and len(part) > characters:
-        return part[:characters] + "…"
-    return part
-
-
-def _sentence(error: Any) -> str:
-    if error["type"] == "extra_forbidden":
-        return "there is no such parameter here"
-    message: str = error["msg"]
-    return message.removeprefix("Value error, ")
 
 
 def install(app: FastAPI) -> None:
@@ -159,25 +152,25 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def validation(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)  # noqa: S101
-        return respond(invalid(error).problem())
+        findings = Findings()
+        findings.add(error)
+        return respond(findings.error().problem())
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101
         ours_instead = {
-            HTTPStatus.NOT_FOUND: UnknownRoute(f"There is no {request.url.path}."),
-            HTTPStatus.METHOD_NOT_ALLOWED: MethodNotAllowed(
-                f"{request.method} is not possible on {request.url.path}."
-            ),
+            HTTPStatus.NOT_FOUND: no_such_path,
+            HTTPStatus.METHOD_NOT_ALLOWED: no_such_method,
         }.get(HTTPStatus(error.status_code))
         problem = (
-            ours_instead.problem()
+            ours_instead(request).problem()
             if ours_instead
             else Problem("input.invalid", error.detail, error.status_code, error.detail)
         )
         headers = dict(error.headers or {})
         if problem.status == HTTPStatus.METHOD_NOT_ALLOWED:
-            headers["Allow"] = ", ".join(_allowed(request))
+            headers["Allow"] = ", ".join(methods_of(request))
         return respond(problem, headers)
 
     @app.exception_handler(ClientDisconnect)
@@ -190,25 +183,13 @@ def install(app: FastAPI) -> None:
         return respond(InternalError("The service failed on this request.").problem())
 
 
-def _allowed(request: Request) -> list[str]:
-    """Give every method of a path; Starlette names those of the first route that fits only."""
-    return [
-        method
-        for method in METHODS
-        if any(
-            route.matches({**request.scope, "method": method})[0] is Match.FULL
-            for route in request.app.routes
-        )
-    ]
-
-
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Give the OpenAPI `responses` for the problems that a route answers with.
 
     `default` is among them: clients learn that whatever else fails looks the same, and FastAPI
     does not announce its own document for a failed validation.
     """
-    content = {PROBLEM_MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemView"}}}
+    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemView"}}}
     described: dict[int | str, dict[str, Any]] = {
         status: {"description": HTTPStatus(status).phrase, "content": content}
         for status in statuses

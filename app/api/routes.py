@@ -6,13 +6,14 @@ from collections.abc import Callable, Collection, Coroutine, Iterator
 from functools import cached_property
 from typing import Any
 
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.dependencies.models import Dependant
-from fastapi.routing import APIRoute, iter_route_contexts
+from fastapi.routing import APIRoute
 from starlette.responses import StreamingResponse
 
-from app.api.nearest import hint, nearest_path, shown
+from app.api.nearest import hint, shown
 from app.api.options import QUERY, texts
+from app.api.sentences import UNKNOWN
 from app.errors import InvalidParameter
 
 
@@ -85,17 +86,6 @@ class Router(APIRouter):
         route.lists = self._lists
 
 
-def meant_path(app: FastAPI, path: str) -> str | None:
-    """Give the path of this service that a path which is none of it was to be."""
-    return nearest_path(path, _paths(app))
-
-
-def _paths(app: FastAPI) -> Iterator[str]:
-    for route in iter_route_contexts(app.routes):
-        if route.path_format:
-            yield route.path_format
-
-
 def _declared(dependant: Dependant) -> Iterator[str]:
     for parameter in dependant.query_params:
         yield parameter.alias
@@ -104,8 +94,8 @@ def _declared(dependant: Dependant) -> Iterator[str]:
 
 
 def _unknown(name: str, known: Collection[str]) -> InvalidParameter:
-    said = f"`{shown(name)}` is not known here{hint(name, known)}"
-    return InvalidParameter(said, errors=[{"loc": ["query", shown(name)], "msg": said}])
+    said = f"`{shown(name)}` {UNKNOWN}{hint(name, known)}"
+    return InvalidParameter(said, errors=[{"loc": [shown(name)], "msg": said.removesuffix(".")}])
 
 
 def _head_of(response: Response) -> Response:

@@ -105,7 +105,8 @@ class ItemView(BaseModel):
     error: ProblemView | None
     attempt: int
     started_at: datetime | None = Field(
-        description="When a worker took it, or its URL began to be fetched; until then it is queued."
+        description="When a worker took it, or its URL began to be fetched; until then it is "
+        "queued."
     )
     finished_at: datetime | None
     elapsed_ms: int | None = Field(description="From start to end of the last attempt.")

@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from app.errors import MemberNameTaken, MemberPathUnsafe, NoSources, Refusal
-from app.ops import values
+from app.ops import spellings, values
 from app.ops.archives import template
 from app.ops.archives.names import Names, safe_path
 from app.ops.archives.stored import is_dense
@@ -49,7 +49,7 @@ _MAX_NAME_CHARACTERS = 200
 class ArchiveParams(Params):
     """The format, and how the files are named in it."""
 
-    format: Format = Field(
+    format: Annotated[Format, BeforeValidator(spellings.archive)] = Field(
         default="zip",
         description="In a zip each file is compressed by itself and can be opened by itself; a "
         "compressed tar is smaller where files are alike.",

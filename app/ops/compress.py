@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
-from app.ops import values
+from app.ops import spellings, values
 from app.ops.base import Operation, Output, Params, Result, Work
 from app.ops.codecs import (
     MEDIA_TYPES,
@@ -22,7 +22,7 @@ from app.ops.codecs import (
 )
 from app.ops.codecs.sampling import choose
 
-Format = Codec | Literal["auto"]
+Format = Annotated[Literal[Codec, "auto"], BeforeValidator(spellings.compression)]
 
 _READ_BYTES = 1 << 20
 _LONGEST_WINDOW_LOG = 27

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Annotated, Any, BinaryIO, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from app.errors import CodecUnknown, OutputTooLarge, RatioExceeded
+from app.ops import spellings
 from app.ops.base import Operation, Output, Params, Result, Work
 from app.ops.codecs import SUFFIXES, Codec, HashedFile, Unpacker, codec_of, unpacking
 from app.ops.media_type import HEAD_BYTES, sniff
@@ -31,7 +32,7 @@ _ENDINGS["br"] |= {".brotli": ""}
 class DecompressParams(Params):
     """The coding, and how large the result may be."""
 
-    format: Codec | Literal["auto"] = Field(
+    format: Annotated[Literal[Codec, "auto"], BeforeValidator(spellings.compressed)] = Field(
         default="auto",
         description="`auto` goes by content. `br` and `deflate-raw` have no signature, so they "
         "have to be named.",

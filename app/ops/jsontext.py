@@ -22,6 +22,16 @@ MAX_DEPTH = 64
 MAX_DIGITS = 20
 """Of a whole number: those of 64 bits."""
 
+_EXPECTED = {
+    "Expecting value": "a value is expected",
+    "Expecting property name enclosed in double quotes": "a name in double quotes is expected",
+    "Illegal trailing comma before end of object": "a name in double quotes is expected",
+    "Illegal trailing comma before end of array": "a value is expected",
+    "Expecting ',' delimiter": "`,` is expected",
+    "Expecting ':' delimiter": "`:` is expected",
+}
+"""What Python's reader says, in the words of the others here; the same for each Python."""
+
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -86,7 +96,10 @@ def value_of(text: str) -> Any:
 
 def said_of(error: json.JSONDecodeError, before: int = 0) -> str:
     """Say what is wrong and where, `before` characters having come before the text."""
-    return f"{error.msg[:1].lower()}{error.msg[1:]} at character {before + error.pos + 1}"
+    said = _EXPECTED.get(error.msg, error.msg[:1].lower() + error.msg[1:])
+    # Of a comma too many, Python 3.13 names the place, and others what follows.
+    at = before + error.pos + (2 if "trailing comma" in error.msg else 1)
+    return f"{said} at character {at}"
 
 
 def check_length(characters: int) -> None:

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
 from app.errors import InvalidParameter
-from app.ops import values
+from app.ops import spellings, values
 from app.ops.base import Operation, Output, Params, Result, Work
 from app.ops.imaging.contenders import RACERS, Contender, Racer, entrants
 from app.ops.imaging.content import is_see_through, looks_drawn
@@ -29,6 +29,9 @@ from app.ops.imaging.rights import Rights, find_rights, with_rights_only
 from app.ops.imaging.vips import libvips
 
 Mode = Literal["lossy", "lossless"]
+_Written = Annotated[
+    Literal["keep", "jpeg", "png", "webp", "avif"], BeforeValidator(spellings.picture)
+]
 
 _EXACT = 1.0
 
@@ -63,7 +66,7 @@ class OptimizeParams(Params):
         "as that allows, whatever `target_ssim` says. An input that fits stays as it is, or gets "
         "smaller without loss.",
     )
-    formats: tuple[Literal["keep", "jpeg", "png", "webp", "avif"], ...] = Field(
+    formats: tuple[_Written, ...] = Field(
         default=RACERS,
         min_length=1,
         description="What may be written; the smallest is taken. `keep` is the input's own "

@@ -80,7 +80,7 @@ def headers(parcel: Parcel, secrets: Iterable[str], at: datetime, body: bytes) -
 
 def _known(event: str) -> str:
     if event not in EVENTS:
-        raise ValueError("there are: " + ", ".join(EVENTS))
+        raise ValueError("must be one of " + ", ".join(EVENTS))
     return event
 
 

@@ -39,11 +39,12 @@ def test_a_raw_body_is_one_file(http, text, method):
     assert (name, gzip.decompress(content)) == ("b.txt.gz", text)
 
 
-def test_a_raw_body_of_a_form_encoded_type_is_a_file_too(http):
+@pytest.mark.parametrize("said", [b"a=1", b"a=1&level=9", b"a text", b"{}", b'{"a": 1}', b""])
+def test_a_raw_body_of_a_form_encoded_type_is_a_file_too(http, said):
     kind = {"Content-Type": "application/x-www-form-urlencoded"}
-    job = done(http.post("/v1/compress?wait=20", content=b"a=1", headers=kind))
+    job = done(http.post("/v1/compress?wait=20", content=said, headers=kind))
     [(name, content)] = results(http, job)
-    assert (name, gzip.decompress(content)) == ("upload.gz", b"a=1")
+    assert (name, gzip.decompress(content)) == ("upload.gz", said)
 
 
 def test_a_raw_body_can_be_named_in_content_disposition(http):

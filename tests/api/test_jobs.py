@@ -223,7 +223,7 @@ def test_errors_in_steps_are_located(http):
     steps[1] = {"op": "resize"}
     found = problem(http.post("/v1/jobs", json=asked), 422, "input.invalid")
     assert [error["loc"] for error in found["errors"]] == [["steps", 1, "op"]]
-    assert "compress, decompress, extract, fetch, image, inspect" in found["detail"]
+    assert "`compress`, `decompress`, `extract`, `fetch`, `image`, `inspect`" in found["detail"]
 
 
 @pytest.mark.parametrize(

@@ -265,7 +265,7 @@ def test_what_is_given_twice_is_refused(told, mailbox, where):
         "form and query": {"files": {"file": b"x"}, "data": {"store": url + "/2"}},
     }[where]
     found = problem(told.post("/v1/compress", params={"store": url}, **more), 422, "input.invalid")
-    assert "twice" in found["detail"]
+    assert "has two values" in found["detail"]
 
 
 def test_one_url_takes_one_result(told, mailbox):

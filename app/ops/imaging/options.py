@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -13,6 +15,7 @@ from pydantic import (
     model_validator,
 )
 
+from app.ops import spellings
 from app.ops.base import Params
 from app.ops.jsontext import value_of
 
@@ -32,7 +35,10 @@ Gravity = Literal[
     "attention",
     "entropy",
 ]
-TargetFormat = Literal["keep", "auto", "jpeg", "png", "webp", "avif", "gif", "tiff"]
+TargetFormat = Annotated[
+    Literal["keep", "auto", "jpeg", "png", "webp", "avif", "gif", "tiff"],
+    BeforeValidator(spellings.picture),
+]
 
 
 def _json_or_value(value: Any) -> Any:
@@ -50,6 +56,18 @@ def _numbers_or_value(value: Any) -> Any:
 _Place = Annotated[int, Field(ge=0)]
 _Length = Annotated[int, Field(ge=1)]
 Crop = Annotated[tuple[_Place, _Place, _Length, _Length], BeforeValidator(_numbers_or_value)]
+
+
+_COLOUR = r"^#([0-9a-fA-F]{3,4}|[0-9a-fA-F]{6}|[0-9a-fA-F]{8})$"
+
+
+def _colour(value: str) -> str:
+    if not re.fullmatch(_COLOUR, value):
+        raise ValueError("must be a colour as #rgb, #rgba, #rrggbb or #rrggbbaa")
+    return value
+
+
+Colour = Annotated[str, AfterValidator(_colour), Field(json_schema_extra={"pattern": _COLOUR})]
 
 
 class Options(Params):
@@ -104,9 +122,8 @@ class Options(Params):
         "`attention` keeps what catches the eye (edges, skin, strong colours), `entropy` what "
         "has the most detail; both pad as `center`.",
     )
-    background: str = Field(
+    background: Colour = Field(
         default="#ffffff",
-        pattern=r"^#([0-9a-fA-F]{3,4}|[0-9a-fA-F]{6}|[0-9a-fA-F]{8})$",
         description="Colour as `#rgb`, `#rrggbb`, or with alpha as `#rgba`, `#rrggbbaa`: of "
         "padding, of the corners that turning opens, and of what shows through transparent parts "
         "in a JPEG (where its own alpha is ignored) or with `flatten`.",

@@ -1,0 +1,65 @@
+"""Names of formats as people write them: other spellings that can mean one thing only are taken.
+
+What is documented, recorded and told back is the one name. A name that belongs to another
+operation is refused with the way there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+_CODECS = {
+    "gz": "gzip",
+    "x-gzip": "gzip",
+    "zst": "zstd",
+    "zstandard": "zstd",
+    "brotli": "br",
+    "bzip2": "bz2",
+    "raw-deflate": "deflate-raw",
+    "deflate_raw": "deflate-raw",
+}
+_ARCHIVES = {
+    "tgz": "tar.gz",
+    "tar.gzip": "tar.gz",
+    "tzst": "tar.zst",
+    "tar.zstd": "tar.zst",
+    "txz": "tar.xz",
+    "tbz": "tar.bz2",
+    "tbz2": "tar.bz2",
+    "tar.bzip2": "tar.bz2",
+}
+_PICTURES = {"jpg": "jpeg", "jpe": "jpeg", "jfif": "jpeg", "tif": "tiff"}
+
+_MANY = {"gzip": "tar.gz", "zstd": "tar.zst", "xz": "tar.xz", "bz2": "tar.bz2", "lz4": "tar.lz4"}
+
+_PACKED = ("zip", "tar", *_ARCHIVES, *_ARCHIVES.values(), "tar.lz4")
+_SINGLE = (*_MANY, "br", "zlib", "deflate-raw", *_CODECS)
+_EITHER = {"deflate": "deflate can be zlib (as in HTTP) or deflate-raw: say which"}
+
+
+def _of_one_file(name: str) -> str:
+    many = _MANY.get(_CODECS.get(name, name))
+    return f"for {name} use /v1/compress" + (f"; for many files there is {many}" if many else "")
+
+
+def _taking(spellings: Mapping[str, str], elsewhere: Mapping[str, str]) -> Callable[[Any], Any]:
+    def take(value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        name = value.strip().lower().removeprefix(".")
+        if why := elsewhere.get(name):
+            raise ValueError(why)
+        return spellings.get(name, name)
+
+    return take
+
+
+compression = _taking(_CODECS, {**{n: f"for {n} use /v1/archive" for n in _PACKED}, **_EITHER})
+"""Gives the codec's own name for one to write; raises `ValueError` for that of an archive."""
+compressed = _taking(_CODECS, {**{n: f"for {n} use /v1/extract" for n in _PACKED}, **_EITHER})
+"""The same for one to read."""
+archive = _taking(_ARCHIVES, {name: _of_one_file(name) for name in _SINGLE})
+"""Gives the archive format's own name; raises `ValueError` for that of a codec alone."""
+picture = _taking(_PICTURES, {})
+"""Gives the picture format's own name."""
