@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import socket
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
-import uvicorn
 from pydantic import ValidationError
 
 from app import __version__
 from app.errors import StorageError
 from app.logs import complain, configure_logging, say
-from app.main import create_app
 from app.runtime import check_data_dir
+from app.server import Server
 from app.settings import Settings, json_wanted, unknown_variables
-
-GRACEFUL_S = 3
-"""How long open responses (streams, long polls) may hold a shutdown."""
+from app.wire.listen import CannotListen, bound
 
 cli = typer.Typer(
     help="Offload: file, image and URL work taken off other back ends.",
@@ -39,24 +36,16 @@ def serve() -> None:
         # It means «read the keys again» once the lifespan has read them; until then, nothing.
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
+        sockets = bound(settings.host, settings.port)
         check_data_dir(settings.data_dir)
+    except CannotListen as error:
+        complain(str(error), as_json=json_wanted())
+        raise typer.Exit(3) from None
     except StorageError as error:
         complain(error.detail, as_json=json_wanted())
         raise typer.Exit(3) from None
-    config = uvicorn.Config(
-        create_app(settings),
-        host=settings.host,
-        port=settings.port,
-        http="httptools",
-        loop="uvloop",
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=GRACEFUL_S,
-    )
-    server = _AnnouncedServer(config, settings)
-    server.run()
+    server = Server(settings, partial(announce, settings.data_dir))
+    server.run(sockets)
     if not server.started:
         raise typer.Exit(3)
 
@@ -129,28 +118,15 @@ def read_settings() -> Settings:
     raise typer.Exit(2)
 
 
-class _AnnouncedServer(uvicorn.Server):
-    """A server that says where it is, and what to type, once it really listens."""
-
-    def __init__(self, config: uvicorn.Config, settings: Settings) -> None:
-        super().__init__(config)
-        self._settings = settings
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets=sockets)
-        if self.started:
-            address, port = self.servers[0].sockets[0].getsockname()[:2]
-            # Listening everywhere is not an address that one can type.
-            address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)  # noqa: S104
-            host = f"[{address}]" if ":" in address else address
-            url, data_dir = f"http://{host}:{port}", self._settings.data_dir
-            say(
-                "listening",
-                announcement(url, data_dir),
-                url=url,
-                data_dir=str(data_dir.resolve()),
-                version=__version__,
-            )
+def announce(data_dir: Path, url: str) -> None:
+    """Say where the service is, and what to type, now that it really listens."""
+    say(
+        "listening",
+        announcement(url, data_dir),
+        url=url,
+        data_dir=str(data_dir.resolve()),
+        version=__version__,
+    )
 
 
 def announcement(url: str, data_dir: Path) -> str:

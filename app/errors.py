@@ -22,6 +22,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+PROBLEM_MEDIA_TYPE = "application/problem+json"
+URN = "urn:offload:error:"
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -33,6 +36,18 @@ class Problem:
     detail: str
     retryable: bool = False
     extra: dict[str, Any] = field(default_factory=dict)
+
+    def document(self) -> dict[str, Any]:
+        """Give its JSON members (RFC 9457)."""
+        return {
+            "type": URN + self.code,
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail,
+            "code": self.code,
+            "retryable": self.retryable,
+            **self.extra,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +154,23 @@ class DigestMismatch(InputError):
     retryable = True  # damaged on the way, most likely
 
 
+class LateHead(InputError):
+    """The request's head did not arrive whole in the time that it has."""
+
+    code = "input.late"
+    status = 408
+    title = "The request did not arrive in time"
+    retryable = True
+
+
+class MalformedRequest(InputError):
+    """What arrived is not HTTP/1.1."""
+
+    code = "input.http"
+    status = 400
+    title = "Not a valid HTTP request"
+
+
 class UnsupportedBody(InputError):
     """The Content-Type or Content-Encoding of the request is not one this door takes."""
 
@@ -235,6 +267,23 @@ class BodyTooLarge(LimitError):
     code = "limit.body"
     status = 413
     title = "The body is too large"
+
+
+class HeadTooLarge(LimitError):
+    """The request's line, its headers, its trailers or its chunk extensions are over their size."""
+
+    code = "limit.head"
+    status = 431
+    title = "The request's head is too large"
+
+
+class TooManyConnections(LimitError):
+    """As many connections are at work as the service can have."""
+
+    code = "limit.connections"
+    status = 503
+    title = "Too many connections"
+    retryable = True
 
 
 class TooManyItems(LimitError):
@@ -664,6 +713,15 @@ class Interrupted(InternalError):
 
     code = "internal.interrupted"
     title = "The work was interrupted too often"
+
+
+class Stopping(InternalError):
+    """The service is being stopped, and the request was not done in the time that was left."""
+
+    code = "internal.stopping"
+    status = 503
+    title = "The service is being stopped"
+    retryable = True
 
 
 class OperationFailed(InternalError):

@@ -26,6 +26,7 @@ from app.logs import LogSettings
 from app.outbound.fetch import FetchSettings
 from app.outbound.guard import Guard
 from app.outbound.webhooks import PushSettings, WebhookSettings
+from app.wire.settings import HttpSettings
 
 
 class UploadSettings(BaseModel):
@@ -117,6 +118,7 @@ class Settings(BaseSettings):
         5, ge=0, le=3600, description="Seconds that work under way gets to finish after SIGTERM."
     )
     log: LogSettings = LogSettings()
+    http: HttpSettings = HttpSettings()
     upload: UploadSettings = UploadSettings()
     item: ItemSettings = ItemSettings()
     jobs: JobSettings = JobSettings()

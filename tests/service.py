@@ -20,14 +20,16 @@ START_TIMEOUT_S = 60
 class Service:
     """`offload serve` on a free port."""
 
-    def __init__(self, data_dir: Path, env: Mapping[str, str] | None = None) -> None:
-        """Start it, and return once it listens."""
+    def __init__(
+        self, data_dir: Path, env: Mapping[str, str] | None = None, files: int | None = None
+    ) -> None:
+        """Start it, and return once it listens; with `files` as its limit of open ones."""
         self.data_dir = data_dir
         self.log = data_dir.with_suffix(".log")
         own = {key: value for key, value in os.environ.items() if not key.startswith("OFFLOAD_")}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "app", "serve"],
+                [*_limited(files), sys.executable, "-m", "app", "serve"],
                 env=own
                 | {"OFFLOAD_PORT": "0", "OFFLOAD_DATA_DIR": str(data_dir), "PYTHONUNBUFFERED": "1"}
                 | dict(env or {}),
@@ -41,9 +43,11 @@ class Service:
 
     @classmethod
     @contextmanager
-    def started(cls, data_dir: Path, env: Mapping[str, str] | None = None) -> Iterator[Self]:
+    def started(
+        cls, data_dir: Path, env: Mapping[str, str] | None = None, files: int | None = None
+    ) -> Iterator[Self]:
         """Have one for as long as the context is open."""
-        running = cls(data_dir, env)
+        running = cls(data_dir, env, files)
         try:
             yield running
         finally:
@@ -94,6 +98,10 @@ class Service:
             if self.process.stdout and not self.process.stdout.closed:
                 self.said += self.process.stdout.read()
                 self.process.stdout.close()
+
+
+def _limited(files: int | None) -> list[str]:
+    return ["sh", "-c", f'ulimit -n {files}; exec "$@"', "sh"] if files else []
 
 
 def wait_until_gone(pids: list[int], timeout_s: float = 10) -> None:

@@ -100,7 +100,7 @@ async def receive(
     put = partial(runtime.blobs.put, max_bytes=limit, sha256=sha256)
     received = Received()
     if kind == JSON:
-        received.document = await read_document(request, runtime, MAX_DOCUMENT_BYTES)
+        received.document = await read_document(request, MAX_DOCUMENT_BYTES)
         if not any(piece.strip() for piece in received.document):
             raise EmptyBody("The body is empty; a JSON document was announced.")
     elif kind == MULTIPART:
@@ -118,10 +118,10 @@ async def receive(
     return received
 
 
-async def read_document(request: Request, runtime: Runtime, max_bytes: int) -> list[bytearray]:
+async def read_document(request: Request, max_bytes: int) -> list[bytearray]:
     """Read a body up to its own limit; gives it in pieces of some size, however it came."""
     pieces: list[bytearray] = []
-    async for chunk in body_chunks(request, runtime, max_bytes):
+    async for chunk in body_chunks(request, max_bytes):
         if pieces and len(pieces[-1]) < PIECE_BYTES:
             pieces[-1] += chunk
         else:
@@ -137,10 +137,10 @@ def file_chunks(request: Request, runtime: Runtime, max_bytes: int) -> AsyncIter
     declared_bytes = _declared_bytes(request)
     if declared_bytes <= max_bytes:
         runtime.blobs.check_space(declared_bytes)
-    return body_chunks(request, runtime, max_bytes)
+    return body_chunks(request, max_bytes)
 
 
-def body_chunks(request: Request, runtime: Runtime, max_bytes: int) -> AsyncIterator[bytes]:
+def body_chunks(request: Request, max_bytes: int) -> AsyncIterator[bytes]:
     """Give the body as it arrives, refused by Content-Length at once, else at the byte too many.
 
     Raises:
@@ -148,28 +148,25 @@ def body_chunks(request: Request, runtime: Runtime, max_bytes: int) -> AsyncIter
 
     The chunks raise:
         BodyTooLarge: more than `max_bytes`.
-        IncompleteBody: no byte for `upload.stall_timeout_s`, or the client went away.
+        IncompleteBody: the client went away, or was cut off because it was too slow
+            (`app/wire`, which has told it so).
         DigestMismatch: behind the last, if the body is not what the request's headers say.
     """
-    return checked(_arriving(request, runtime, max_bytes), announced(request.headers.items()))
+    return checked(_arriving(request, max_bytes), announced(request.headers.items()))
 
 
-async def _arriving(request: Request, runtime: Runtime, max_bytes: int) -> AsyncIterator[bytes]:
+async def _arriving(request: Request, max_bytes: int) -> AsyncIterator[bytes]:
     too_large = BodyTooLarge(
         f"The body is larger than the {max_bytes} bytes that this service takes.",
         max_bytes=max_bytes,
     )
     if _declared_bytes(request) > max_bytes:
         raise too_large
-    stall_s = runtime.settings.upload.stall_timeout_s
     received_bytes = 0
     stream = request.stream()
     while True:
         try:
-            async with asyncio.timeout(stall_s):
-                chunk = await anext(stream, None)
-        except TimeoutError:
-            raise IncompleteBody(f"No byte of the body arrived for {stall_s:g} s.") from None
+            chunk = await anext(stream, None)
         except ClientDisconnect:
             raise IncompleteBody("The client went away before the whole body was here.") from None
         if chunk is None:

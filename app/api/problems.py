@@ -19,6 +19,7 @@ from app.api.nearest import shown
 from app.api.paths import methods_of, no_such_method, no_such_path
 from app.api.sentences import UNKNOWN, Judged, complaint, sentence
 from app.errors import (
+    PROBLEM_MEDIA_TYPE,
     IncompleteBody,
     InternalError,
     InvalidParameter,
@@ -28,8 +29,6 @@ from app.errors import (
 
 log = structlog.get_logger(__name__)
 
-MEDIA_TYPE = "application/problem+json"
-URN = "urn:offload:error:"
 MAX_ERRORS = 20
 """So many of the things that are wrong with a request are told."""
 MAX_MESSAGE_CHARACTERS = 500
@@ -50,22 +49,9 @@ class ProblemView(BaseModel):
     )
 
 
-def body_of(problem: Problem) -> dict[str, Any]:
-    """Give a problem's JSON members."""
-    return {
-        "type": URN + problem.code,
-        "title": problem.title,
-        "status": problem.status,
-        "detail": problem.detail,
-        "code": problem.code,
-        "retryable": problem.retryable,
-        **problem.extra,
-    }
-
-
 def view_of(problem: Problem) -> ProblemView:
     """Give a problem as part of another document."""
-    return ProblemView(**body_of(problem))
+    return ProblemView(**problem.document())
 
 
 def respond(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
@@ -75,7 +61,7 @@ def respond(problem: Problem, headers: Mapping[str, str] | None = None) -> Respo
         more.setdefault("Retry-After", str(retry_after_s))
     if problem.status == HTTPStatus.UNAUTHORIZED:
         more.setdefault("WWW-Authenticate", "Bearer")
-    return JSONResponse(body_of(problem), problem.status, more, MEDIA_TYPE)
+    return JSONResponse(problem.document(), problem.status, more, PROBLEM_MEDIA_TYPE)
 
 
 class Findings:
@@ -189,7 +175,7 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     `default` is among them: clients learn that whatever else fails looks the same, and FastAPI
     does not announce its own document for a failed validation.
     """
-    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemView"}}}
+    content = {PROBLEM_MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemView"}}}
     described: dict[int | str, dict[str, Any]] = {
         status: {"description": HTTPStatus(status).phrase, "content": content}
         for status in statuses

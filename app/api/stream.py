@@ -77,7 +77,7 @@ async def submit_stream(
     pace = Pace(params, runtime.settings.fetch, generous=True)
     plain = body_kind(request) == TEXT
     digest = hashlib.sha256(_said(planned, labels, "text" if plain else "ndjson"))
-    chunks = body_chunks(request, runtime, jobs.max_streamed_bytes)
+    chunks = body_chunks(request, jobs.max_streamed_bytes)
     items = 0
     async with runtime.jobs.receiving(client, dedupe=params.dedupe) as incoming:
         async for first, lines in _lines(chunks):

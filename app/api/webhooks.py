@@ -175,7 +175,7 @@ async def send_test(
     response: Response,
 ) -> DeliveryView:
     """Send `webhook.test` to an endpoint, or to the configured one, once, and tell the outcome."""
-    document = await read_document(request, runtime, MAX_ENDPOINT_BYTES)
+    document = await read_document(request, MAX_ENDPOINT_BYTES)
     if document and body_kind(request) != JSON:
         raise UnsupportedBody("Send the endpoint as application/json, or nothing.")
     endpoint = parse(WebhookInput, document) if document else None

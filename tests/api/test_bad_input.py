@@ -163,7 +163,7 @@ TABLE = {
     "a file id with a NUL": ("GET /v1/files/%00/content", None, None, 404, "input.not_found"),
     "an id that is not UTF-8": ("GET /v1/files/%ff%fe", None, None, 404, "input.not_found"),
     "an id that is endless": (
-        "GET /v1/files/" + "x" * 50_000, None, None, 404, "input.not_found"),
+        "GET /v1/files/" + "x" * 15_000, None, None, 404, "input.not_found"),
     "an id with SQL": ("GET /v1/jobs/'%20OR%201=1--", None, None, 404, "input.not_found"),
     "an id that climbs": (
         "GET /v1/files/..%2f..%2f..%2fetc%2fpasswd/content", None, None,

@@ -1,0 +1,54 @@
+"""The server around the application: its sockets, its bounds, and how it ends."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+
+import uvicorn
+
+from app.main import create_app
+from app.settings import Settings
+from app.wire.crowd import Crowd, room
+from app.wire.protocol import Wire
+
+GRACEFUL_S = 3
+"""How long open responses (streams, long polls) may hold a shutdown."""
+OWN_FILES = 64
+"""Descriptors of the database, the workers' pipes, the log and what a library opens."""
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, which says once it really listens, and where."""
+
+    def __init__(self, settings: Settings, on_started: Callable[[str], None]) -> None:
+        """Make it; `on_started` is told the URL."""
+        reserve = OWN_FILES + settings.fetch.concurrency + settings.webhooks.concurrency
+        most, backlog = room(settings.http.max_connections, reserve)
+        wire = Wire(settings.http, settings.upload.stall_timeout_s, Crowd(most))
+        super().__init__(
+            uvicorn.Config(
+                create_app(settings),
+                http=wire.protocol(),
+                ws="none",
+                loop="uvloop",
+                lifespan="on",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                backlog=backlog,
+                timeout_keep_alive=settings.http.keep_alive_s,
+                timeout_graceful_shutdown=GRACEFUL_S,
+            )
+        )
+        self._on_started = on_started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Open the application, then the doors."""
+        await super().startup(sockets=sockets)
+        if self.started:
+            address, port = self.servers[0].sockets[0].getsockname()[:2]
+            # Listening everywhere is not an address that one can type.
+            address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)  # noqa: S104
+            host = f"[{address}]" if ":" in address else address
+            self._on_started(f"http://{host}:{port}")

@@ -1,0 +1,419 @@
+"""uvicorn's httptools protocol, with bounds on what a client sends and on how long it takes.
+
+Everything here comes before authentication. What breaks a bound is answered with a problem
+document where an answer is still possible, and the connection ends either way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import partial
+from typing import Any
+
+import httptools
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from app.errors import (
+    IncompleteBody,
+    LateHead,
+    MalformedRequest,
+    MethodNotAllowed,
+    OffloadError,
+    Stopping,
+    TooManyConnections,
+)
+from app.wire.answer import answer_bytes
+from app.wire.bites import Bites
+from app.wire.crowd import Crowd
+from app.wire.head import Head
+from app.wire.settings import HttpSettings
+
+SLICE_BYTES = 4 << 10
+"""What the parser gets at once of anything but a body of known length: so much more than a bound
+can be taken in before it is noticed."""
+LINGER_S = 5.0
+LINGER_BYTES = 64 << 20
+"""What a refused client may still send, unread: a connection closed under it becomes a reset,
+which overtakes the answer."""
+UPGRADE_HEADERS = (b"upgrade", b"connection", b"http2-settings")
+
+
+@dataclass(slots=True)
+class Wire:
+    """What all connections share."""
+
+    limits: HttpSettings
+    stall_timeout_s: float
+    """Seconds without a byte of a body; and over which its rate is measured."""
+    crowd: Crowd
+    bites: Bites = field(default_factory=Bites)
+
+    def protocol(self) -> Any:
+        """Give what uvicorn takes as `http`: it makes a protocol for each connection of it."""
+        return partial(BoundedProtocol, self)
+
+
+class Stage(Enum):
+    """Where in the client's messages a connection is; answers have their own pace."""
+
+    BETWEEN = "between"
+    HEAD = "head"
+    BODY = "body"
+    OVER = "over"
+    """Nothing that arrives is read any more."""
+
+
+class _Flow(FlowControl):
+    """Tells when reading goes on after a pause."""
+
+    def __init__(self, transport: asyncio.Transport, resumed: Callable[[], None]) -> None:
+        super().__init__(transport)
+        self._resumed = resumed
+
+    def resume_reading(self) -> None:
+        if self.read_paused:
+            super().resume_reading()
+            self._resumed()
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """One connection."""
+
+    def __init__(self, wire: Wire, *args: Any, **kwargs: Any) -> None:
+        """Begin before the first byte."""
+        super().__init__(*args, **kwargs)
+        self._wire = wire
+        self._stage = Stage.BETWEEN
+        self._head = Head(wire.limits)
+        self._rest = b""
+        """What arrived behind a request that waits for its turn."""
+        self._body_left = 0
+        """Of a body of known length."""
+        self._upgrading = False
+        self._refusal: OffloadError | None = None
+        """What is to be answered once the answers before it are sent."""
+        self._timer: asyncio.TimerHandle | None = None
+        self._began_at = self._heard_at = self._window_at = 0.0
+        self._window_bytes = 0
+        self._unsent_timer: asyncio.TimerHandle | None = None
+        self._lingered_bytes = 0
+
+    # -- the connection ----------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take the connection in, or refuse it."""
+        super().connection_made(transport)
+        self.flow = _Flow(transport, self._new_window)
+        self._began_at = self.loop.time()
+        if self._wire.crowd.enter(self):
+            self._timer = self.loop.call_later(self._wire.limits.head_timeout_s, self._on_time)
+        else:
+            self._refuse(TooManyConnections("All connections are taken.", limit="max_connections"))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        self._stage, self._rest = Stage.OVER, b""
+        self._wire.crowd.leave(self)
+        for timer in (self._timer, self._unsent_timer):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._unsent_timer = None
+        super().connection_lost(exc)
+
+    def drop(self) -> None:
+        """End the connection at once, to make room for another."""
+        self._wire.bites.note("max_connections", peer=self._peer(), dropped=True)
+        self._abort()
+
+    def cut(self) -> None:
+        """End the connection because the service ends; what has no answer yet gets 503."""
+        if self._stage is not Stage.OVER and self.cycle and not self.cycle.response_complete:
+            self._answer_instead(Stopping("The service is being stopped; send it again."))
+        self.transport.close()
+
+    def shutdown(self) -> None:
+        """Close now, or behind the answers that are under way."""
+        if self._stage is Stage.OVER:
+            self._abort()
+        else:
+            super().shutdown()
+
+    # -- what arrives ------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        """Take in bytes, as far as the bounds allow."""
+        self._unset_keepalive_if_required()
+        if self._stage is Stage.OVER:
+            self._lingered_bytes += len(data)
+            if self._lingered_bytes > LINGER_BYTES:
+                self._abort()
+        elif self._rest:
+            self._rest += data
+            self.flow.pause_reading()
+        else:
+            if self._stage is Stage.BETWEEN:
+                self._begin_head()
+            self._feed(data)
+
+    def _feed(self, data: bytes) -> None:
+        view, at = memoryview(data), 0
+        while at < len(view) and self._stage is not Stage.OVER:
+            if self.pipeline:
+                # One request ahead is enough: the others would be in memory, each with a task's
+                # worth of objects.
+                self._rest = bytes(view[at:])
+                self.flow.pause_reading()
+                break
+            at += self._parse(view[at : at + max(SLICE_BYTES, self._body_left)])
+        if self._stage is Stage.BODY:
+            self._heard_at = self.loop.time()
+        if self._stage in (Stage.HEAD, Stage.BODY):
+            self._watch()
+
+    def _parse(self, piece: memoryview) -> int:
+        """Feed the parser; gives how much of the piece it has taken."""
+        self._head.fed(len(piece))
+        taken = len(piece)
+        try:
+            self.parser.feed_data(piece)
+            self._head.judge()
+        except httptools.HttpParserUpgrade as pause:
+            taken = pause.args[0]
+            self._go_on_without_upgrade()
+        except httptools.HttpParserError as error:
+            raised = error.__context__  # by one of the methods below, which the parser calls
+            known = raised if isinstance(raised, OffloadError) else None
+            self._refuse(known or MalformedRequest("What arrived is not valid HTTP/1.1."))
+        except OffloadError as error:
+            self._refuse(error)
+        return taken
+
+    def _begin_head(self) -> None:
+        self._stage = Stage.HEAD
+        self._began_at = self.loop.time()
+        self._head.begin()
+        self.url = b""
+
+    # -- what the parser tells ---------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        """Begin a head."""
+        super().on_message_begin()
+        self._begin_head()
+
+    def on_url(self, url: bytes) -> None:
+        """Take a piece of the URL."""
+        super().on_url(url)
+        self._head.url(len(self.url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header; a trailer is only counted, it comes too late to mean anything."""
+        self._head.header(name, value)
+        if self._stage is Stage.HEAD:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Let the request begin."""
+        if self.parser.get_method() == b"CONNECT":
+            raise MethodNotAllowed("CONNECT is not possible here.")
+        if self._upgrade_asked():
+            self._upgrading = True
+            return
+        self._head.complete()
+        self._stage = Stage.BODY
+        sizes = [value for name, value in self.headers if name == b"content-length"]
+        self._body_left = int(sizes[0]) if sizes else 0
+        self._new_window()
+        super().on_headers_complete()
+        self._wire.crowd.busy(self)
+
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of the body."""
+        self._head.body(len(body))
+        self._window_bytes += len(body)
+        self._body_left = max(0, self._body_left - len(body))
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """End the message; the next one's first byte begins a head."""
+        if self._upgrading:
+            return
+        self._stage = Stage.BETWEEN
+        self._body_left = 0
+        self._head.begin()
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Go on with what waits behind an answer."""
+        super().on_response_complete()
+        if self.transport.is_closing():
+            return
+        if self._refusal is not None:
+            if not self.pipeline:
+                self._say(self._refusal)
+        elif self._stage is Stage.BODY and self.cycle.response_complete:
+            self._linger()  # answered without being read: there is no next request behind it
+        elif self._rest:
+            rest, self._rest = self._rest, b""
+            self._feed(rest)
+        elif not self.pipeline and self.cycle.response_complete:
+            self._wire.crowd.idle(self)
+
+    # -- upgrades, which nobody gets ---------------------------------------------------------
+
+    def _upgrade_asked(self) -> bool:
+        # The parser's flag for the message before stays set until it has told of this one's end.
+        return self.parser.should_upgrade() and any(name == b"upgrade" for name, _ in self.headers)
+
+    def _go_on_without_upgrade(self) -> None:
+        """Parse the head again without the wish (RFC 9110 section 7.8: it may be ignored).
+
+        The parser takes whatever follows such a head for another protocol's. Java's HttpClient
+        sends `Upgrade: h2c` with every request, and a body behind it.
+        """
+        self._upgrading = False
+        connection = b",".join(value for name, value in self.headers if name == b"connection")
+        options = [option.strip().lower() for option in connection.split(b",")]
+        kept = [option for option in options if option not in UPGRADE_HEADERS]
+        version = self.parser.get_http_version().encode()
+        lines = [b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, version)]
+        lines += [b"%s: %s" % pair for pair in self.headers if pair[0] not in UPGRADE_HEADERS]
+        if kept:
+            lines.append(b"connection: " + b", ".join(kept))
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self._parse(memoryview(b"\r\n".join([*lines, b"", b""])))
+
+    # -- time --------------------------------------------------------------------------------
+
+    def _new_window(self) -> None:
+        """Begin to measure the rate of the body anew, from now."""
+        self._window_at = self._heard_at = self.loop.time()
+        self._window_bytes = 0
+
+    def _due_at(self) -> float:
+        if self._stage is Stage.HEAD:
+            return self._began_at + self._wire.limits.head_timeout_s
+        return min(self._window_at, self._heard_at) + self._wire.stall_timeout_s
+
+    def _watch(self) -> None:
+        due_at = self._due_at()
+        if self._timer is not None:
+            if self._timer.when() <= due_at:
+                return
+            self._timer.cancel()
+        self._timer = self.loop.call_at(due_at, self._on_time)
+
+    def _on_time(self) -> None:
+        """Judge a head or a body that is under way. The timer outlives many short requests."""
+        self._timer = None
+        if self._stage is Stage.BODY:
+            self._judge_body()
+        elif self._stage is Stage.HEAD or self.cycle is None:
+            self._judge_head()
+        if self._stage in (Stage.HEAD, Stage.BODY):
+            self._watch()
+
+    def _judge_head(self) -> None:
+        limit_s = self._wire.limits.head_timeout_s
+        if self.loop.time() < self._began_at + limit_s:
+            return
+        if self._answering():
+            self._began_at = self.loop.time()  # it holds nothing that the answer does not hold
+        elif self._stage is Stage.HEAD and self.url:
+            late = f"The request's head did not arrive within {limit_s:g} s."
+            self._refuse(LateHead(late, limit="head_timeout_s"))
+        else:
+            self._wire.bites.note("head_timeout_s", peer=self._peer(), silent=True)
+            self.transport.close()
+
+    def _judge_body(self) -> None:
+        now, span_s = self.loop.time(), self._wire.stall_timeout_s
+        rate = self._wire.limits.body_min_bytes_s
+        if self.flow.read_paused or self.cycle.waiting_for_100_continue:
+            self._new_window()  # it is we who do not read, or have not asked for it yet
+        elif now >= self._heard_at + span_s:
+            silent = f"No byte of the body arrived for {span_s:g} s."
+            self._refuse(IncompleteBody(silent, limit="stall_timeout_s"))
+        elif now >= self._window_at + span_s:
+            if self._window_bytes < rate * span_s:
+                slow = f"Less than {rate} bytes a second of the body arrived for {span_s:g} s."
+                self._refuse(IncompleteBody(slow, limit="body_min_bytes_s"))
+            self._new_window()
+
+    def pause_writing(self) -> None:
+        """Give the client time to take what is sent to it."""
+        super().pause_writing()
+        self._expect_taking()
+
+    def resume_writing(self) -> None:
+        """Go on sending."""
+        super().resume_writing()
+        if self._unsent_timer is not None:
+            self._unsent_timer.cancel()
+            self._unsent_timer = None
+
+    def _expect_taking(self) -> None:
+        unsent_bytes = self.transport.get_write_buffer_size()
+
+        def judge() -> None:
+            if self.transport.get_write_buffer_size() < unsent_bytes:
+                self._expect_taking()
+                return
+            self._wire.bites.note("send_timeout_s", peer=self._peer())
+            self._abort()
+
+        self._unsent_timer = self.loop.call_later(self._wire.limits.send_timeout_s, judge)
+
+    # -- the end -----------------------------------------------------------------------------
+
+    def _answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _refuse(self, error: OffloadError) -> None:
+        """Answer with a problem, behind the answers under way, and read nothing more."""
+        limit = error.extra.pop("limit", error.code)
+        self._wire.bites.note(limit, peer=self._peer(), code=error.code)
+        in_body, self._stage = self._stage is Stage.BODY, Stage.OVER
+        self._rest = b""
+        if self._answering() and (self.pipeline or not in_body):
+            self.pipeline.clear()
+            self._refusal = error
+        else:
+            self._answer_instead(error)
+
+    def _answer_instead(self, error: OffloadError) -> None:
+        """Answer the request that is read in place of the application, if that has not begun to."""
+        if self._answering():
+            if self.cycle.response_started:
+                self._abort()
+                return
+            self.cycle.disconnected = True  # what the application still says is not sent
+            self.cycle.message_event.set()
+        self._say(error)
+
+    def _say(self, error: OffloadError) -> None:
+        self.transport.write(answer_bytes(error, self.server_state.default_headers))
+        self._linger()
+
+    def _linger(self) -> None:
+        """Say that nothing more comes, and give the client time to read what came."""
+        self._stage = Stage.OVER
+        self._wire.crowd.linger(self)
+        self._unset_keepalive_if_required()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self.loop.call_later(LINGER_S, self._abort)
+        self.transport.write_eof()
+        self.flow.resume_reading()
+
+    def _peer(self) -> str:
+        return self.client[0] if self.client else ""
+
+    def _abort(self) -> None:
+        self._stage = Stage.OVER
+        self.transport.abort()
