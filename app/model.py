@@ -311,6 +311,8 @@ class Claim:
     """What it fails with, whenever it runs."""
     twin: dict[str, Any] | None = None
     """What an item that asked for the same has found out by fetching it, if there is one."""
+    submitted_at: datetime | None = None
+    """When its job came; None where that does not matter any more."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
+from datetime import UTC, datetime
 from functools import partial
 from itertools import groupby
 from typing import Any, Self
@@ -159,6 +160,8 @@ class Runner:
 
     def _tell_ended(self, claim: Claim, outcome: Outcome, elapsed_s: float) -> None:
         problem = outcome.problem if isinstance(outcome, Failed) else None
+        now = datetime.now(UTC)
+        there_s = (now - (claim.submitted_at or now)).total_seconds()
         level = number_of(self._runtime.settings.log.items)
         log.log(
             logging.ERROR if problem and problem.code.startswith(OUR_FAULT) else level,
@@ -167,6 +170,7 @@ class Runner:
             ops=">".join(step.op for step in claim.steps),
             status="failed" if problem else "succeeded",
             code=problem.code if problem else None,
+            waited_ms=round(max(there_s - elapsed_s, 0) * 1000),
             elapsed_ms=round(elapsed_s * 1000, 1),
         )
 

@@ -207,6 +207,7 @@ def claim(
         max_bytes=row["max_bytes"],
         problem=Problem(**json.loads(row["broken"])) if row["broken"] else None,
         twin=load(twin[0]["facts"]).get("fetch") if twin else None,
+        submitted_at=from_ms(job_row["created_ms"]),
     )
 
 

@@ -126,6 +126,7 @@ def test_each_ended_item_has_a_line(run: Run) -> None:
         assert line["status"] == item["status"]
         assert line["code"] == (item["error"] or {}).get("code")
         assert line["elapsed_ms"] > 0
+        assert line["waited_ms"] >= 0
     assert ended[run.job["id"]]["ops"] == "image"
 
 

@@ -105,7 +105,7 @@ UPDATE jobs SET seq = seq + 1 WHERE pk = :job_pk RETURNING id;
 -- name: job_claimed
 -- `n` items of the job are out of the queue.
 UPDATE jobs SET queued = queued - :n, running = running + :n
-WHERE pk = :job_pk RETURNING id, steps, join_at;
+WHERE pk = :job_pk RETURNING id, steps, join_at, created_ms;
 
 -- name: item_began
 -- A worker has begun an attempt.
