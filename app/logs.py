@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import re
+import secrets
 import select
 import sys
 import threading
@@ -31,6 +32,7 @@ MAX_LONG_CHARS = 20_000
 """Of a traceback, of what a failure has to say for the operator, and of what was written past the
 log at once."""
 _LONG = ("detail", "text")
+REQUEST_ID_HEADER = b"x-request-id"
 QUIET_S = 0.05
 """What is written past the log within this long of each other is one line of it."""
 
@@ -64,6 +66,11 @@ class LogSettings(BaseModel):
 def number_of(level: Level) -> int:
     """Give a level as the number that `logging` has for it."""
     return logging.getLevelNamesMapping()[level.upper()]
+
+
+def new_request_id() -> str:
+    """Make an id for a request that brought none."""
+    return f"req_{secrets.token_hex(12)}"
 
 
 class Sparingly:

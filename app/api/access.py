@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import secrets
 import time
 from collections.abc import Iterable
 from http import HTTPStatus
@@ -12,9 +11,10 @@ from http import HTTPStatus
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.logs import REQUEST_ID_HEADER, new_request_id
+
 log = structlog.get_logger(__name__)
 
-HEADER = b"x-request-id"
 _TAKEN = re.compile(rb"[A-Za-z0-9._~:/+=@-]{1,128}")
 """What is taken over as it comes: nothing that means something in a log, a shell or a page."""
 _PROBES = ("/livez", "/readyz")
@@ -41,7 +41,10 @@ class RequestLog:
 
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message = {**message, "headers": [*message["headers"], (HEADER, request_id)]}
+                message = {
+                    **message,
+                    "headers": [*message["headers"], (REQUEST_ID_HEADER, request_id)],
+                }
             answer.note(message)
             await send(message)
 
@@ -89,10 +92,10 @@ class _Answer:
 
 
 def _request_id(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-    given = _header(headers, HEADER)
+    given = _header(headers, REQUEST_ID_HEADER)
     if len(given) == 1 and _TAKEN.fullmatch(given[0]):
         return given[0]
-    return b"req_" + secrets.token_hex(12).encode()
+    return new_request_id().encode()
 
 
 def _header(headers: Iterable[tuple[bytes, bytes]], wanted: bytes) -> list[bytes]:

@@ -26,6 +26,7 @@ from app.errors import (
     Stopping,
     TooManyConnections,
 )
+from app.logs import REQUEST_ID_HEADER, new_request_id
 from app.wire.answer import answer_bytes
 from app.wire.bites import Bites
 from app.wire.crowd import Crowd
@@ -96,6 +97,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._upgrading = False
         self._refusal: OffloadError | None = None
         """What is to be answered once the answers before it are sent."""
+        self._request_id = ""
+        """Of what is refused here: the log and the answer have the same."""
         self._timer: asyncio.TimerHandle | None = None
         self._began_at = self._heard_at = self._window_at = 0.0
         self._window_bytes = 0
@@ -377,7 +380,9 @@ class BoundedProtocol(HttpToolsProtocol):
     def _refuse(self, error: OffloadError) -> None:
         """Answer with a problem, behind the answers under way, and read nothing more."""
         limit = error.extra.pop("limit", error.code)
-        self._wire.bites.note(limit, peer=self._peer(), code=error.code)
+        self._request_id = new_request_id()
+        told = {"peer": self._peer(), "request_id": self._request_id}
+        self._wire.bites.note(limit, code=error.code, **told)
         in_body, self._stage = self._stage is Stage.BODY, Stage.OVER
         self._rest = b""
         if self._answering() and (self.pipeline or not in_body):
@@ -397,7 +402,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self._say(error)
 
     def _say(self, error: OffloadError) -> None:
-        self.transport.write(answer_bytes(error, self.server_state.default_headers))
+        request_id = (REQUEST_ID_HEADER, (self._request_id or new_request_id()).encode())
+        headers = [*self.server_state.default_headers, request_id]
+        self.transport.write(answer_bytes(error, headers))
         self._linger()
 
     def _linger(self) -> None:

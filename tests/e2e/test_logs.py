@@ -30,6 +30,8 @@ class Run:
         with httpx.Client(base_url=service.url, headers=headers, timeout=60) as client:
             for name, (method, path, more) in requests().items():
                 self.answers[name] = client.request(method, path, **more)
+            # Refused before it is a request of the application: its line is longer than allowed.
+            self.answers["endless line"] = client.get("/v1/" + "x" * 20_000)
             place = self.answers["picture"].headers["Location"]
             self.job = client.get(f"{place}?wait=30").raise_for_status().json()
         self.exit_code = service.stop()
@@ -101,7 +103,8 @@ def test_each_request_has_a_line_with_the_id_that_its_answer_has(run: Run) -> No
     for name, answer in run.answers.items():
         request_id = answer.headers["X-Request-Id"]
         assert re.fullmatch(r"[A-Za-z0-9._~:/+=@-]{1,128}", request_id)
-        if name == "probe":  # a health check that went well is not worth a line
+        if name in ("probe", "endless line"):
+            # A health check that went well is not worth a line; the other has one of its own.
             assert request_id not in by_id
             continue
         line = by_id[request_id]
@@ -143,6 +146,12 @@ def test_a_refused_key_is_told_with_its_address(run: Run) -> None:
     [line] = run.lines("key_refused")
     assert line["peer"] == "127.0.0.1"
     assert line["request_id"] == run.answers["refused"].headers["X-Request-Id"]
+
+
+def test_a_limit_that_bit_is_told_with_the_answers_id(run: Run) -> None:
+    [line] = run.lines("limit_bit")
+    assert line["request_id"] == run.answers["endless line"].headers["X-Request-Id"]
+    assert line["peer"] == "127.0.0.1"
 
 
 def test_no_secret_and_no_body_is_in_any_line(run: Run) -> None:
