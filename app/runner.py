@@ -67,6 +67,7 @@ class Runner:
         """Keep what items are run with."""
         self._runtime = runtime
         self._stop = asyncio.Event()
+        self._drained_at: float | None = None
         self._threads = asyncio.Semaphore(THREADS)
         self._progress: dict[int, tuple[Claim, Progress]] = {}
         self._began: dict[int, float] = {}
@@ -88,10 +89,18 @@ class Runner:
         ]
         return self
 
+    def leave(self) -> float:
+        """Stop claiming; gives when, on the loop's clock, work under way has had its time."""
+        if self._drained_at is None:
+            drain_timeout_s = self._runtime.settings.drain_timeout_s
+            self._drained_at = asyncio.get_running_loop().time() + drain_timeout_s
+        self._stop.set()
+        return self._drained_at
+
     async def __aexit__(self, *_: object) -> None:
         """Stop claiming, let work under way finish for a while, give the rest back."""
-        self._stop.set()
-        await asyncio.wait([self._working], timeout=self._runtime.settings.drain_timeout_s)
+        left_s = self.leave() - asyncio.get_running_loop().time()
+        await asyncio.wait([self._working], timeout=max(0.0, left_s))
         for task in (self._working, *self._keeping):
             task.cancel()
         ends = await asyncio.gather(self._working, *self._keeping, return_exceptions=True)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 from collections.abc import AsyncIterator, Iterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -49,6 +50,8 @@ class Runtime:
     engine: Engine
     reader: Executor
     """One thread, for what would hold up the event loop: understanding large documents."""
+    leaving: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once the service is to end."""
 
     @property
     def item_limits(self) -> Limits:
@@ -61,6 +64,12 @@ class Runtime:
             max_files=item.max_files,
             min_free_bytes=self.settings.blobs.min_free_bytes,
         )
+
+    def leave(self) -> None:
+        """Let the requests that wait for something have it as it is: the service is to end."""
+        self.leaving.set()
+        self.jobs.let_go()
+        self.outbox.let_go()
 
     async def cancel_job(self, job_id: str) -> None:
         """Cancel what is unfinished of a job, in the records and on this node's workers."""

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Callable
+from math import ceil
+from typing import cast
 
 import uvicorn
 
-from app.main import create_app
+from app.main import State, create_app
 from app.settings import Settings
 from app.wire.crowd import Crowd, room
-from app.wire.protocol import Wire
+from app.wire.protocol import BoundedProtocol, Wire
 
-GRACEFUL_S = 3
-"""How long open responses (streams, long polls) may hold a shutdown."""
+GRACEFUL_S = 3.0
+"""How long uploads and downloads under way may hold a shutdown."""
+CUT_S = 0.3
+"""How long clients have to read that they were cut off."""
 OWN_FILES = 64
 """Descriptors of the database, the workers' pipes, the log and what a library opens."""
 
@@ -38,7 +43,7 @@ class Server(uvicorn.Server):
                 server_header=False,
                 backlog=backlog,
                 timeout_keep_alive=settings.http.keep_alive_s,
-                timeout_graceful_shutdown=GRACEFUL_S,
+                timeout_graceful_shutdown=ceil(GRACEFUL_S + 2 * CUT_S),
             )
         )
         self._on_started = on_started
@@ -52,3 +57,19 @@ class Server(uvicorn.Server):
             address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)  # noqa: S104
             host = f"[{address}]" if ":" in address else address
             self._on_started(f"http://{host}:{port}")
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Answer those who wait with what there is, let the others finish for a while, and end."""
+        state = cast("State", self.lifespan.state)
+        state["runtime"].leave()
+        state["runner"].leave()  # the work's time runs beside the answers', not behind it
+        cutting = asyncio.create_task(self._cut_late_ones())
+        await super().shutdown(sockets)
+        cutting.cancel()
+
+    async def _cut_late_ones(self) -> None:
+        await asyncio.sleep(GRACEFUL_S)
+        for _ in range(2):  # the second time, those that have not read the answer
+            for connection in list(self.server_state.connections):
+                cast("BoundedProtocol", connection).cut()
+            await asyncio.sleep(CUT_S)

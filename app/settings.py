@@ -115,7 +115,7 @@ class Settings(BaseSettings):
         description="Allow an address other than loopback without any API key.",
     )
     drain_timeout_s: float = Field(
-        5, ge=0, le=3600, description="Seconds that work under way gets to finish after SIGTERM."
+        4, ge=0, le=3600, description="Seconds that work under way gets to finish after SIGTERM."
     )
     log: LogSettings = LogSettings()
     http: HttpSettings = HttpSettings()

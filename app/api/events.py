@@ -28,6 +28,8 @@ PING_EVERY_S = 15.0
 CONNECTION_S = 600.0
 """A stream ends after so long, and the client resumes: no connection outlives a deployment."""
 PAGE = 500
+RETRY_MS = 2_000
+"""When a client comes back after a stream that ended because the service does."""
 
 router = Router(tags=["jobs"])
 
@@ -86,6 +88,9 @@ async def _events(runtime: Runtime, job: Job, after: tuple[int, int]) -> AsyncIt
             if later.seq > job.seq:
                 job = later
                 break
+            if runtime.leaving.is_set():
+                yield format_sse_event(retry=RETRY_MS)
+                return
             yield KEEPALIVE_COMMENT
 
 

@@ -149,6 +149,9 @@ class JobStore(Protocol):
     async def ended(self, job_id: str, timeout_s: float) -> Job | None:
         """Give the job as soon as it is done or deleted, or as it is after `timeout_s`."""
 
+    def let_go(self) -> None:
+        """Let nobody wait any more: from now on, `changed` and `ended` give the job as it is."""
+
     async def claim(self, lane: Lane, limit: int) -> list[Claim]:
         """Take up to `limit` queued items of a lane, by priority.
 

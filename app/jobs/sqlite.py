@@ -177,6 +177,11 @@ class SqliteJobStore:
         waiting = self._changes.awaiting_end
         return await waiting.until(job_id, self.get_job, lambda job: job.status.done, timeout_s)
 
+    def let_go(self) -> None:
+        """See `JobStore.let_go`."""
+        self._changes.waiting.let_go()
+        self._changes.awaiting_end.let_go()
+
     # -- running -----------------------------------------------------------------------------
 
     async def claim(self, lane: Lane, limit: int) -> list[Claim]:

@@ -212,6 +212,10 @@ class SqliteOutbox:
 
         return await self._connections.write(work)
 
+    def let_go(self) -> None:
+        """See `Outbox.let_go`."""
+        self._awaiting_end.let_go()
+
     async def ended(self, delivery_id: str, timeout_s: float) -> Delivery | None:
         """See `Outbox.ended`."""
         return await self._awaiting_end.until(

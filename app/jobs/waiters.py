@@ -16,6 +16,7 @@ class Waiters:
     def __init__(self) -> None:
         """Begin with nobody."""
         self._by_id: dict[str, set[asyncio.Future[None]]] = {}
+        self._let_go = False
 
     @contextmanager
     def registered(self, record_id: str) -> Iterator[asyncio.Future[None]]:
@@ -36,6 +37,12 @@ class Waiters:
             if not waiter.done():
                 waiter.set_result(None)
 
+    def let_go(self) -> None:
+        """Let nobody wait any more: those who do, and those to come, get the record as it is."""
+        self._let_go = True
+        for record_id in list(self._by_id):
+            self.wake(record_id)
+
     async def until(
         self,
         record_id: str,
@@ -45,7 +52,7 @@ class Waiters:
     ) -> T | None:
         """Read the record at each of its news until it is gone or `holds`; give it as it is.
 
-        After `timeout_s` it is given as it is then.
+        After `timeout_s`, and after `let_go`, it is given as it is then.
         """
         give_up_at = asyncio.get_running_loop().time() + timeout_s
         while True:
@@ -53,7 +60,7 @@ class Waiters:
             # read may wake us too, with nothing new: then it all begins again.
             with self.registered(record_id) as woken:
                 found = await read(record_id)
-                if found is None or holds(found):
+                if found is None or holds(found) or self._let_go:
                     return found
                 try:
                     async with asyncio.timeout_at(give_up_at):

@@ -7,15 +7,15 @@ document where an answer is still possible, and the connection ends either way.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
 from typing import Any
 
 import httptools
-from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+import structlog
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from app.errors import (
     IncompleteBody,
@@ -30,8 +30,13 @@ from app.logs import REQUEST_ID_HEADER, new_request_id
 from app.wire.answer import answer_bytes
 from app.wire.bites import Bites
 from app.wire.crowd import Crowd
+from app.wire.flow import Flow
 from app.wire.head import Head
+from app.wire.pace import Pace
 from app.wire.settings import HttpSettings
+from app.wire.upgrade import head_without_upgrade
+
+log = structlog.get_logger(__name__)
 
 SLICE_BYTES = 4 << 10
 """What the parser gets at once of anything but a body of known length: so much more than a bound
@@ -40,7 +45,6 @@ LINGER_S = 5.0
 LINGER_BYTES = 64 << 20
 """What a refused client may still send, unread: a connection closed under it becomes a reset,
 which overtakes the answer."""
-UPGRADE_HEADERS = (b"upgrade", b"connection", b"http2-settings")
 
 
 @dataclass(slots=True)
@@ -68,17 +72,12 @@ class Stage(Enum):
     """Nothing that arrives is read any more."""
 
 
-class _Flow(FlowControl):
-    """Tells when reading goes on after a pause."""
-
-    def __init__(self, transport: asyncio.Transport, resumed: Callable[[], None]) -> None:
-        super().__init__(transport)
-        self._resumed = resumed
-
-    def resume_reading(self) -> None:
-        if self.read_paused:
-            super().resume_reading()
-            self._resumed()
+async def _ending_quietly(app: ASGI3Application, scope: Any, receive: Any, send: Any) -> None:
+    """Run the application; a request that is cancelled has been cut, and is no bug of ours."""
+    try:
+        await app(scope, receive, send)
+    except asyncio.CancelledError:
+        log.warning("request_cut", path=scope["path"])
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -100,8 +99,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._request_id = ""
         """Of what is refused here: the log and the answer have the same."""
         self._timer: asyncio.TimerHandle | None = None
-        self._began_at = self._heard_at = self._window_at = 0.0
-        self._window_bytes = 0
+        self._began_at = 0.0
+        self._pace = Pace(wire.stall_timeout_s, wire.limits.body_min_bytes_s)
         self._unsent_timer: asyncio.TimerHandle | None = None
         self._lingered_bytes = 0
 
@@ -110,7 +109,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take the connection in, or refuse it."""
         super().connection_made(transport)
-        self.flow = _Flow(transport, self._new_window)
+        self.flow = Flow(transport, self._new_window)
         self._began_at = self.loop.time()
         if self._wire.crowd.enter(self):
             self._timer = self.loop.call_later(self._wire.limits.head_timeout_s, self._on_time)
@@ -134,9 +133,11 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def cut(self) -> None:
         """End the connection because the service ends; what has no answer yet gets 503."""
-        if self._stage is not Stage.OVER and self.cycle and not self.cycle.response_complete:
+        if self._stage is Stage.OVER or self.pipeline or not self._answering():
+            self._abort()
+        else:
+            self._stage = Stage.OVER
             self._answer_instead(Stopping("The service is being stopped; send it again."))
-        self.transport.close()
 
     def shutdown(self) -> None:
         """Close now, or behind the answers that are under way."""
@@ -144,6 +145,9 @@ class BoundedProtocol(HttpToolsProtocol):
             self._abort()
         else:
             super().shutdown()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        super()._start_asgi_task(cycle, partial(_ending_quietly, app))
 
     # -- what arrives ------------------------------------------------------------------------
 
@@ -173,7 +177,7 @@ class BoundedProtocol(HttpToolsProtocol):
                 break
             at += self._parse(view[at : at + max(SLICE_BYTES, self._body_left)])
         if self._stage is Stage.BODY:
-            self._heard_at = self.loop.time()
+            self._pace.heard_at = self.loop.time()
         if self._stage in (Stage.HEAD, Stage.BODY):
             self._watch()
 
@@ -237,7 +241,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """Take a piece of the body."""
         self._head.body(len(body))
-        self._window_bytes += len(body)
+        self._pace.arrived_bytes += len(body)
         self._body_left = max(0, self._body_left - len(body))
         super().on_body(body)
 
@@ -273,35 +277,24 @@ class BoundedProtocol(HttpToolsProtocol):
         return self.parser.should_upgrade() and any(name == b"upgrade" for name, _ in self.headers)
 
     def _go_on_without_upgrade(self) -> None:
-        """Parse the head again without the wish (RFC 9110 section 7.8: it may be ignored).
-
-        The parser takes whatever follows such a head for another protocol's. Java's HttpClient
-        sends `Upgrade: h2c` with every request, and a body behind it.
-        """
+        """Parse the head again without the wish: the parser takes what follows for foreign."""
         self._upgrading = False
-        connection = b",".join(value for name, value in self.headers if name == b"connection")
-        options = [option.strip().lower() for option in connection.split(b",")]
-        kept = [option for option in options if option not in UPGRADE_HEADERS]
         version = self.parser.get_http_version().encode()
-        lines = [b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, version)]
-        lines += [b"%s: %s" % pair for pair in self.headers if pair[0] not in UPGRADE_HEADERS]
-        if kept:
-            lines.append(b"connection: " + b", ".join(kept))
+        begins = b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, version)
+        head = head_without_upgrade(begins, self.headers)
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
-        self._parse(memoryview(b"\r\n".join([*lines, b"", b""])))
+        self._parse(memoryview(head))
 
     # -- time --------------------------------------------------------------------------------
 
     def _new_window(self) -> None:
-        """Begin to measure the rate of the body anew, from now."""
-        self._window_at = self._heard_at = self.loop.time()
-        self._window_bytes = 0
+        self._pace.begin(self.loop.time())
 
     def _due_at(self) -> float:
         if self._stage is Stage.HEAD:
             return self._began_at + self._wire.limits.head_timeout_s
-        return min(self._window_at, self._heard_at) + self._wire.stall_timeout_s
+        return self._pace.due_at
 
     def _watch(self) -> None:
         due_at = self._due_at()
@@ -335,18 +328,13 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def _judge_body(self) -> None:
-        now, span_s = self.loop.time(), self._wire.stall_timeout_s
-        rate = self._wire.limits.body_min_bytes_s
         if self.flow.read_paused or self.cycle.waiting_for_100_continue:
             self._new_window()  # it is we who do not read, or have not asked for it yet
-        elif now >= self._heard_at + span_s:
-            silent = f"No byte of the body arrived for {span_s:g} s."
-            self._refuse(IncompleteBody(silent, limit="stall_timeout_s"))
-        elif now >= self._window_at + span_s:
-            if self._window_bytes < rate * span_s:
-                slow = f"Less than {rate} bytes a second of the body arrived for {span_s:g} s."
-                self._refuse(IncompleteBody(slow, limit="body_min_bytes_s"))
-            self._new_window()
+            return
+        try:
+            self._pace.judge(self.loop.time())
+        except IncompleteBody as error:
+            self._refuse(error)
 
     def pause_writing(self) -> None:
         """Give the client time to take what is sent to it."""
