@@ -109,12 +109,20 @@ def _option(name: str, described: dict[str, Any]) -> dict[str, Any]:
         "description": described.get("description", ""),
         "schema": described,
     }
-    if described.get("type") != "array":
-        return parameter
-    if "$ref" in described.get("items", {}):  # a query has no objects
-        text = {"type": "string", "contentMediaType": "application/json"}
-        return {**parameter, "schema": {**text, "contentSchema": described}}
-    return {**parameter, "style": "form", "explode": False}
+    if _has_object(described):
+        # A query has none but as text. No `contentMediaType`: Swagger UI would ask for a file.
+        return {**parameter, "schema": {"type": "string"}}
+    if described.get("type") == "array":
+        return {**parameter, "style": "form", "explode": False}
+    return parameter
+
+
+def _has_object(described: Any) -> bool:
+    if not isinstance(described, dict):
+        return False
+    if "$ref" in described or described.get("type") == "object":
+        return True
+    return any(_has_object(part) for part in (described.get("items"), *described.get("anyOf", [])))
 
 
 def schemas(operations: Iterable[Operation]) -> dict[str, Any]:

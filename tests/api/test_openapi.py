@@ -177,15 +177,18 @@ def test_an_option_says_in_the_query_what_its_model_says(described, operations):
         for option, said in operation["params"]["properties"].items():
             found = told[option]
             assert found["description"] == said["description"]
-            as_said = found["schema"].get("contentSchema", found["schema"])
-            assert as_said.get("default") == said.get("default")
+            if "$ref" in str(said):
+                assert found["schema"] == {"type": "string"}
+                continue
+            assert found["schema"].get("default") == said.get("default")
             kinds = said.get("anyOf", [said])
-            if any(kind.get("type") == "array" for kind in kinds):
-                assert found.get("explode") is False or found["schema"]["type"] == "string"
+            assert (found.get("explode") is False) == any(
+                kind.get("type") == "array" for kind in kinds
+            )
             bounds = {
                 k: v for kind in kinds for k, v in kind.items() if k in ("minimum", "maximum")
             }
-            inner = as_said.get("anyOf", [as_said])
+            inner = found["schema"].get("anyOf", [found["schema"]])
             assert bounds.items() <= {k: v for part in inner for k, v in part.items()}.items()
 
 
