@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, PlainSerializer, WithJsonSchema
 
 from app.api.problems import ProblemView, view_of
 from app.model import DeliveryStatus, File, Item, ItemStatus, Job, JobStatus, Push
+from app.moments import rfc3339
+
+Moment = Annotated[
+    datetime,
+    PlainSerializer(rfc3339, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
+"""In UTC, with milliseconds and `Z`, always."""
 
 
 class FileView(BaseModel):
@@ -24,8 +32,8 @@ class FileView(BaseModel):
     sha256: str | None = Field(
         description="Of the content, lower-case hex; null for a file that came in with its job."
     )
-    created_at: datetime
-    expires_at: datetime | None = Field(
+    created_at: Moment
+    expires_at: Moment | None = Field(
         description="When it is removed; null while its job is at work. Reading it renews this."
     )
     href: str = Field(description="Where the content is.")
@@ -69,8 +77,8 @@ class PushView(BaseModel):
 
     status: DeliveryStatus
     attempts: int
-    next_attempt_at: datetime | None = Field(description="Null unless it is pending.")
-    ended_at: datetime | None = Field(description="When it was put, or given up.")
+    next_attempt_at: Moment | None = Field(description="Null unless it is pending.")
+    ended_at: Moment | None = Field(description="When it was put, or given up.")
     error: ProblemView | None = Field(
         description="What went wrong at the last attempt, or why it is dead."
     )
@@ -104,11 +112,11 @@ class ItemView(BaseModel):
     )
     error: ProblemView | None
     attempt: int
-    started_at: datetime | None = Field(
+    started_at: Moment | None = Field(
         description="When a worker took it, or its URL began to be fetched; until then it is "
         "queued."
     )
-    finished_at: datetime | None
+    finished_at: Moment | None
     elapsed_ms: int | None = Field(description="From start to end of the last attempt.")
 
 
@@ -128,14 +136,18 @@ class JobView(BaseModel):
     steps: list[StepView]
     tag: str | None
     metadata: dict[str, Any]
-    created_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
-    expires_at: datetime | None = Field(
+    created_at: Moment
+    started_at: Moment | None
+    finished_at: Moment | None
+    expires_at: Moment | None = Field(
         description="When its files are removed, and, once expired, this record."
     )
     items: list[ItemView] | None = Field(
-        description="All items in input order, where there are few; else null: see `links.items`."
+        description="All items in input order, where there are few; else null, and "
+        "`items_truncated`."
+    )
+    items_truncated: bool = Field(
+        description="Whether items are left out here; `links.items` has all of them."
     )
     links: dict[str, str]
 
@@ -253,6 +265,7 @@ def job_view(job: Job, items: list[Item] | None = None) -> JobView:
         finished_at=job.finished_at,
         expires_at=job.expires_at,
         items=None if items is None else [item_view(item) for item in items],
+        items_truncated=items is None,
         links={
             "self": path,
             "items": f"{path}/items",

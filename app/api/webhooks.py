@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated
 
 from fastapi import Path, Query, Request, Response
@@ -15,7 +14,7 @@ from app.api.ingest import JSON, body_kind, read_document
 from app.api.openapi import endpoint_body
 from app.api.problems import ProblemView, documented, view_of
 from app.api.routes import Router
-from app.api.schemas import Page
+from app.api.schemas import Moment, Page
 from app.errors import NotFound, UnsupportedBody
 from app.model import Attempt, Delivery, DeliveryStatus
 from app.runtime import Runtime
@@ -30,7 +29,7 @@ router = Router(prefix="/v1/webhooks", tags=["webhooks"])
 class AttemptView(BaseModel):
     """One attempt to deliver an event."""
 
-    at: datetime
+    at: Moment
     elapsed_ms: int
     status: int | None = Field(description="HTTP status of the answer; null if none came.")
     error: str | None = Field(
@@ -52,9 +51,9 @@ class DeliveryView(BaseModel):
     job_id: str | None = Field(description="Null for a test.")
     item_index: int | None = Field(description="Of an event that is about one item.")
     url: str | None = Field(description="Null for the endpoint that the operator configured.")
-    created_at: datetime
-    next_attempt_at: datetime | None = Field(description="Null unless it is pending.")
-    ended_at: datetime | None = Field(description="When it was delivered, or given up.")
+    created_at: Moment
+    next_attempt_at: Moment | None = Field(description="Null unless it is pending.")
+    ended_at: Moment | None = Field(description="When it was delivered, or given up.")
     error: ProblemView | None = Field(description="Why it is dead.")
     attempts: list[AttemptView] = Field(description="The latest 50, oldest first.")
 

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, fi
 from pydantic import model_validator as validates_model
 
 from app.model import EVENTS, JOB_EVENTS, Parcel
+from app.moments import rfc3339
 from app.outbound.guard import Network
 
 SECRET_PREFIX = "whsec_"  # noqa: S105 - what a secret begins with
@@ -62,7 +63,7 @@ def message(parcel: Parcel, base_url: str) -> bytes:
             data["links"]["items"] += f"?{after}limit=1"
     said: dict[str, Any] = {
         "type": parcel.event,
-        "timestamp": parcel.created_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "timestamp": rfc3339(parcel.created_at),
         "data": data,
     }
     return json.dumps(said, separators=(",", ":"), ensure_ascii=False).encode()

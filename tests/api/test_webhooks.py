@@ -2,8 +2,6 @@
 
 import base64
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 import pytest
@@ -16,56 +14,6 @@ from tests.service import Service
 SECRET = "whsec_" + base64.b64encode(b"operator" * 4).decode()
 OWN = "whsec_" + base64.b64encode(b"my own secret" * 3).decode()
 BASE_URL = "https://offload.example.com"
-
-
-class Mailbox:
-    """Takes what it is sent, by path."""
-
-    def __init__(self):
-        self.requests = []
-        self.changed = threading.Condition()
-        self.status = 200
-
-    def wait_for(self, path, count=1):
-        """Give the requests to a path, once there are so many."""
-
-        def there():
-            return [one for one in self.requests if one[0] == path]
-
-        with self.changed:
-            assert self.changed.wait_for(lambda: len(there()) >= count, 20), self.requests
-            return there()
-
-
-@pytest.fixture(scope="module")
-def mailbox():
-    taken = Mailbox()
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self):
-            body = self.rfile.read(int(self.headers["content-length"]))
-            headers = {name.lower(): value for name, value in self.headers.items()}
-            with taken.changed:
-                taken.requests.append((self.path, headers, body))
-                taken.changed.notify_all()
-            self.send_response(500 if "fail" in self.path else 200)
-            self.send_header("content-length", "6")
-            self.end_headers()
-            self.wfile.write(b"<ok>\x00\xff")
-
-        do_PUT = do_POST  # noqa: N815 - the library's spelling
-
-        def log_message(self, *_):
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        taken.url = f"http://127.0.0.1:{server.server_port}"
-        yield taken
-        server.shutdown()
 
 
 @pytest.fixture(scope="module")

@@ -293,7 +293,7 @@ def test_gzip_tells_name_and_time(make_work):
     assert facts(make_work, file.getvalue())["compression"] == {
         "codec": "gzip",
         "name": "report.csv",
-        "modified": "2023-11-14T22:13:20Z",
+        "modified": "2023-11-14T22:13:20.000Z",
     }
 
 

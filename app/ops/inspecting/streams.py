@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+from app.moments import rfc3339
 from app.ops.codecs import Codec
 
 _GZIP_EXTRA, _GZIP_NAME, _GZIP_COMMENT = 4, 8, 16
@@ -44,7 +45,7 @@ def _gzip(head: bytes) -> dict[str, Any]:
     if flags & _GZIP_COMMENT and (end := head.find(0, at)) >= 0:
         facts["comment"] = head[at:end].decode("latin-1")
     if modified_s:
-        facts["modified"] = f"{datetime.fromtimestamp(modified_s, UTC):%Y-%m-%dT%H:%M:%SZ}"
+        facts["modified"] = rfc3339(datetime.fromtimestamp(modified_s, UTC))
     return facts
 
 
