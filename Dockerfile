@@ -5,11 +5,13 @@ FROM base AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv /opt/build && python -m venv --without-pip /opt/offload
 WORKDIR /src
-COPY requirements/build.txt requirements/run.txt requirements/
+# heif.txt reads HEIC too, see README.
+ARG REQUIREMENTS=run.txt
+COPY requirements/build.txt requirements/${REQUIREMENTS} requirements/
 # pyvips comes as source. Without a C compiler it builds as pure Python and finds libvips, and its
 # compiled binding to it, in the wheel of pyvips-binary.
 RUN /opt/build/bin/pip install --require-hashes --only-binary :all: -r requirements/build.txt \
-    && /opt/build/bin/pip wheel --require-hashes --no-build-isolation -r requirements/run.txt \
+    && /opt/build/bin/pip wheel --require-hashes --no-build-isolation -r requirements/${REQUIREMENTS} \
         --wheel-dir /wheels \
     && /opt/build/bin/pip --python /opt/offload/bin/python install --no-index --no-deps \
         --no-compile /wheels/*.whl

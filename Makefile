@@ -8,7 +8,7 @@ PIP := $(BIN)/pip --quiet --disable-pip-version-check
 # worth 1.3 to 1.7 times on ingest with glibc 2.36. Read once, when the process starts.
 MALLOC := MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=268435456 MALLOC_TOP_PAD_=67108864
 
-.PHONY: run demo test clients fuzz docs lint format check bench bench-peers lock lock-clients \
+.PHONY: run heif demo test clients fuzz docs lint format check bench bench-peers lock lock-clients \
 	lock-peers clean
 
 run: $(VENV)/.run
@@ -16,6 +16,10 @@ run: $(VENV)/.run
 
 demo: $(VENV)/.run
 	$(MALLOC) $(BIN)/offload demo
+
+# Reading HEIC, by a wheel whose licence is not that of the rest: see README.
+heif: $(VENV)/.run
+	$(PIP) install --require-hashes --no-build-isolation -r requirements/heif.txt
 
 test: $(VENV)/.dev clients
 	$(BIN)/pytest
@@ -58,7 +62,8 @@ bench-peers: $(VENV)/.dev
 lock: $(VENV)/.dev
 	$(BIN)/uv pip compile $(LOCK) requirements/build.in -o requirements/build.txt
 	$(BIN)/uv pip compile $(LOCK) pyproject.toml -o requirements/run.txt
-	$(BIN)/uv pip compile $(LOCK) pyproject.toml --group dev -o requirements/dev.txt
+	$(BIN)/uv pip compile $(LOCK) pyproject.toml --extra heif -o requirements/heif.txt
+	$(BIN)/uv pip compile $(LOCK) pyproject.toml --extra heif --group dev -o requirements/dev.txt
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-annotate --no-header --upgrade
 

@@ -37,7 +37,7 @@ from app.ops.imaging.encoding import (
 from app.ops.imaging.failures import translating
 from app.ops.imaging.frames import each_frame, joined
 from app.ops.imaging.jpeg import decoded_small
-from app.ops.imaging.loading import Header, load, read_header
+from app.ops.imaging.loading import MEDIA_TYPE_READ, Header, load, read_header
 from app.ops.imaging.options import ImageParams, Options
 from app.ops.imaging.plan import check_format, check_plan, make_plan
 from app.ops.imaging.rights import find_rights, with_rights_only
@@ -63,7 +63,7 @@ def convert(work: Work, params: ImageParams) -> Result:
         `content`, what `auto` took the picture for.
 
     Raises:
-        ImageUnsupported: not a JPEG, PNG, WebP, GIF, TIFF or AVIF, by content.
+        ImageUnsupported: not a picture of a kind that is read here, by content.
         ImageUnreadable: one of these, and cut or damaged.
         PixelsExceeded: over `max_pixels` by its header, before decoding; or the result would be.
         InvalidParameter: `crop` reaches out of the picture, or the chosen format cannot hold a
@@ -116,7 +116,7 @@ class _Picture:
 
     def _named_format(self) -> Format:
         assert self.options.format != "auto"  # noqa: S101 - the caller has looked
-        return self.header.kind if self.options.format == "keep" else self.options.format
+        return self.header.written if self.options.format == "keep" else self.options.format
 
     def _check(self, written: Format) -> None:
         check_format(self.plan.canvas, written)
@@ -331,7 +331,7 @@ OPERATION = Operation(
     summary="Resize, crop, turn, pad or convert a picture, into one or many sizes and formats.",
     params=ImageParams,
     runs="process",
-    accepts=("image/jpeg", "image/png", "image/webp", "image/gif", "image/tiff", "image/avif"),
+    accepts=tuple(MEDIA_TYPE_READ.values()),
     run=convert,
     door="images",
     example={"width": 800, "height": 600, "fit": "inside", "format": "webp"},

@@ -22,7 +22,14 @@ from app.ops.imaging.contenders import RACERS, Contender, Racer, entrants
 from app.ops.imaging.content import is_see_through, looks_drawn
 from app.ops.imaging.encoding import MEDIA_TYPE, SUFFIX, Keep
 from app.ops.imaging.failures import translating
-from app.ops.imaging.loading import Header, eight_bit, load, read_header, upright_srgb
+from app.ops.imaging.loading import (
+    MEDIA_TYPE_READ,
+    Header,
+    eight_bit,
+    load,
+    read_header,
+    upright_srgb,
+)
 from app.ops.imaging.lossless import as_stored, recode, restore_looks, same_pixels
 from app.ops.imaging.race import Clock, Entry, Goal, Race
 from app.ops.imaging.rights import Rights, find_rights, with_rights_only
@@ -190,7 +197,7 @@ def _raced(
 
 def _formats(params: OptimizeParams, header: Header) -> list[Racer]:
     """Resolve `keep`; GIF and TIFF are not written, so that nothing can be kept of them."""
-    named = [header.kind if name == "keep" else name for name in params.formats]
+    named = [header.written if name == "keep" else name for name in params.formats]
     return [name for name in RACERS if name in named]
 
 
@@ -267,7 +274,7 @@ def _won(work: Work, header: Header, best: Entry, race: Race) -> Result:
 def _kept(work: Work, header: Header, reason: str, *, race: Race | None) -> Result:
     path = work.folder / "original"
     shutil.copyfile(work.source.path, path)
-    output = Output(path, work.source.name, MEDIA_TYPE[header.kind])
+    output = Output(path, work.source.name, MEDIA_TYPE_READ[header.kind])
     facts = {
         "format": header.kind,
         "method": "kept",
@@ -311,7 +318,7 @@ OPERATION = Operation(
     summary="Make a picture's file as small as it gets without looking any different.",
     params=OptimizeParams,
     runs="process",
-    accepts=tuple(MEDIA_TYPE.values()),
+    accepts=tuple(MEDIA_TYPE_READ.values()),
     run=optimize,
     example={"formats": ["jpeg", "webp"], "target_ssim": 0.995},
 )

@@ -17,7 +17,16 @@ from app.ops.image import ImageParams, convert
 from app.ops.imaging.rights import _from_iptc, _from_xmp
 from tests.fuzz.budget import mutated, rounds
 from tests.memory import peak_kib
-from tests.ops.image_cases import RED, animation, corners, encoded, noise, plain, png_chunk
+from tests.ops.image_cases import (
+    RED,
+    animation,
+    corners,
+    encoded,
+    heic,
+    noise,
+    plain,
+    png_chunk,
+)
 from tests.ops.image_profiles import rgb_profile
 
 pytestmark = pytest.mark.fuzz
@@ -47,6 +56,12 @@ SEEDS = {
     "fax tiff": encoded(noise(64, 40).convert("1"), "TIFF", compression="group4"),
     "avif": encoded(corners(90, 60), "AVIF", **EXTRAS),
     "moving avif": animation("AVIF", duration=50),
+    "heic": heic(corners(90, 70), exif=EXIF.tobytes(), icc_profile=rgb_profile()),
+    "tiled heic": heic(noise(200, 150), tile_size=64),
+    "bmp": encoded(noise(60, 40), "BMP"),
+    "palette bmp": encoded(corners(90, 60).quantize(8), "BMP"),
+    "ico": encoded(corners(64, 64).convert("RGBA"), "ICO", sizes=[(16, 16), (64, 64)]),
+    "old ico": encoded(corners(32, 32), "ICO", sizes=[(32, 32)], bitmap_format="bmp"),
 }
 
 ASKED = (
@@ -121,7 +136,7 @@ def test_a_cut_picture_is_never_shown(tmp_path):
         name: content
         for name, content in SEEDS.items()
         # The last bytes of these hold no pixels: an index, padding, or nothing that is missed.
-        if "tiff" not in name and "avif" not in name and "png" not in name
+        if not any(kind in name for kind in ("tiff", "avif", "png", "bmp", "ico"))
     }
     for chance in rounds(seed=9):
         seed = chance.choice(list(whole.values()))
@@ -152,12 +167,16 @@ def test_any_png_header_is_refused_or_shown(
     outcome(tmp_path_factory.mktemp("png"), content, {"format": "png"})
 
 
-def test_boxes_of_an_avif_in_any_disorder_are_refused_or_shown(tmp_path):
-    seed = SEEDS["avif"]
+BOXES = (b"ispe", b"iloc", b"iinf", b"ipma", b"pixi", b"meta", b"iref", b"idat", b"irot", b"colr")
+
+
+@pytest.mark.parametrize("kind", ["avif", "heic", "tiled heic"])
+def test_boxes_in_any_disorder_are_refused_or_shown(tmp_path, kind):
+    seed = SEEDS[kind]
     for chance in rounds(seed=10):
         spoiled = bytearray(seed)
         for _ in range(chance.randrange(1, 4)):
-            name = chance.choice((b"ispe", b"iloc", b"iinf", b"ipma", b"pixi", b"av1C", b"meta"))
+            name = chance.choice((*BOXES, b"av1C", b"hvcC"))
             at = seed.find(name)
             if at >= 0:
                 place = at + chance.randrange(-4, 20)

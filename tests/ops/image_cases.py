@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pillow_heif
 from PIL import Image, ImageDraw
 
 from app.errors import Refusal
@@ -20,6 +21,15 @@ RED, GREEN, BLUE, YELLOW = (220, 30, 30), (30, 180, 30), (40, 40, 220), (230, 22
 def encoded(picture: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
     file = io.BytesIO()
     picture.save(file, kind, **options)
+    return file.getvalue()
+
+
+def heic(*pictures: Image.Image, **options: Any) -> bytes:
+    file = io.BytesIO()
+    held = pillow_heif.HeifFile()
+    for picture in pictures:
+        held.add_from_pillow(picture)
+    held.save(file, quality=90, **options)
     return file.getvalue()
 
 

@@ -5,20 +5,37 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from app.errors import ImageUnsupported, PixelsExceeded
 from app.ops.base import Limits
+from app.ops.imaging.encoding import MEDIA_TYPE, Format
 from app.ops.imaging.failures import translating
+from app.ops.imaging.foreign import ForeignKind, decoded, is_foreign, stand_in
 from app.ops.imaging.gif import check_whole
 from app.ops.imaging.tiff import stores_plain_ycbcr
 from app.ops.imaging.vips import libvips
 from app.ops.media_type import HEAD_BYTES, UNKNOWN, sniff
 
-Kind = Literal["jpeg", "png", "webp", "gif", "tiff", "avif"]
+Kind = Format | ForeignKind
 """The formats that are read."""
 
-TAKEN = "JPEG, PNG, WebP, GIF, TIFF and AVIF"
+MEDIA_TYPE_READ: dict[Kind, str] = {
+    **{kind: media_type for kind, media_type in MEDIA_TYPE.items()},  # noqa: C416 - of wider keys
+    "heic": "image/heic",
+    "bmp": "image/bmp",
+    "ico": "image/vnd.microsoft.icon",
+}
+
+_TAKEN = "JPEG, PNG, WebP, GIF, TIFF, AVIF, HEIC, BMP and ICO"
+_HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
+_BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)
+"""How long the second header may be: which version it is."""
+_NOT_TAKEN = {
+    "image/svg+xml": "SVG is not read: it is a program that draws, and may ask for other files.",
+    "image/jxl": "JPEG XL is not read: no library for it is kept for this service's platforms.",
+    "image/jp2": "JPEG 2000 is not read: no library for it here respects its colours.",
+}
 
 _ANIMATED: tuple[Kind, ...] = ("gif", "webp")
 
@@ -39,7 +56,7 @@ class Header:
     """Frames of a GIF or WebP, pages of a TIFF, images of an AVIF; at least 1."""
     orientation: int
     """As EXIF has it, 1 to 8; 1 if the picture says nothing, or nonsense. The pixels of an AVIF
-    are turned by its decoder, so that an AVIF is always 1."""
+    or HEIC are turned by their decoders, so that these are always 1."""
     has_alpha: bool
     has_profile: bool
     """Whether it carries an ICC profile."""
@@ -50,6 +67,13 @@ class Header:
     def animated(self) -> bool:
         """Whether the frames are meant to be shown one after the other."""
         return self.kind in _ANIMATED and self.frames > 1
+
+    @property
+    def written(self) -> Format:
+        """The format that stands for the picture's own: one that is only read becomes another."""
+        if self.kind == "heic":
+            return "webp" if self.has_alpha else "jpeg"
+        return "png" if self.kind == "bmp" or self.kind == "ico" else self.kind
 
     def check_budget(self, frames: int, limits: Limits) -> None:
         """Hold the picture's pixels, as many frames of it as will be decoded, against the limit.
@@ -80,9 +104,24 @@ def read_kind(path: Path) -> Kind:
         return "tiff"
     if head[4:8] == b"ftyp" and b"avif" in _brands(head):
         return "avif"
-    found = sniff(head)
+    if head[4:8] == b"ftyp" and _HEIC_BRANDS & _brands(head):
+        return "heic"
+    if head.startswith(b"BM") and int.from_bytes(head[14:18], "little") in _BMP_HEADERS:
+        return "bmp"
+    if head.startswith(b"\0\0\1\0"):
+        return "ico"
+    raise ImageUnsupported(_what_it_is(head))
+
+
+def _what_it_is(head: bytes) -> str:
+    if head.startswith((b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  ")):
+        found = "image/jp2"
+    else:
+        found = sniff(head)
     what = "empty" if not head else "of no known kind" if found == UNKNOWN else found
-    raise ImageUnsupported(f"The content is {what}. Taken are {TAKEN}.")
+    return f"The content is {what}. {_NOT_TAKEN.get(found, '')} Taken are {_TAKEN}.".replace(
+        "  ", " "
+    )
 
 
 def _brands(head: bytes) -> set[bytes]:
@@ -129,7 +168,7 @@ def _check_png(path: Path, limits: Limits) -> None:
 
 
 def _header(path: Path, kind: Kind) -> Header:
-    image = load(path, kind)
+    image = stand_in(path, kind) if is_foreign(kind) else load(path, kind)
     orientation = orientation_of(image) if kind != "avif" else 1
     size = (image.width, image.height)
     return Header(
@@ -174,13 +213,16 @@ def check_pixels(width_px: int, height_px: int, frames: int, limits: Limits) -> 
 def load(path: Path, kind: Kind, **options: Any) -> Any:
     """Open a picture as it is stored: not turned, in its own colours, to be read top to bottom.
 
-    Nothing is decoded until pixels are asked for; only then is damage further down noticed.
+    Nothing is decoded until pixels are asked for; only then is damage further down noticed. All is
+    decoded at once of what libvips does not read.
 
     Args:
         path: the file.
         kind: what `read_kind` called it.
         options: of libvips' loader: `shrink` of JPEG, `scale` of WebP, `n` for frames.
     """
+    if is_foreign(kind):
+        return decoded(path, kind)
     pyvips = libvips()
     loader = getattr(pyvips.Image, f"{'heif' if kind == 'avif' else kind}load_source")
     # A source, not a file name: libvips would read options from brackets in a name.

@@ -147,7 +147,8 @@ class Options(Params):
     )
     format: TargetFormat = Field(
         default="keep",
-        description="`keep`: the source's own. `auto`: WebP for an animation, PNG for drawings "
+        description="`keep`: the source's own, JPEG for a HEIC (WebP for one with transparency), "
+        "PNG for BMP and ICO. `auto`: WebP for an animation, PNG for drawings "
         "(large areas of one colour), WebP for photographs with transparency, else JPEG; facts "
         "say which and why.",
     )
