@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -47,7 +47,7 @@ log = structlog.get_logger(__name__)
 SLOTS_PER_WORKER = 4
 """Items in hand for each worker process: while one computes, others are claimed and stored."""
 THREADS = 8
-PURGE_EVERY_S = 60.0
+PURGE_EVERY_S = 20.0
 SWEEP_EVERY_S = 600.0
 TELL_EVERY_S = 1.0
 BEGUN_AFTER_S = 0.1
@@ -75,6 +75,8 @@ class Runner:
         self._untold: dict[int, Claim] = {}
         """Those of them of which it is to be written down."""
         self._some_untold = asyncio.Event()
+        self._in_hand: set[str] = set()
+        """Keys of loose bytes that somebody still held."""
 
     async def __aenter__(self) -> Self:
         """Take back what a dead service left, and begin."""
@@ -82,7 +84,7 @@ class Runner:
             log.info("recovered", items=requeued)
         self._working = asyncio.create_task(self._work())
         self._keeping = [
-            asyncio.create_task(_every(PURGE_EVERY_S, self.purge)),
+            asyncio.create_task(_every(PURGE_EVERY_S, self.tidy)),
             asyncio.create_task(_every(SWEEP_EVERY_S, self.sweep)),
             asyncio.create_task(_every(TELL_EVERY_S, self.tell)),
             asyncio.create_task(_after(self._some_untold, BEGUN_AFTER_S, self.tell_begun)),
@@ -157,7 +159,8 @@ class Runner:
         if claim.url is not None:
             self._began[claim.item_key] = time.monotonic()
         try:
-            recorded = await self._record(claim, await self._outcome(claim))
+            with self._runtime.blobs.holding():
+                recorded = await self._record(claim, await self._outcome(claim))
             if recorded is not None:
                 self._tell_ended(claim, recorded, self._worked_s(claim))
         except asyncio.CancelledError:
@@ -312,6 +315,11 @@ class Runner:
 
     # -- keeping house -----------------------------------------------------------------------
 
+    async def tidy(self) -> None:
+        """Expire what is due, and remove the bytes of what has expired or was deleted."""
+        await self.purge()
+        await self.remove_loose()
+
     async def purge(self) -> None:
         """Expire jobs and files that are due."""
         while await self._runtime.jobs.purge():
@@ -320,12 +328,25 @@ class Runner:
     async def sweep(self) -> None:
         """Remove bytes that no record points at, once they are old enough."""
         grace_s = self._runtime.settings.blobs.grace_s
-        removed = 0
         async for keys in self._runtime.blobs.unused_since(grace_s):
-            for key in await self._runtime.jobs.unreferenced(keys):
-                removed += await self._runtime.blobs.delete(key, grace_s)
-        if removed:
-            log.info("swept", blobs=removed)
+            await self._remove(keys, grace_s)
+
+    async def remove_loose(self) -> None:
+        """Remove bytes of which the last record has gone, and what failed work has left."""
+        blobs, jobs = self._runtime.blobs, self._runtime.jobs
+        keys, self._in_hand = [*self._in_hand, *blobs.abandoned()], set()
+        while keys := keys + await jobs.loose():
+            self._in_hand |= set(keys) - set(await self._remove(keys, 0.0))
+            keys = []
+
+    async def _remove(self, keys: Sequence[str], age_s: float) -> list[str]:
+        """Remove what no record points at and nobody holds; gives what nobody holds."""
+        with self._runtime.blobs.condemning(keys) as free:
+            unreferenced = await self._runtime.jobs.unreferenced(free)
+            removed = [await self._runtime.blobs.delete(key, age_s) for key in unreferenced]
+            if any(removed):
+                log.info("removed", blobs=sum(removed))
+            return free
 
 
 async def _every(pause_s: float, work: Callable[[], Awaitable[None]]) -> None:

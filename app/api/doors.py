@@ -60,17 +60,18 @@ def door(operation: Operation) -> Router:
         if body_kind(request) not in (JSON, MULTIPART):
             # A raw body brings no parameters: what is wrong with them shows before it is taken in.
             make_step(runtime.operations, operation.name, asked)
-        received = await receive(
-            request, runtime, raw_name=filename, form_names={*options, *LABELS}
-        )
+        with runtime.blobs.holding():
+            received = await receive(
+                request, runtime, raw_name=filename, form_names={*options, *LABELS}
+            )
 
-        def understood() -> NewJob:
-            items, labels, options = _read(runtime, operation, received, asked, outside)
-            beside = LABELS if received.document is None else DoorInput.model_fields
-            steps = [make_step(runtime.operations, operation.name, options, also=beside)]
-            return new_job(runtime, client, steps, items, labels, key)
+            def understood() -> NewJob:
+                items, labels, options = _read(runtime, operation, received, asked, outside)
+                beside = LABELS if received.document is None else DoorInput.model_fields
+                steps = [make_step(runtime.operations, operation.name, options, also=beside)]
+                return new_job(runtime, client, steps, items, labels, key)
 
-        made = await runtime.jobs.submit(await aside(runtime, received.text_bytes, understood))
+            made = await runtime.jobs.submit(await aside(runtime, received.text_bytes, understood))
         return await submitted(runtime, made.job, how)
 
     async def submit_named(

@@ -35,19 +35,20 @@ async def _store(
     response: Response,
     filename: str | None = None,
 ) -> FileView:
-    received = await receive(request, runtime, raw_name=filename, sha256=True)
-    if received.document is not None:
-        raise UnsupportedBody("Send the file as multipart, or raw with another Content-Type.")
-    check_fields(received.fields, (), files=len(received.uploads))
-    if received.fields:
-        name, _ = received.fields[0]
-        raise InvalidParameter(f"`{shown(name)}` {UNKNOWN}: this form has one file.")
-    if not received.uploads:
-        raise MissingInput("The form has no file.")
-    if len(received.uploads) > 1:
-        raise TooManyItems("Store one file a request.")
-    retention_s = runtime.settings.jobs.retention_s
-    file = await runtime.jobs.add_file(client, received.uploads[0], retention_s)
+    with runtime.blobs.holding():
+        received = await receive(request, runtime, raw_name=filename, sha256=True)
+        if received.document is not None:
+            raise UnsupportedBody("Send the file as multipart, or raw with another Content-Type.")
+        check_fields(received.fields, (), files=len(received.uploads))
+        if received.fields:
+            name, _ = received.fields[0]
+            raise InvalidParameter(f"`{shown(name)}` {UNKNOWN}: this form has one file.")
+        if not received.uploads:
+            raise MissingInput("The form has no file.")
+        if len(received.uploads) > 1:
+            raise TooManyItems("Store one file a request.")
+        retention_s = runtime.settings.jobs.retention_s
+        file = await runtime.jobs.add_file(client, received.uploads[0], retention_s)
     response.headers["Location"] = f"/v1/files/{file.id}"
     return file_view(file)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -92,7 +91,6 @@ async def receive(
     Raises:
         OffloadError: too large, empty, malformed, stalled, or nowhere to keep it.
     """
-    started = time.monotonic()
     kind = body_kind(request)
     if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
         raise UnsupportedBody("Send the body without Content-Encoding.")
@@ -111,10 +109,6 @@ async def receive(
         chunks = file_chunks(request, runtime, limit)
         raw = await _receive_raw(request, chunks, put, raw_name, form_names)
         received.uploads.append(raw)
-    if time.monotonic() - started > runtime.settings.blobs.grace_s / 2:
-        # So slow an upload that its first file is about to count as forgotten.
-        for upload in received.uploads:
-            await runtime.blobs.touch(upload.blob.key)
     return received
 
 

@@ -18,8 +18,8 @@ from app.api.answer import (
 )
 from app.api.conditional import etag_matches
 from app.api.deps import ClientDep, OwnJobDep, RuntimeDep
-from app.api.documents import aside, parse
-from app.api.ingest import JSON, MAX_FIELD_BYTES, MULTIPART, body_kind, receive
+from app.api.documents import Document, aside, parse
+from app.api.ingest import JSON, MAX_FIELD_BYTES, MULTIPART, Received, body_kind, receive
 from app.api.inputs import (
     JobInput,
     StreamedJobInput,
@@ -79,34 +79,40 @@ def router() -> Router:
             raise InvalidParameter("`job` stands in the query of lines only; it is in the body.")
         if body_kind(request) not in (JSON, MULTIPART):
             raise no_job(body_kind(request))
-        received = await receive(request, runtime)
-        document = received.document
-        if document is None:
-            fields = texts(received.fields, FORM, most=MAX_FIELD_BYTES)
-            if unknown := fields.keys() - {"job"}:
-                raise InvalidParameter(
-                    f"`{shown(min(unknown))}` is not a field of this form: it has `job`, the "
-                    "job's document, and files."
-                )
-            if "job" not in fields:
-                raise MissingInput(
-                    "A multipart job needs a `job` field with its document as text. With curl, "
-                    "`-F 'job=<job.json'` takes it from a file."
-                )
-            document = [str(fields["job"]).encode()]
+        with runtime.blobs.holding():
+            received = await receive(request, runtime)
+            document = _document(received)
 
-        def understood() -> NewJob:
-            whole = parse(JobInput, document, max_items=runtime.settings.jobs.max_items)
-            steps = make_steps(runtime.operations, whole.steps)
-            items = [given.item() for given in whole.items] + upload_items(received.uploads)
-            labels = labels_together(outside, whole, DOCUMENT)
-            return new_job(runtime, client, steps, items, labels, key)
+            def understood() -> NewJob:
+                whole = parse(JobInput, document, max_items=runtime.settings.jobs.max_items)
+                steps = make_steps(runtime.operations, whole.steps)
+                items = [given.item() for given in whole.items] + upload_items(received.uploads)
+                labels = labels_together(outside, whole, DOCUMENT)
+                return new_job(runtime, client, steps, items, labels, key)
 
-        made = await runtime.jobs.submit(await aside(runtime, received.text_bytes, understood))
+            made = await runtime.jobs.submit(await aside(runtime, received.text_bytes, understood))
         return await submitted(runtime, made.job, how)
 
     routes.include_router(_records)
     return routes
+
+
+def _document(received: Received) -> Document:
+    """Give the job's document: the body, or a field of the form."""
+    if received.document is not None:
+        return received.document
+    fields = texts(received.fields, FORM, most=MAX_FIELD_BYTES)
+    if unknown := fields.keys() - {"job"}:
+        raise InvalidParameter(
+            f"`{shown(min(unknown))}` is not a field of this form: it has `job`, the job's "
+            "document, and files."
+        )
+    if "job" not in fields:
+        raise MissingInput(
+            "A multipart job needs a `job` field with its document as text. With curl, "
+            "`-F 'job=<job.json'` takes it from a file."
+        )
+    return [str(fields["job"]).encode()]
 
 
 _records = Router(prefix="/v1/jobs", tags=["jobs"])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
@@ -26,7 +26,8 @@ class BlobSettings(BaseModel):
         3600,
         ge=60,
         le=315_360_000,
-        description="Seconds that bytes without a record stay before they are removed.",
+        description="Seconds that bytes stay that never had a record, as a crash leaves them. What "
+        "is deleted or expires is off the disk within a minute.",
     )
 
 
@@ -34,8 +35,17 @@ class BlobStore(Protocol):
     """Immutable bytes under the name of their digest.
 
     Storing the same bytes again is harmless and renews their grace time. Whoever stores bytes
-    must record a reference, or `touch` them, within that time.
+    must record a reference to them while `holding`; if nobody does, they go after the grace time.
     """
+
+    def holding(self) -> AbstractContextManager[object]:
+        """Keep what is stored, adopted and touched while it is open, by this task and its own."""
+
+    def abandoned(self) -> list[str]:
+        """Give, once, the keys that were held where `holding` ended with an error."""
+
+    def condemning(self, keys: Iterable[str]) -> AbstractContextManager[list[str]]:
+        """Give those that nobody holds or reads. While it is open, `delete` may remove them."""
 
     async def put(
         self, chunks: AsyncIterator[bytes], max_bytes: int, *, sha256: bool = True
@@ -79,7 +89,9 @@ class BlobStore(Protocol):
         """Give, a batch at a time, the keys that were last stored or touched `age_s` ago."""
 
     async def delete(self, key: str, age_s: float) -> bool:
-        """Remove bytes unless they were stored or touched within `age_s`; True if removed.
+        """Remove condemned bytes unless they were used within `age_s`; True if removed.
+
+        Not those that were stored, touched or read since they were condemned.
 
         While a backup is made, nothing is removed: the same call does it later.
         """

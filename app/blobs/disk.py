@@ -21,6 +21,7 @@ import structlog
 from blake3 import blake3
 
 from app.blobs.base import BlobSettings
+from app.blobs.holds import Hold, Holds
 from app.blobs.keeping import Removals
 from app.errors import BlobMissing, BodyTooLarge, StorageError, StorageFull
 from app.model import BLAKE3_PREFIX, Blob
@@ -60,6 +61,10 @@ class DiskBlobStore:
         self._incoming = root / "incoming"
         self._scratch = root / "scratch"
         self._removals = Removals(root)
+        self._holds = Holds()
+        self.holding = self._holds.holding
+        self.abandoned = self._holds.abandoned
+        self.condemning = self._holds.condemning
         # Between the janitor's look at a file's age and its unlink, nobody may publish the file.
         # A lock a folder: a rename may wait for the disk, and all others would wait for it.
         self._publishing = {f"{number:02x}": threading.Lock() for number in range(FOLDERS)}
@@ -81,7 +86,7 @@ class DiskBlobStore:
         self, chunks: AsyncIterator[bytes], max_bytes: int, *, sha256: bool = True
     ) -> Blob:
         """See `BlobStore.put`."""
-        upload = _Upload(self, max_bytes, sha256=sha256)
+        upload = _Upload(self, max_bytes, self._holds.mine(), sha256=sha256)
         writing: asyncio.Future[None] | None = None
         flushing: asyncio.Future[None] | None = None
         try:
@@ -118,16 +123,17 @@ class DiskBlobStore:
 
     async def adopt(self, path: Path, blob: Blob) -> None:
         """See `BlobStore.adopt`."""
-        await self._run(self._adopt, path, blob.key)
+        await self._run(self._adopt, path, blob.key, self._holds.mine())
 
     @asynccontextmanager
     async def local(self, key: str) -> AsyncIterator[Path]:
         """See `BlobStore.local`."""
         path = self._path(key)
-        # A look at an inode takes microseconds; the way into a thread and back takes a hundred.
-        if not path.is_file():
-            raise BlobMissing("The stored bytes of this file are gone.", log_detail=key)
-        yield path
+        with self._holds.reading(key):
+            # A look at an inode takes microseconds; the way into a thread and back a hundred.
+            if not path.is_file():
+                raise BlobMissing("The stored bytes of this file are gone.", log_detail=key)
+            yield path
 
     @asynccontextmanager
     async def scratch(self) -> AsyncIterator[Path]:
@@ -141,7 +147,7 @@ class DiskBlobStore:
 
     async def touch(self, key: str) -> None:
         """See `BlobStore.touch`."""
-        await self._run(self._touch, key)
+        await self._run(self._touch, key, self._holds.mine())
 
     async def unused_since(self, age_s: float) -> AsyncIterator[list[str]]:
         """See `BlobStore.unused_since`."""
@@ -163,12 +169,13 @@ class DiskBlobStore:
 
     # -- in threads --------------------------------------------------------------------------
 
-    def publish(self, written: Path, key: str) -> None:
-        """Put a synced file in its final place, durably."""
+    def publish(self, written: Path, key: str, hold: Hold | None) -> None:
+        """Put a synced file in its final place, durably, and in the hands of who stores it."""
         path = self._path(key)
         # The age that the janitor judges by starts now, not when a worker wrote the file.
         os.utime(written, (self._clock(), self._clock()))
         with self._publishing[path.parent.name]:
+            self._holds.take(key, hold)
             written.replace(path)
         sync_folder(path.parent)
 
@@ -191,7 +198,7 @@ class DiskBlobStore:
     def _path(self, key: str) -> Path:
         return object_path(self._objects, key)
 
-    def _adopt(self, path: Path, key: str) -> None:
+    def _adopt(self, path: Path, key: str, hold: Hold | None) -> None:
         # Nothing more is written; where workers together have gone below, none of it stays.
         self.check_space()
         descriptor = os.open(path, os.O_RDONLY)
@@ -199,12 +206,13 @@ class DiskBlobStore:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        self.publish(path, key)
+        self.publish(path, key, hold)
 
-    def _touch(self, key: str) -> None:
+    def _touch(self, key: str, hold: Hold | None) -> None:
         path = self._path(key)
         try:
             with self._publishing[path.parent.name]:
+                self._holds.take(key, hold)
                 os.utime(path, (self._clock(), self._clock()))
         except FileNotFoundError as error:
             raise BlobMissing("The stored bytes of this file are gone.", log_detail=key) from error
@@ -218,7 +226,9 @@ class DiskBlobStore:
         path = self._path(key)
         with self._publishing[path.parent.name], self._removals.allowed() as allowed:
             try:
-                if not allowed or path.stat().st_mtime > self._clock() - age_s:
+                if not allowed or not self._holds.condemned(key):
+                    return False
+                if path.stat().st_mtime > self._clock() - age_s:
                     return False
                 path.unlink()
             except FileNotFoundError:
@@ -248,12 +258,15 @@ class _Upload:
     another write may be waiting for its thread.
     """
 
-    def __init__(self, store: DiskBlobStore, max_bytes: int, *, sha256: bool) -> None:
+    def __init__(
+        self, store: DiskBlobStore, max_bytes: int, hold: Hold | None, *, sha256: bool
+    ) -> None:
         self._store = store
         self._max_bytes = max_bytes
         self._taken_bytes = 0
         self.buffered_bytes = 0
         self._size_bytes = 0
+        self._hold = hold
         self.unflushed_bytes = 0
         self._hash = hashlib.sha256() if sha256 else blake3()
         self._prefix = "" if sha256 else BLAKE3_PREFIX
@@ -301,7 +314,7 @@ class _Upload:
             self._descriptor = -1
             key = self._prefix + self._hash.hexdigest()
             blob = Blob(key, self._size_bytes, sniff(self._head))
-            self._store.publish(self._path, blob.key)
+            self._store.publish(self._path, blob.key, self._hold)
             return blob
 
     def discard(self) -> None:

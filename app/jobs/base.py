@@ -228,6 +228,9 @@ class JobStore(Protocol):
     async def purge(self) -> bool:
         """Expire what is due, a bounded number at a time; True if there may be more."""
 
+    async def loose(self, limit: int = 500) -> list[str]:
+        """Give, once, blob keys that a record has let go of; others may still point at them."""
+
     async def unreferenced(self, keys: Sequence[str]) -> list[str]:
         """Give those blob keys that no record points at."""
 

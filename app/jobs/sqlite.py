@@ -263,6 +263,11 @@ class SqliteJobStore:
         """See `JobStore.recall`."""
         return await self._read(lambda db: versions.recall(db, job_id, key))
 
+    async def loose(self, limit: int = 500) -> list[str]:
+        """See `JobStore.loose`."""
+        taking = await self._write(lambda tx: run(tx.db, "take_loose_blobs", limit=limit))
+        return [row["blob"] for row in taking]
+
     async def unreferenced(self, keys: Sequence[str]) -> list[str]:
         """See `JobStore.unreferenced`."""
         return await self._read(lambda db: reading.unreferenced(db, keys))

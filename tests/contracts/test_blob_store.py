@@ -48,6 +48,11 @@ async def read(blobs: BlobStore, key: str) -> bytes:
         return path.read_bytes()
 
 
+async def remove(blobs: BlobStore, key: str, age_s: float) -> bool:
+    with blobs.condemning([key]):
+        return await blobs.delete(key, age_s)
+
+
 async def unused(blobs: BlobStore, age_s: float) -> list[str]:
     return sorted([key async for batch in blobs.unused_since(age_s) for key in batch])
 
@@ -81,7 +86,7 @@ async def test_what_nobody_asks_the_sha256_of_is_named_by_its_blake3(
     assert bytes_room.stored() == [blob.key]
     bytes_room.clock.move(3601)
     assert await unused(blobs, 3600) == [blob.key]
-    assert await blobs.delete(blob.key, 3600)
+    assert await remove(blobs, blob.key, 3600)
     assert bytes_room.stored() == []
 
 
@@ -249,7 +254,7 @@ async def test_missing_bytes_are_named_as_such(blobs: BlobStore) -> None:
             pass
     with pytest.raises(BlobMissing):
         await blobs.touch(missing)
-    assert not await blobs.delete(missing, ANY_AGE)
+    assert not await remove(blobs, missing, ANY_AGE)
 
 
 async def test_a_scratch_folder_is_empty_private_and_removed_after_an_error(
@@ -355,10 +360,10 @@ async def test_what_is_old_is_found_and_removed_and_what_is_younger_stays(
     young = await put(blobs, b"young")
     bytes_room.clock.move(HOUR_S - 1)
     assert await unused(blobs, HOUR_S) == sorted(old)
-    assert not await blobs.delete(young.key, HOUR_S)
+    assert not await remove(blobs, young.key, HOUR_S)
     for key in old:
-        assert await blobs.delete(key, HOUR_S)
-        assert not await blobs.delete(key, HOUR_S)
+        assert await remove(blobs, key, HOUR_S)
+        assert not await remove(blobs, key, HOUR_S)
     assert bytes_room.stored() == [young.key]
     bytes_room.clock.move(1)
     assert await unused(blobs, HOUR_S) == [young.key]
@@ -375,7 +380,7 @@ async def test_what_is_used_between_the_look_and_the_removal_stays(
         await put(blobs, b"content")
     else:
         await blobs.touch(blob.key)
-    assert not await blobs.delete(blob.key, HOUR_S)
+    assert not await remove(blobs, blob.key, HOUR_S)
     assert await read(blobs, blob.key) == b"content"
     bytes_room.clock.move(HOUR_S - 1)
     assert await unused(blobs, HOUR_S) == []
@@ -389,8 +394,62 @@ async def test_an_upload_that_was_acknowledged_is_there_whatever_the_janitor_doe
     for _ in range(20):
         blob = await put(blobs, b"contested")
         bytes_room.clock.move(HOUR_S)
-        again, _ = await asyncio.gather(put(blobs, b"contested"), blobs.delete(blob.key, HOUR_S))
+        again, _ = await asyncio.gather(put(blobs, b"contested"), remove(blobs, blob.key, HOUR_S))
         assert await read(blobs, again.key) == b"contested"
+
+
+async def test_what_is_not_condemned_is_not_removed(blobs: BlobStore) -> None:
+    blob = await put(blobs, b"content")
+    assert not await blobs.delete(blob.key, ANY_AGE)
+    with blobs.condemning([blob.key, "other"]) as keys:
+        assert keys == [blob.key, "other"]
+    assert not await blobs.delete(blob.key, ANY_AGE)
+
+
+@pytest.mark.parametrize("way", ["put", "adopt", "touch", "read"])
+async def test_what_is_in_hand_is_not_removed(blobs: BlobStore, way: str) -> None:
+    digest = hashlib.sha256(b"content").hexdigest()
+
+    async def take() -> None:
+        if way == "put":
+            await put(blobs, b"content")
+        elif way == "touch":
+            await blobs.touch(digest)
+        elif way == "adopt":
+            async with blobs.scratch() as folder:
+                (folder / "made").write_bytes(b"content")
+                await blobs.adopt(folder / "made", Blob(digest, 7, "text/plain"))
+        else:
+            await read(blobs, digest)
+
+    await put(blobs, b"content")
+    with blobs.condemning([digest]) as keys:
+        assert keys == [digest]
+        await take()
+        assert not await blobs.delete(digest, ANY_AGE)  # used since
+    with blobs.holding():
+        # Also by a task of its own, as the small files of a form are.
+        await asyncio.create_task(take())
+        with blobs.condemning([digest]) as keys:
+            assert keys == ([digest] if way == "read" else [])
+    assert blobs.abandoned() == []
+    async with blobs.local(digest):
+        with blobs.condemning([digest]) as keys:
+            assert keys == []
+    assert await remove(blobs, digest, ANY_AGE)
+
+
+async def test_what_was_in_hand_where_something_failed_is_told_once(blobs: BlobStore) -> None:
+    async def failing() -> None:
+        with blobs.holding():
+            await put(blobs, b"content")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        await failing()
+    [key] = blobs.abandoned()
+    assert blobs.abandoned() == []
+    assert await remove(blobs, key, ANY_AGE)
 
 
 async def test_a_new_process_keeps_the_blobs_and_clears_what_a_dead_one_left(

@@ -768,6 +768,9 @@ async def test_deleting_removes_the_job_its_items_and_its_files(store: JobStore)
         assert file_id is not None
         assert await store.get_file(file_id) is None
     texts = ("in", "running", "out", "more", "stored")
+    # The item that was given the stored file let go of it too; its own record has it still.
+    assert sorted(await store.loose()) == sorted(blob(t).key for t in texts)
+    assert await store.loose() == []
     assert await store.unreferenced([blob(t).key for t in texts]) == [
         blob(t).key for t in texts[:4]
     ]
@@ -796,6 +799,7 @@ async def test_a_finished_jobs_data_goes_after_its_retention_and_its_record_one_
     records.clock.move(HOUR_S - 1)
     await purge_all(store)
     assert (await job_now(store, job)).status is JobStatus.PARTIAL
+    assert await store.loose() == []
     before = await job_now(store, job)
 
     records.clock.move(1)
@@ -805,6 +809,7 @@ async def test_a_finished_jobs_data_goes_after_its_retention_and_its_record_one_
     assert now.status.done
     assert now.seq > before.seq
     assert await store.get_file(file.id) is None
+    assert sorted(await store.loose()) == sorted(keys)
     assert await store.unreferenced(keys) == keys
     items = await items_of(store, job)
     assert [item.status for item in items] == [ItemStatus.SUCCEEDED, ItemStatus.FAILED]

@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -397,6 +397,80 @@ async def test_bytes_without_a_record_go_after_the_grace_time_and_no_others(
         await runtime.jobs.delete_file(file.id)
         await runner.sweep()
         assert await left() == {kept.key, fresh.key}
+
+
+async def stored_keys(runtime: Runtime) -> set[str]:
+    return {key async for keys in runtime.blobs.unused_since(-60) for key in keys}
+
+
+async def test_the_bytes_of_what_is_deleted_or_expired_go_without_a_grace(
+    settings: Settings,
+) -> None:
+    async with open_runtime(settings) as runtime:
+        runner = Runner(runtime)
+        names = ("deleted", "expired", "input", "shared", "orphan")
+        deleted, expired, given, shared, orphan = [
+            NamedBlob(await runtime.blobs.put(once(name.encode()), 99), name) for name in names
+        ]
+        one = await runtime.jobs.add_file("shop", deleted, 3600)
+        await runtime.jobs.add_file("shop", expired, 0)
+        items = (NewItem(upload=given), NewItem(upload=shared))
+        job = (await runtime.jobs.submit(NewJob("shop", (COPY,), items, retention_s=60))).job
+        await runtime.jobs.add_file("bank", shared, 3600)
+        everything = {named.blob.key for named in (deleted, given, shared, orphan)}
+        await runner.tidy()
+        assert await stored_keys(runtime) == everything
+        await runtime.jobs.delete_file(one.id)
+        await runtime.delete_job(job.id)
+        await runner.tidy()
+        assert await stored_keys(runtime) == {shared.blob.key, orphan.blob.key}
+
+
+async def test_what_is_stored_again_while_its_record_goes_stays(settings: Settings) -> None:
+    async with open_runtime(settings) as runtime:
+        runner = Runner(runtime)
+
+        async def store() -> NamedBlob:
+            return NamedBlob(await runtime.blobs.put(once(b"contested"), 99), "n")
+
+        file = await runtime.jobs.add_file("shop", await store(), 3600)
+        with runtime.blobs.holding():
+            again = await store()
+            await runtime.jobs.delete_file(file.id)
+            await runner.tidy()  # stored again, and no record names it yet
+            assert await stored_keys(runtime) == {again.blob.key}
+            file = await runtime.jobs.add_file("shop", again, 3600)
+        await runner.tidy()
+        async with runtime.blobs.local(again.blob.key):
+            await runtime.jobs.delete_file(file.id)
+            await runner.tidy()  # somebody reads it
+            assert await stored_keys(runtime) == {again.blob.key}
+        await runner.tidy()
+        assert await stored_keys(runtime) == set()
+        # However the two fall together: what has a record has its bytes.
+        for _ in range(30):
+            file = await runtime.jobs.add_file("shop", await store(), 3600)
+            await runtime.jobs.delete_file(file.id)
+
+            async def store_again() -> str:
+                with runtime.blobs.holding():
+                    return (await runtime.jobs.add_file("shop", await store(), 3600)).id
+
+            kept, _ = await asyncio.gather(store_again(), runner.tidy())
+            await runner.tidy()
+            assert await stored_keys(runtime) == {again.blob.key}
+            await runtime.jobs.delete_file(kept)
+
+
+async def test_what_failed_before_it_had_a_record_leaves_nothing(settings: Settings) -> None:
+    async with open_runtime(settings) as runtime:
+        runner = Runner(runtime)
+        with suppress(ZeroDivisionError), runtime.blobs.holding():
+            await runtime.blobs.put(once(b"some"), 99)
+            raise ZeroDivisionError
+        assert await stored_keys(runtime)
+        await runner.tidy()
+        assert await stored_keys(runtime) == set()
 
 
 async def test_a_second_service_on_the_same_data_folder_is_refused(settings: Settings) -> None:

@@ -218,6 +218,9 @@ DELETE FROM idempotency_keys WHERE client = :client AND key = :key;
 -- All bytes that a record points at: `is_referenced`, of all keys at once.
 SELECT blob FROM files UNION SELECT blob FROM items WHERE blob IS NOT NULL;
 
+-- name: take_loose_blobs
+DELETE FROM loose_blobs WHERE blob IN (SELECT blob FROM loose_blobs LIMIT :limit) RETURNING blob;
+
 -- name: is_referenced
 SELECT EXISTS (SELECT 1 FROM files WHERE blob = :blob)
     OR EXISTS (SELECT 1 FROM items WHERE blob = :blob) AS referenced;
