@@ -66,11 +66,19 @@ def _alikeness(given: Sequence[str], wanted: Sequence[str]) -> float:
     if len(given) != len(wanted) or not wanted:
         return 0.0
     fixed = [
-        SequenceMatcher(None, ours.lower(), theirs).ratio()
+        _ratio(ours.lower(), theirs)
         for ours, theirs in zip(given, wanted, strict=True)
         if not theirs.startswith("{")
     ]
     return sum(fixed) / len(fixed) if fixed and min(fixed) >= _ALIKE else 0.0
+
+
+def _ratio(given: str, wanted: str) -> float:
+    compared = SequenceMatcher(None, wanted, given)
+    # Most pairs are told apart by their lengths, or their letters, in a fraction of the time.
+    if compared.real_quick_ratio() < _ALIKE or compared.quick_ratio() < _ALIKE:
+        return 0.0
+    return compared.ratio()
 
 
 def _filled(given: Sequence[str], wanted: Sequence[str]) -> str:

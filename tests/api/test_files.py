@@ -106,6 +106,22 @@ def test_what_is_stored_can_do_no_harm_in_a_browser(http):
     assert "private" in headers["Cache-Control"]
 
 
+def test_a_raw_file_is_stored_by_post_and_by_put_with_a_name_in_the_path_or_without(http):
+    for method in ("POST", "PUT"):
+        for path in ("/v1/files/a.txt", "/v1/files?filename=a.txt"):
+            response = http.request(method, path, content=b"content")
+            assert response.status_code == 201, (method, path)
+            stored = response.json()
+            assert (stored["name"], stored["size_bytes"]) == ("a.txt", 7)
+            assert response.headers["Location"] == f"/v1/files/{stored['id']}"
+
+
+def test_a_form_that_stores_a_file_says_nothing_else(http):
+    sent = {"files": {"file": b"x"}, "data": {"tag": "mine"}}
+    found = problem(http.post("/v1/files", **sent), 422, "input.invalid")
+    assert found["detail"] == "`tag` is not known here: this form has one file."
+
+
 def test_head_says_the_same_without_the_bytes(http, file):
     head, whole = http.head(file["href"]), get(http, file)
     assert (head.status_code, head.content) == (200, b"")
