@@ -4,7 +4,12 @@ import json
 import re
 import subprocess
 
+import pytest
+
 from tests.clients.conftest import HERE, KEY, ROOT, need
+
+# Other people's programs, on machines of any speed.
+pytestmark = pytest.mark.timeout(300)
 
 PYTHON = ROOT / ".venv-clients" / "bin" / "python"
 KNOWN = ["POST /v1/fetch", "POST /v1/jobs"]

@@ -4,7 +4,12 @@ import json
 import shutil
 import subprocess
 
+import pytest
+
 from tests.clients.conftest import HERE, KEY, need
+
+# Other people's programs, on machines of any speed.
+pytestmark = pytest.mark.timeout(300)
 
 FOLDER = HERE / "typescript"
 MODULES = FOLDER / "node_modules"
