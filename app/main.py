@@ -24,10 +24,12 @@ from app.api import (
     webhooks,
 )
 from app.api.access import RequestLog
+from app.api.forwarded import Forwarded
 from app.api.linger import LingeringClose
 from app.courier import Courier
 from app.logs import number_of
 from app.ops.registry import load_operations
+from app.outbound.guard import Network
 from app.runner import Runner
 from app.runtime import Runtime, open_runtime
 from app.settings import Settings
@@ -51,10 +53,13 @@ class Service(FastAPI):
     """The application, with the request's line around all of it, its answer to a bug included."""
 
     access_level: int = logging.INFO
+    shown_below: str = ""
+    trusted_proxies: tuple[Network, ...] = ()
 
     def build_middleware_stack(self) -> ASGIApp:
         """Put together what a request passes through."""
-        return RequestLog(super().build_middleware_stack(), self.access_level)
+        served = RequestLog(super().build_middleware_stack(), self.access_level)
+        return Forwarded(served, self.shown_below, self.trusted_proxies)
 
 
 class State(TypedDict):
@@ -89,6 +94,7 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
     )
     app.access_level = number_of(settings.log.access)
+    app.shown_below, app.trusted_proxies = settings.root_path, settings.trusted_proxies
     problems.install(app)
     app.add_middleware(LingeringClose)
     known = list(load_operations().values())
@@ -105,11 +111,13 @@ def create_app(settings: Settings) -> FastAPI:
 def courier_of(runtime: Runtime) -> Courier:
     """Make what carries out the deliveries of a runtime."""
     settings = runtime.settings
+    # Without a base, links are paths; as clients reach them, those too.
+    base_url = settings.webhooks.base_url or settings.root_path
     return Courier(
         runtime.outbox,
         runtime.blobs,
         runtime.fetcher,
-        settings.webhooks,
+        settings.webhooks.model_copy(update={"base_url": base_url}),
         settings.push,
         drain_timeout_s=min(settings.drain_timeout_s, DELIVERIES_DRAIN_S),
     )

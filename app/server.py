@@ -41,6 +41,7 @@ class Server(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                proxy_headers=False,  # `api/forwarded.py` sees to them
                 backlog=backlog,
                 timeout_keep_alive=settings.http.keep_alive_s,
                 timeout_graceful_shutdown=ceil(GRACEFUL_S + 2 * CUT_S),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -24,9 +25,13 @@ from app.jobs.base import JobSettings
 from app.keys import ClientKeys, client_keys, read_keys
 from app.logs import LogSettings
 from app.outbound.fetch import FetchSettings
-from app.outbound.guard import Guard
+from app.outbound.guard import Guard, Network
 from app.outbound.webhooks import PushSettings, WebhookSettings
 from app.wire.settings import HttpSettings
+
+ROOT_PATH = r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)+"
+"""What may go before the paths of links; nothing that a browser would take for a host."""
+OWN_PATHS = ("v1", "docs", "openapi.json", "livez", "readyz", "favicon.ico")
 
 
 class UploadSettings(BaseModel):
@@ -114,6 +119,17 @@ class Settings(BaseSettings):
         default=False,
         description="Allow an address other than loopback without any API key.",
     )
+    root_path: str = Field(
+        "",
+        max_length=200,
+        description="Path below which a proxy shows this service, e.g. /offload; goes before "
+        "every link. The proxy may leave it in the requests or take it off.",
+    )
+    trusted_proxies: tuple[Network, ...] = Field(
+        (),
+        description="Networks of the proxies whose X-Forwarded-For, -Proto, -Host and -Prefix are "
+        'believed, e.g. "127.0.0.1/32".',
+    )
     drain_timeout_s: float = Field(
         4, ge=0, le=3600, description="Seconds that work under way gets to finish after SIGTERM."
     )
@@ -167,6 +183,24 @@ class Settings(BaseSettings):
         except ValueError as error:
             raise ValueError(f"OFFLOAD_API_KEYS_FILE: {error}.") from None
         return self
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        """Take `a, b` as well: the form in which an environment variable is easily written."""
+        if isinstance(value, str):
+            return [part.strip() for part in value.split(",") if part.strip()]
+        return value
+
+    @field_validator("root_path")
+    @classmethod
+    def _a_path(cls, value: str) -> str:
+        path = value.rstrip("/")
+        if path and not re.fullmatch(ROOT_PATH, path):
+            raise ValueError("write a path such as /offload, of letters, digits and -._~")
+        if path.split("/")[1:2] and path.split("/")[1] in OWN_PATHS:
+            raise ValueError("it begins with a path of the service itself; take another")
+        return path
 
     @model_validator(mode="after")
     def _no_open_door_by_accident(self) -> Self:

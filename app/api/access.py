@@ -57,7 +57,11 @@ class RequestLog:
 
     def _tell(self, scope: Scope, answer: _Answer, duration_ms: float) -> None:
         well = answer.status is not None and answer.status < HTTPStatus.BAD_REQUEST
-        level = logging.DEBUG if well and scope["path"] in _PROBES else self._level
+        level = (
+            logging.DEBUG
+            if well and scope["path"].removeprefix(scope.get("root_path", "")) in _PROBES
+            else self._level
+        )
         # The query is left out: it may be signed, and a webhook's URL may be in it.
         log.log(
             level,

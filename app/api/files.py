@@ -11,6 +11,7 @@ from app.api import components, openapi
 from app.api.deps import ClientDep, OwnFileDep, RuntimeDep
 from app.api.download import download
 from app.api.ingest import NameQuery, receive
+from app.api.links import link
 from app.api.nearest import shown
 from app.api.problems import documented
 from app.api.routes import Router
@@ -49,7 +50,7 @@ async def _store(
             raise TooManyItems("Store one file a request.")
         retention_s = runtime.settings.jobs.retention_s
         file = await runtime.jobs.add_file(client, received.uploads[0], retention_s)
-    response.headers["Location"] = f"/v1/files/{file.id}"
+    response.headers["Location"] = link(f"/v1/files/{file.id}")
     return file_view(file)
 
 

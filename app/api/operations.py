@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from app.api.deps import RuntimeDep
 from app.api.doors import door_path
+from app.api.links import link
 from app.api.openapi import params_schema
 from app.api.routes import Router
 from app.ops.base import Runs
@@ -63,7 +64,7 @@ async def list_operations(runtime: RuntimeDep) -> OperationList:
             OperationView(
                 name=operation.name,
                 summary=operation.summary,
-                door=door_path(operation),
+                door=link(door_path(operation)),
                 accepts=list(operation.accepts),
                 joins=operation.joins,
                 runs=operation.runs,

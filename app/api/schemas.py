@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, PlainSerializer, WithJsonSchema
 
+from app.api.links import link
 from app.api.problems import ProblemView, view_of
 from app.model import DeliveryStatus, File, Item, ItemStatus, Job, JobStatus, Push
 from app.moments import rfc3339
@@ -172,12 +173,12 @@ class ItemPage(Page):
 
 def content_path(file: File) -> str:
     """Give the path of a file's content."""
-    return f"/v1/files/{file.id}/content"
+    return link(f"/v1/files/{file.id}/content")
 
 
 def job_path(job: Job) -> str:
     """Give the path of a job."""
-    return f"/v1/jobs/{job.id}"
+    return link(f"/v1/jobs/{job.id}")
 
 
 def file_view(file: File) -> FileView:
@@ -271,7 +272,7 @@ def job_view(job: Job, items: list[Item] | None = None) -> JobView:
             "items": f"{path}/items",
             "events": f"{path}/events",
             "cancel": f"{path}/cancel",
-            "deliveries": f"/v1/webhooks/deliveries?job={job.id}",
+            "deliveries": link(f"/v1/webhooks/deliveries?job={job.id}"),
             "retry": f"{path}/retry",
         },
     )
