@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from app.errors import EndpointMissing, FetchError, InvalidParameter
 from app.model import EVENTS, NewItem, PutTarget, Webhook
 from app.ops.jsontext import value_of
-from app.outbound.headers import checked
+from app.outbound.headers import MAX_VALUE_CHARS, checked
 from app.outbound.webhooks import Event, secret_key
 from app.runtime import Runtime
 
 MAX_URL_CHARACTERS = 8 << 10
+
+
+HeaderText = Annotated[str, Field(max_length=MAX_VALUE_CHARS)]
 
 
 class WebhookInput(BaseModel):
@@ -29,11 +32,13 @@ class WebhookInput(BaseModel):
     events: list[Event] | None = Field(
         default=None,
         min_length=1,
+        max_length=20,
         description="Some of " + ", ".join(EVENTS) + ". Default: as the operator configured, or "
         "the first five.",
     )
     secret: SecretStr | None = Field(
         default=None,
+        max_length=200,
         description="`whsec_` and the base64 of 24 to 64 random bytes; signs what is sent. "
         "Default: the operator's. Never shown again.",
     )
@@ -64,7 +69,7 @@ class StoreInput(BaseModel):
         description="Takes the result with PUT: a presigned URL, as a rule.",
         examples=["https://bucket.example.com/small.jpg?signature=…"],
     )
-    headers: dict[str, str] = Field(
+    headers: dict[str, HeaderText] = Field(
         default={},
         max_length=50,
         description="Sent too: those that were signed, or that the store asks for. A Content-Type "

@@ -47,7 +47,9 @@ MULTIPART = "multipart/form-data"
 Put = Callable[[AsyncIterator[bytes]], Coroutine[Any, Any, Blob]]
 """Stores a stream."""
 
-NameQuery = Annotated[str | None, Query(description="Names a body that is the file itself.")]
+NameQuery = Annotated[
+    str | None, Query(max_length=4_000, description="Names a body that is the file itself.")
+]
 
 
 @dataclass(slots=True)

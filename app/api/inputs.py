@@ -22,7 +22,7 @@ from pydantic import (
 )
 
 from app.api.batch import batch_terms
-from app.api.destinations import StoreInput, WebhookInput, placed, webhook_of
+from app.api.destinations import HeaderText, StoreInput, WebhookInput, placed, webhook_of
 from app.api.digests import digests_in
 from app.api.ingest import plain_name
 from app.api.nearest import hint, shown
@@ -30,12 +30,13 @@ from app.api.problems import Findings
 from app.api.sentences import Judged
 from app.errors import InvalidParameter, MissingInput, TooManyItems
 from app.model import NamedBlob, NewItem, NewJob, Step
-from app.ops.base import Operation
+from app.ops.base import MAX_BYTES, Operation
 from app.runtime import Runtime
 
 MAX_STEPS = 10
 MAX_URL_CHARACTERS = 8 << 10
 MAX_TAG_CHARACTERS = 100
+MAX_ID_CHARACTERS = 100
 MAX_METADATA_BYTES = 16 << 10
 
 
@@ -67,7 +68,7 @@ class UrlInput(BaseModel):
     url: str = Field(
         min_length=1, max_length=MAX_URL_CHARACTERS, examples=["https://example.com/a.jpg"]
     )
-    headers: dict[str, str] | None = Field(
+    headers: dict[str, HeaderText] | None = Field(
         default=None, max_length=50, description="Sent to the URL's own origin only."
     )
     filename: str | None = Field(
@@ -82,6 +83,7 @@ class UrlInput(BaseModel):
     max_bytes: int | None = Field(
         default=None,
         gt=0,
+        le=MAX_BYTES,
         description="Largest accepted body of this URL, in bytes. Default and upper bound: the "
         "batch's own.",
     )
@@ -104,7 +106,9 @@ class FileInput(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    file_id: str = Field(examples=["file_0f0e0d0c0b0a09080706050403020100"])
+    file_id: str = Field(
+        max_length=MAX_ID_CHARACTERS, examples=["file_0f0e0d0c0b0a09080706050403020100"]
+    )
 
     store: StoreInput | None = Field(default=None, description="Where its result is put too.")
 
@@ -126,7 +130,7 @@ def _input_kind(value: Any) -> str | None:
 
 # Told apart by what they are, so that one of them is validated, and its errors are told.
 UrlOrText = Annotated[
-    Annotated[str, Tag("<text>")] | Annotated[UrlInput, Tag("<object>")],
+    Annotated[str, Field(max_length=MAX_URL_CHARACTERS), Tag("<text>")] | Annotated[UrlInput, Tag("<object>")],
     Discriminator(
         _url_kind,
         custom_error_type="url_input",
@@ -166,7 +170,9 @@ class DoorInput(Labels):
         description="Strings, or objects with `url` and its own `headers`, `filename`, `digest`, "
         "`max_bytes`.",
     )
-    file_ids: list[str] = Field(default=[], description="Files that are stored already.")
+    file_ids: list[Annotated[str, Field(max_length=MAX_ID_CHARACTERS)]] = Field(
+        default=[], description="Files that are stored already."
+    )
 
     @model_validator(mode="wrap")
     @classmethod
@@ -190,7 +196,7 @@ class StepInput(BaseModel):
 
     model_config = ConfigDict(extra="allow")
 
-    op: str = Field(examples=["image"])
+    op: str = Field(max_length=100, examples=["image"])
 
 
 class StreamedJobInput(Labels):

@@ -21,6 +21,7 @@ from app.api.deps import ClientDep, OwnJobDep, RuntimeDep
 from app.api.documents import Document, aside, parse
 from app.api.ingest import JSON, MAX_FIELD_BYTES, MULTIPART, Received, body_kind, receive
 from app.api.inputs import (
+    MAX_TAG_CHARACTERS,
     JobInput,
     StreamedJobInput,
     make_steps,
@@ -46,7 +47,9 @@ JobQuery = Annotated[
         examples=['{"steps": [{"op": "fetch", "dedupe": true}], "tag": "crawl"}'],
     ),
 ]
-CursorQuery = Annotated[str | None, Query(description="`next_cursor` of the page before.")]
+CursorQuery = Annotated[
+    str | None, Query(max_length=100, description="`next_cursor` of the page before.")
+]
 
 
 def router() -> Router:
@@ -128,7 +131,7 @@ async def list_jobs(
     runtime: RuntimeDep,
     client: ClientDep,
     status: JobStatus | None = None,
-    tag: str | None = None,
+    tag: Annotated[str | None, Query(max_length=MAX_TAG_CHARACTERS)] = None,
     cursor: CursorQuery = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> JobPage:

@@ -16,6 +16,7 @@ from fastapi import Depends, Request
 from app.api.documents import parse
 from app.api.inputs import Labels
 from app.api.options import QUERY, two_values
+from app.ops.jsontext import MAX_CHARACTERS
 
 
 def _texts() -> dict[str, dict[str, Any]]:
@@ -23,11 +24,15 @@ def _texts() -> dict[str, dict[str, Any]]:
     found = {}
     for name, schema in Labels.model_json_schema()["properties"].items():
         kinds = schema.get("anyOf", [schema])
-        if any(kind.get("type") == "string" for kind in kinds):
-            found[name] = schema["description"]
-        elif any("$ref" in kind for kind in kinds):
-            found[name] = schema["description"] + " A URL, or JSON."
-    return {name: {"type": "string", "description": said} for name, said in found.items()}
+        said, most = schema["description"], MAX_CHARACTERS
+        if any("$ref" in kind for kind in kinds):
+            said += " A URL, or JSON."
+        elif texts := [kind for kind in kinds if kind.get("type") == "string"]:
+            most = texts[0]["maxLength"]
+        else:
+            continue
+        found[name] = {"type": "string", "maxLength": most, "description": said}
+    return found
 
 
 LABEL_SCHEMAS: Mapping[str, dict[str, Any]] = _texts()
@@ -72,7 +77,7 @@ def query_parameters() -> list[dict[str, Any]]:
             "name": name,
             "in": "query",
             "required": False,
-            "schema": {"type": "string"},
+            "schema": {"type": schema["type"], "maxLength": schema["maxLength"]},
             "description": schema["description"],
         }
         for name, schema in LABEL_SCHEMAS.items()

@@ -11,6 +11,7 @@ from app.api.deps import ClientDep, RuntimeDep
 from app.api.destinations import WebhookInput, endpoint_to_test
 from app.api.documents import parse
 from app.api.ingest import JSON, body_kind, read_document
+from app.api.jobs import CursorQuery
 from app.api.openapi import endpoint_body
 from app.api.problems import ProblemView, documented, view_of
 from app.api.routes import Router
@@ -112,9 +113,9 @@ async def _own(runtime: Runtime, client: str, delivery_id: str) -> Delivery:
 async def list_deliveries(
     runtime: RuntimeDep,
     client: ClientDep,
-    job: Annotated[str | None, Query(description="Of this job only.")] = None,
+    job: Annotated[str | None, Query(max_length=100, description="Of this job only.")] = None,
     status: DeliveryStatus | None = None,
-    cursor: Annotated[str | None, Query(description="`next_cursor` of the page before.")] = None,
+    cursor: CursorQuery = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> DeliveryPage:
     """Give a page of this client's deliveries, each with its attempts."""

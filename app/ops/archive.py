@@ -44,6 +44,7 @@ _EPOCH = datetime(1980, 1, 1, tzinfo=UTC)
 """The first moment that a zip can state; tars get it too."""
 
 _MAX_NAME_CHARACTERS = 200
+_MAX_TEMPLATE_CHARACTERS = 1_000
 
 
 class ArchiveParams(Params):
@@ -54,7 +55,7 @@ class ArchiveParams(Params):
         description="In a zip each file is compressed by itself and can be opened by itself; a "
         "compressed tar is smaller where files are alike.",
     )
-    level: LevelName | int = Field(
+    level: LevelName | values.LevelNumber = Field(
         default="balanced",
         description="`fast`, `balanced` or `best`, or a number as the codec's usual tool counts: "
         "1 to 9 for zip, tar.gz and tar.bz2, 1 to 22 for tar.zst, 0 to 9 for tar.xz, 1 to 12 for "
@@ -62,6 +63,7 @@ class ArchiveParams(Params):
     )
     path: str = Field(
         default="{path}",
+        max_length=_MAX_TEMPLATE_CHARACTERS,
         description=f"Template for the files' paths in the archive. {template.MEANING} What comes "
         "out is made relative and storable on any system.",
         examples=["photos/{index:03}-{stem}{ext}"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,9 @@ Runs = Literal["process", "thread", "async"]
 a bounded thread, waiting on the event loop."""
 
 
+MAX_BYTES = 1 << 40
+"""Upper bound of every number of bytes: more than anything is."""
+MAX_RATIO = 1_000_000_000
 MAX_ELEMENTS = 1_000
 """Of a parameter that is a list and does not say how long it may be."""
 
@@ -40,6 +44,16 @@ class Params(BaseModel):
             ]
             if len(value) > (limit := min(limits, default=MAX_ELEMENTS)):
                 raise ValueError(f"takes {limit} elements at most, not {len(value)}")
+        return value
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _storable(cls, value: Any) -> Any:
+        """Hold numbers of operations from elsewhere to what records and JSON can have."""
+        if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
+            raise ValueError("must fit into 64 bits")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError("must be finite")
         return value
 
 

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema, field_validator
 
 from app.ops import spellings, values
 from app.ops.base import Operation, Output, Params, Result, Work
@@ -42,6 +42,11 @@ def _window_log(value: Any) -> int | bool:
     raise ValueError(f"must be true, false or a whole number from 10 to {_LONGEST_WINDOW_LOG}")
 
 
+_WindowLog = Annotated[
+    int, WithJsonSchema({"type": "integer", "minimum": 10, "maximum": _LONGEST_WINDOW_LOG})
+]
+
+
 class CompressParams(Params):
     """The coding, and how much time to spend on it."""
 
@@ -51,7 +56,7 @@ class CompressParams(Params):
         "`auto` compresses samples of the file and takes the format that saves most for its time, "
         "gzip unless another is smaller; a file that hardly shrinks is then passed on as it is.",
     )
-    level: LevelName | int = Field(
+    level: LevelName | values.LevelNumber = Field(
         default="balanced",
         description="`fast`, `balanced` or `best`, or a number as the codec's usual tool counts: "
         "1 to 9 for gzip, zlib, deflate-raw and bz2, 1 to 22 for zstd, 0 to 11 for br, 0 to 9 for "
@@ -63,7 +68,7 @@ class CompressParams(Params):
         description="Pass the file on as it is, with its name and type, if the result would not "
         "be smaller.",
     )
-    long: bool | int = Field(
+    long: bool | _WindowLog = Field(
         default=False,
         description="For zstd: look for repetitions further back. `true` is a window of 128 MiB, "
         "a number from 10 to 27 one of 2 to that power bytes. Whoever reads the result needs as "

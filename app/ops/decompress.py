@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field
 
 from app.errors import CodecUnknown, OutputTooLarge, RatioExceeded
 from app.ops import spellings
-from app.ops.base import Operation, Output, Params, Result, Work
+from app.ops.base import MAX_BYTES, MAX_RATIO, Operation, Output, Params, Result, Work
 from app.ops.codecs import SUFFIXES, Codec, HashedFile, Unpacker, codec_of, unpacking
 from app.ops.media_type import HEAD_BYTES, sniff
 from app.ops.text_types import Word, called
@@ -40,12 +40,13 @@ class DecompressParams(Params):
     max_output_bytes: int | None = Field(
         default=None,
         ge=1,
+        le=MAX_BYTES,
         description="Most bytes that the result may have; the service's own limit holds too.",
     )
     max_ratio: float = Field(
         default=2000.0,
-        ge=1.0,
-        allow_inf_nan=False,
+        ge=1,
+        le=MAX_RATIO,
         description="Most bytes of the result for each byte of the file, once the result is over "
         "16 MiB. Deflate cannot exceed 1032; other formats come to 2000 only with content that is "
         "nearly all one repetition.",

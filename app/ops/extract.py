@@ -6,7 +6,7 @@ what it decodes in memory (its issue 626); libarchive needs a system library.
 
 from __future__ import annotations
 
-from typing import Any, BinaryIO
+from typing import Annotated, Any, BinaryIO
 
 from pydantic import Field, field_validator
 
@@ -16,7 +16,7 @@ from app.ops.archives import globs
 from app.ops.archives.members import Archive, Budget, Member
 from app.ops.archives.names import Names, safe_path, shown
 from app.ops.archives.opening import open_archive
-from app.ops.base import Operation, Output, Params, Result, Work
+from app.ops.base import MAX_BYTES, MAX_ELEMENTS, MAX_RATIO, Operation, Output, Params, Result, Work
 from app.ops.codecs import HashedFile
 from app.ops.media_type import HEAD_BYTES, sniff
 from app.ops.text_types import Word, called
@@ -24,16 +24,21 @@ from app.ops.text_types import Word, called
 _GLOBS_EXAMPLE = ["**/*.jpg", "docs/"]
 
 
+_Glob = Annotated[str, Field(max_length=1_000)]
+
+
 class ExtractParams(Params):
     """Which members, and how much they may become."""
 
-    include: list[str] = Field(
+    include: list[_Glob] = Field(
         default=[],
+        max_length=MAX_ELEMENTS,
         description=f"Only members that one of these globs takes; all if empty. {globs.MEANING}",
         examples=[_GLOBS_EXAMPLE],
     )
-    exclude: list[str] = Field(
+    exclude: list[_Glob] = Field(
         default=[],
+        max_length=MAX_ELEMENTS,
         description="Not the members that one of these globs takes, even if `include` does.",
         examples=[["__MACOSX/", ".DS_Store"]],
     )
@@ -46,19 +51,21 @@ class ExtractParams(Params):
     max_entries: int = Field(
         default=10_000,
         ge=1,
+        le=10_000_000,
         description="An archive with more members, of all kinds, is refused. The operator's limit "
         "on files stands above it.",
     )
     max_output_bytes: int | None = Field(
         default=None,
         ge=1,
+        le=MAX_BYTES,
         description="Most that the files may come to together, counted as they are written. The "
         "operator's limit stands above it, and is used if this is not given.",
     )
     max_ratio: float = Field(
         default=2000.0,
         ge=1,
-        allow_inf_nan=False,
+        le=MAX_RATIO,
         description="How many times its own size an archive may give, counted as it is "
         "decompressed; the first 16 MiB are always allowed. Deflate cannot exceed 1032.",
     )

@@ -7,14 +7,16 @@ guarded door that leaves the house (`app/outbound/`).
 from __future__ import annotations
 
 import re
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from app.ops.base import Operation, Params
+from app.ops.base import MAX_BYTES, Operation, Params
 from app.ops.jsontext import value_of
 
 MAX_ACCEPT_TYPES = 50
+MAX_CONCURRENCY = 10_000
+"""More than any service has connections for."""
 _TYPE_GLOB = re.compile(r"[a-z0-9*!#$&^_.+-]{1,100}/[a-z0-9*!#$&^_.+-]{1,100}")
 
 
@@ -45,6 +47,7 @@ class FetchParams(Params):
     max_bytes: int | None = Field(
         default=None,
         gt=0,
+        le=MAX_BYTES,
         description="Largest accepted body after content decoding, in bytes. "
         "Default and upper bound: the service's own setting.",
     )
@@ -65,16 +68,18 @@ class FetchParams(Params):
     concurrency: int | None = Field(
         default=None,
         ge=1,
+        le=MAX_CONCURRENCY,
         description="URLs of this batch under way at once, with the steps that follow. "
         "Default and upper bound: the service's own setting.",
     )
     per_host_concurrency: int | None = Field(
         default=None,
         ge=1,
+        le=MAX_CONCURRENCY,
         description="Requests of this batch under way to one scheme, host and port. "
         "Default and upper bound: the service's own setting.",
     )
-    accept_types: tuple[str, ...] = Field(
+    accept_types: tuple[Annotated[str, Field(max_length=300)], ...] = Field(
         default=(),
         max_length=MAX_ACCEPT_TYPES,
         description="Media types that are kept, such as `image/*` or `text/csv`; separated by "

@@ -29,6 +29,7 @@ class InspectParams(Params):
 
     digests: tuple[Digest, ...] = Field(
         default=("sha256",),
+        max_length=5,
         description="Which checksums to compute, hexadecimal. As a list, or in a query separated "
         "by commas. `sha1` and `md5` are for comparing with old records, not against forgery.",
     )

@@ -17,7 +17,7 @@ from pydantic import BeforeValidator, Field, field_validator
 
 from app.errors import InvalidParameter
 from app.ops import spellings, values
-from app.ops.base import Operation, Output, Params, Result, Work
+from app.ops.base import MAX_BYTES, Operation, Output, Params, Result, Work
 from app.ops.imaging.contenders import RACERS, Contender, Racer, entrants
 from app.ops.imaging.content import is_see_through, looks_drawn
 from app.ops.imaging.encoding import MEDIA_TYPE, SUFFIX, Keep
@@ -69,6 +69,7 @@ class OptimizeParams(Params):
     target_bytes: int | None = Field(
         default=None,
         ge=1,
+        le=MAX_BYTES,
         description="If given, the result has at most so many bytes and is as like the original "
         "as that allows, whatever `target_ssim` says. An input that fits stays as it is, or gets "
         "smaller without loss.",
@@ -76,6 +77,7 @@ class OptimizeParams(Params):
     formats: tuple[_Written, ...] = Field(
         default=RACERS,
         min_length=1,
+        max_length=5,
         description="What may be written; the smallest is taken. `keep` is the input's own "
         "format. As a list, or in a query separated by commas.",
     )

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import WithJsonSchema
 
 from app.ops.jsontext import value_of
+
+LevelNumber = Annotated[int, WithJsonSchema({"type": "integer", "minimum": 0, "maximum": 22})]
+"""What `level` lets through; each codec has its own range inside."""
 
 
 def listed(value: Any) -> Any:

@@ -85,7 +85,7 @@ def _known(event: str) -> str:
     return event
 
 
-Event = Annotated[str, AfterValidator(_known)]
+Event = Annotated[str, Field(max_length=100), AfterValidator(_known)]
 
 
 class WebhookSettings(BaseModel):

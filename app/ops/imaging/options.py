@@ -53,8 +53,10 @@ def _numbers_or_value(value: Any) -> Any:
     return _json_or_value(value)
 
 
-_Place = Annotated[int, Field(ge=0)]
-_Length = Annotated[int, Field(ge=1)]
+_MOST_PIXELS = 10_000_000
+"""Of a side: libvips' own limit."""
+_Place = Annotated[int, Field(ge=0, le=_MOST_PIXELS)]
+_Length = Annotated[int, Field(ge=1, le=_MOST_PIXELS)]
 Crop = Annotated[tuple[_Place, _Place, _Length, _Length], BeforeValidator(_numbers_or_value)]
 
 
@@ -198,7 +200,10 @@ class Options(Params):
         "the first; of a TIFF or AVIF with several pictures it is all that is read.",
     )
     max_frames: int | None = Field(
-        default=None, ge=1, description="Keep at most this many frames, from the first on."
+        default=None,
+        ge=1,
+        le=1_000_000,
+        description="Keep at most this many frames, from the first on.",
     )
 
     def complaint(self) -> str | None:
