@@ -130,7 +130,8 @@ def _input_kind(value: Any) -> str | None:
 
 # Told apart by what they are, so that one of them is validated, and its errors are told.
 UrlOrText = Annotated[
-    Annotated[str, Field(max_length=MAX_URL_CHARACTERS), Tag("<text>")] | Annotated[UrlInput, Tag("<object>")],
+    Annotated[str, Field(max_length=MAX_URL_CHARACTERS), Tag("<text>")]
+    | Annotated[UrlInput, Tag("<object>")],
     Discriminator(
         _url_kind,
         custom_error_type="url_input",

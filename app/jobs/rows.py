@@ -42,13 +42,16 @@ def from_ms(milliseconds: int | None) -> datetime | None:
 
 
 def dump(value: Any) -> str:
-    """Give a JSON text without white space."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    """Give a JSON text without white space. Raises `ValueError` for what JSON cannot say."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def load(text: str | None) -> Any:
-    """Read a JSON column; NULL is an empty object."""
-    return json.loads(text) if text else {}
+    """Read a JSON column; NULL is an empty object.
+
+    A `NaN` is null: what versions before 0.3 wrote down is sent out as JSON.
+    """
+    return json.loads(text, parse_constant=lambda _: None) if text else {}
 
 
 def dump_problem(problem: Problem) -> str:

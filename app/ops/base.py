@@ -19,7 +19,7 @@ a bounded thread, waiting on the event loop."""
 
 MAX_BYTES = 1 << 40
 """Upper bound of every number of bytes: more than anything is."""
-MAX_RATIO = 1_000_000_000
+MAX_RATIO = 1_000_000_000_000
 MAX_ELEMENTS = 1_000
 """Of a parameter that is a list and does not say how long it may be."""
 

@@ -456,8 +456,12 @@ def _too_large() -> OutputTooLarge:
 
 
 def _as_json(value: dict[str, Any]) -> dict[str, Any]:
-    """Copy what an operation said, or fail here: what does not pickle must not reach the pipe."""
-    return cast("dict[str, Any]", json.loads(json.dumps(value)))
+    """Copy what an operation said, or fail here: what does not pickle must not reach the pipe.
+
+    A number that is not finite is none: JSON has no such numbers.
+    """
+    copied = json.loads(json.dumps(value), parse_constant=lambda _: None)
+    return cast("dict[str, Any]", copied)
 
 
 def _as_source(output: Output) -> Source:

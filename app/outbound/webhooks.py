@@ -66,7 +66,8 @@ def message(parcel: Parcel, base_url: str) -> bytes:
         "timestamp": rfc3339(parcel.created_at),
         "data": data,
     }
-    return json.dumps(said, separators=(",", ":"), ensure_ascii=False).encode()
+    text = json.dumps(said, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return text.encode()
 
 
 def headers(parcel: Parcel, secrets: Iterable[str], at: datetime, body: bytes) -> dict[str, str]:

@@ -138,6 +138,41 @@ TABLE = {
         "POST /v1/fetch", b'{"urls": ["x"], "metadata": {"a": "%s"}}' % (b"x" * 17_000), JSON,
         422, "input.invalid"),
     "no inputs": ("POST /v1/fetch", b"{}", JSON, 400, "input.missing"),
+    "a number of bytes beyond everything": (
+        "POST /v1/fetch", b'{"urls": ["x"], "max_bytes": 1%s}' % (b"0" * 23), JSON,
+        400, "input.malformed"),
+    "the same in the query": (
+        "POST /v1/fetch?max_bytes=1" + "0" * 23, b'{"urls": ["x"]}', JSON, 422, "input.invalid"),
+    "the same of one URL": (
+        "POST /v1/fetch", b'{"urls": [{"url": "x", "max_bytes": %d}]}' % 2**62, JSON,
+        422, "input.invalid"),
+    "a ratio beyond everything": (
+        "POST /v1/decompress?max_ratio=1e308", b"x", None, 422, "input.invalid"),
+    "a ratio that is infinite": (
+        "POST /v1/decompress?max_ratio=inf", b"x", None, 422, "input.invalid"),
+    "a ratio that is no number": (
+        "POST /v1/decompress?max_ratio=nan", b"x", None, 422, "input.invalid"),
+    "NaN in metadata": (
+        "POST /v1/fetch", b'{"urls": ["x"], "metadata": {"a": [NaN]}}', JSON,
+        400, "input.malformed"),
+    "an infinity in metadata": (
+        "POST /v1/fetch", b'{"urls": ["x"], "metadata": {"a": -Infinity}}', JSON,
+        400, "input.malformed"),
+    "a number in metadata that becomes infinite": (
+        "POST /v1/fetch", b'{"urls": ["x"], "metadata": {"a": 1e999}}', JSON,
+        400, "input.malformed"),
+    "metadata too deep": (
+        "POST /v1/fetch", b'{"urls": ["x"], "metadata": {"a": %s1%s}}' % (b"[" * 70, b"]" * 70),
+        JSON, 400, "input.malformed"),
+    "NaN in a form's variants": (
+        "POST /v1/images", A_FILE + field("variants", b'[{"name": "a", "rotate": NaN}]') + END,
+        BOUNDARY, 422, "input.invalid"),
+    "a label in JSON that is too deep": (
+        "POST /v1/compress", A_FILE + field("webhook", b'{"url":' * 3000) + END, BOUNDARY,
+        422, "input.invalid"),
+    "half a surrogate in a key": (
+        "POST /v1/fetch", rb'{"urls": ["x"], "metadata": {"\udc00": 1}}', JSON,
+        400, "input.malformed"),
     "10,001 URLs": (
         "POST /v1/fetch", b'{"urls": [%s]}' % b",".join([b'"http://x/"'] * 10_001), JSON,
         422, "limit.items"),

@@ -6,7 +6,7 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
@@ -200,3 +200,18 @@ async def test_a_place_that_cannot_be_used_is_a_storage_error(
     with pytest.raises(StorageError) as refusal:
         await SqliteBackend(tmp_path).open()
     assert refusal.type is StorageError
+
+
+async def test_what_an_earlier_version_wrote_that_is_no_json_is_told_as_json(
+    store: SqliteJobStore, records: SqliteBackend
+) -> None:
+    made = await submitted(store)
+    with closing(sqlite3.connect(records.path)) as db:
+        db.execute("UPDATE jobs SET metadata = ?", ('{"a": [NaN, -Infinity, 1]}',))
+        db.commit()
+    assert (await job_now(store, made)).metadata == {"a": [None, None, 1]}
+
+
+async def test_nothing_is_written_down_that_is_no_json(store: SqliteJobStore) -> None:
+    with pytest.raises(ValueError, match="JSON compliant"):
+        await store.submit(new_job(metadata={"a": float("nan")}))

@@ -102,6 +102,8 @@ def run(work, params):
     if how == "link":
         target.symlink_to(work.source.path)
         return Result((Output(target, "result", "x/y"),))
+    if how == "infinite":
+        return Result(facts={"ratio": float("inf"), "parts": [float("nan"), 1.5]})
     if how == "facts":
         target.write_bytes(b"")
         return Result((Output(target, "result", "x/y"),), {"how": lambda: 0})
@@ -229,6 +231,11 @@ def test_every_output_of_a_step_passes_through_the_next(make_task, trouble):
         "1.txt",
         "2.txt",
     ]
+
+
+def test_facts_are_json_and_have_no_number_that_it_has_not(make_task, trouble):
+    finished = run_chain(make_task(b"", trouble("infinite")))
+    assert finished.facts["trouble"] == {"ratio": None, "parts": [None, 1.5]}
 
 
 def test_a_step_may_have_no_output(make_task, trouble):
