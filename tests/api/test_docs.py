@@ -7,6 +7,8 @@ import httpx
 import pytest
 
 from app import __version__
+from app.main import create_app
+from app.settings import Settings
 from tests.api.answers import problem
 from tests.service import Service
 
@@ -81,6 +83,22 @@ def test_a_program_is_told_where_things_are(http):
     assert (found["name"], found["version"]) == ("Offload", __version__)
     assert {http.get(link).status_code for link in found["links"].values()} == {200}
     assert http.head("/").status_code == 200
+
+
+@pytest.mark.anyio
+async def test_all_leads_below_the_path_that_a_proxy_has_taken_off():
+    below = httpx.ASGITransport(app=create_app(Settings()), root_path="/offload")
+    async with httpx.AsyncClient(transport=below, base_url="http://x/offload/") as client:
+        response = await client.get("", headers=BROWSER)
+        assert (response.status_code, response.headers["Location"]) == (307, "/offload/docs")
+        links = (await client.get("")).json()["links"]
+        assert links["docs"] == "/offload/docs"
+        assert all(link.startswith("/offload/") for link in links.values())
+        page = await client.get("/offload/docs")
+        for address in _Page(page.text).addresses:
+            assert (await client.get(str(page.url.join(address)))).status_code == 200
+        document = (await client.get("openapi.json")).json()
+        assert document["servers"] == [{"url": "/offload"}]
 
 
 def test_the_page_and_the_description_are_public_where_keys_are_needed(tmp_path):
