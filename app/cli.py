@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
 
 from app import __version__
+from app.api.nearest import nearest
+from app.api.sentences import Judged, complaint
 from app.errors import StorageError
 from app.logs import complain, configure_logging, say
 from app.runtime import check_data_dir
 from app.server import Server
-from app.settings import Settings, json_wanted, unknown_variables
+from app.settings import Settings, json_wanted, unknown_variables, variables
 from app.wire.listen import CannotListen, bound
+
+PREFIX = "OFFLOAD_"
 
 cli = typer.Typer(
     help="Offload: file, image and URL work taken off other back ends.",
@@ -107,15 +112,23 @@ def read_settings() -> Settings:
     try:
         if not (unknown := unknown_variables()):
             return Settings()
-        complain(f"There is no setting {', '.join(unknown)}.", as_json=json_wanted())
+        for name in unknown:
+            # What all begin with would make all of them alike.
+            known = [variable.removeprefix(PREFIX) for variable in variables()]
+            meant = nearest(name.removeprefix(PREFIX), known)
+            said = f"; did you mean {PREFIX}{meant}?" if meant else "."
+            complain(f"There is no setting {name}{said}", as_json=json_wanted())
     except ValidationError as error:
-        for problem in error.errors():
-            variable = "OFFLOAD_" + "_".join(str(part).upper() for part in problem["loc"])
-            what = problem["msg"].removeprefix("Value error, ")
-            sentence = f"{variable}: {what}" if problem["loc"] else what
+        for sentence in dict.fromkeys(map(_of_a_variable, error.errors())):
             complain(sentence, as_json=json_wanted())
     complain("README.md, «Configuration», lists every variable.", as_json=json_wanted())
     raise typer.Exit(2)
+
+
+def _of_a_variable(error: Mapping[str, Any]) -> str:
+    place, what = complaint(error, Judged(Settings))
+    named = [part.upper() for part in place if isinstance(part, str)]
+    return f"{PREFIX}{'_'.join(named)}: {what}" if named else what
 
 
 def announce(data_dir: Path, url: str) -> None:

@@ -65,6 +65,8 @@ _SENTENCES = {
     "url_type": "must be a URL",
     "url_parsing": "must be a URL",
     "url_scheme": "must be a URL that begins with {expected_schemes}",
+    "ip_v4_network": "must be a network, as 10.20.0.0/16 or fd00::/8",
+    "ip_v6_network": "must be a network, as 10.20.0.0/16 or fd00::/8",
     "uuid_type": "must be a UUID",
     "uuid_parsing": "must be a UUID",
 }
@@ -111,7 +113,7 @@ def complaint(error: Mapping[str, Any], judged: Judged) -> tuple[list[str | int]
         return place, _too_short(kind, int(ctx.get("min_length", 1)))
     if kind == "value_error":
         return place, str(ctx.get("error", "")) or "is not valid"
-    if kind not in _OF_PYDANTIC:
+    if kind not in _OF_PYDANTIC and kind not in _SENTENCES:
         return place, str(error["msg"])
     said = {name: _number(value) for name, value in ctx.items()}
     return place, _SENTENCES.get(kind, "is not valid").format_map(said)

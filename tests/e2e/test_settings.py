@@ -1,0 +1,40 @@
+"""What `offload serve` says of settings that it cannot use."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.api.test_sentences import JARGON
+
+WRONG = {
+    ("OFFLOAD_PORT", "http"): "OFFLOAD_PORT: must be a whole number",
+    ("OFFLOAD_PORT", "99999"): "OFFLOAD_PORT: must be at most 65535",
+    (
+        "OFFLOAD_LOG_FORMAT",
+        "jsn",
+    ): "OFFLOAD_LOG_FORMAT: must be console or json; did you mean json?",
+    ("OFFLOAD_ALLOW_ANONYMOUS", "perhaps"): "OFFLOAD_ALLOW_ANONYMOUS: must be true or false",
+    ("OFFLOAD_FETCH_ALLOW_NETWORKS", "10.0.0.0/8,x"): (
+        "OFFLOAD_FETCH_ALLOW_NETWORKS: must be a network, as 10.20.0.0/16 or fd00::/8"
+    ),
+    ("OFFLOAD_FETCH_TIMEOUT", "5"): (
+        "There is no setting OFFLOAD_FETCH_TIMEOUT; did you mean OFFLOAD_FETCH_TIMEOUT_S?"
+    ),
+    ("OFFLOAD_COLOUR", "red"): "There is no setting OFFLOAD_COLOUR.",
+}
+
+
+@pytest.mark.parametrize("given", WRONG, ids="=".join)
+def test_a_setting_that_cannot_be_used_is_told_in_one_sentence(given, tmp_path):
+    name, value = given
+    env = {key: said for key, said in os.environ.items() if not key.startswith("OFFLOAD_")}
+    command = [sys.executable, "-m", "app", "serve"]
+    env |= {"OFFLOAD_DATA_DIR": str(tmp_path), name: value}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    said, where = done.stderr.splitlines()
+    assert said == WRONG[given]
+    assert not JARGON.search(said)
+    assert "README" in where
