@@ -61,10 +61,10 @@ class Head:
                 limit="max_headers",
             )
 
-    def body(self, size_bytes: int) -> None:
-        """Count a piece of the body: what it pays for is no overhead. Raises `HeadTooLarge`."""
+    def body(self, pieces: int, size_bytes: int) -> None:
+        """Count pieces of the body: what they pay for is no overhead. Raises `HeadTooLarge`."""
         self._untold_bytes = 0
-        paid_bytes = CHUNK_OVERHEAD_BYTES + 3 * size_bytes
+        paid_bytes = CHUNK_OVERHEAD_BYTES * pieces + 3 * size_bytes
         self._framing_bytes = max(0, self._framing_bytes - paid_bytes)
         if self._framing_bytes > self._limits.max_head_bytes:
             raise self._too_large("chunk framing is larger", "max_head_bytes")

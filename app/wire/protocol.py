@@ -39,8 +39,9 @@ from app.wire.upgrade import head_without_upgrade
 log = structlog.get_logger(__name__)
 
 SLICE_BYTES = 4 << 10
-"""What the parser gets at once of anything but a body of known length: so much more than a bound
-can be taken in before it is noticed."""
+CHUNKS_BYTES = 16 << 10
+"""What the parser gets at once of heads, and of bodies in chunks; one of known length it gets as it
+comes. So much more than a bound can be taken in before it is noticed."""
 LINGER_S = 5.0
 LINGER_BYTES = 64 << 20
 """What a refused client may still send, unread: a connection closed under it becomes a reset,
@@ -93,6 +94,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """What arrived behind a request that waits for its turn."""
         self._body_left = 0
         """Of a body of known length."""
+        self._body_pieces = self._body_bytes = 0
         self._upgrading = False
         self._refusal: OffloadError | None = None
         """What is to be answered once the answers before it are sent."""
@@ -175,7 +177,8 @@ class BoundedProtocol(HttpToolsProtocol):
                 self._rest = bytes(view[at:])
                 self.flow.pause_reading()
                 break
-            at += self._parse(view[at : at + max(SLICE_BYTES, self._body_left)])
+            size_bytes = CHUNKS_BYTES if self._stage is Stage.BODY else SLICE_BYTES
+            at += self._parse(view[at : at + max(size_bytes, self._body_left)])
         if self._stage is Stage.BODY:
             self._pace.heard_at = self.loop.time()
         if self._stage in (Stage.HEAD, Stage.BODY):
@@ -187,6 +190,8 @@ class BoundedProtocol(HttpToolsProtocol):
         taken = len(piece)
         try:
             self.parser.feed_data(piece)
+            if self._body_pieces:
+                self._settle_body()
             self._head.judge()
         except httptools.HttpParserUpgrade as pause:
             taken = pause.args[0]
@@ -239,11 +244,21 @@ class BoundedProtocol(HttpToolsProtocol):
         self._wire.crowd.busy(self)
 
     def on_body(self, body: bytes) -> None:
-        """Take a piece of the body."""
-        self._head.body(len(body))
-        self._pace.arrived_bytes += len(body)
-        self._body_left = max(0, self._body_left - len(body))
-        super().on_body(body)
+        """Take a piece of the body: as small as its sender likes, so this does next to nothing."""
+        self._body_pieces += 1
+        self._body_bytes += len(body)
+        if not self.cycle.response_complete:
+            self.cycle.body += body
+
+    def _settle_body(self) -> None:
+        """See to all the pieces that the parser gave in one go."""
+        pieces, size_bytes = self._body_pieces, self._body_bytes
+        self._body_pieces = self._body_bytes = 0
+        self._body_left = max(0, self._body_left - size_bytes)
+        self._pace.arrived_bytes += size_bytes
+        if self._stage is Stage.BODY:
+            super().on_body(b"")  # tells the application, and stops reading if there is much
+            self._head.body(pieces, size_bytes)
 
     def on_message_complete(self) -> None:
         """End the message; the next one's first byte begins a head."""
