@@ -67,6 +67,7 @@ def door(operation: Operation) -> Router:
 
             def understood() -> NewJob:
                 items, labels, options = _read(runtime, operation, received, asked, outside)
+                options = {**_accepted(request, operation), **options}
                 beside = LABELS if received.document is None else DoorInput.model_fields
                 steps = [make_step(runtime.operations, operation.name, options, also=beside)]
                 return new_job(runtime, client, steps, items, labels, key)
@@ -119,6 +120,13 @@ def _read(
     inside = {name: value for name, value in fields.items() if name not in LABELS}
     options = together(operation, asked, inside, FORM)
     return upload_items(received.uploads), labels_together(outside, labels, FORM), options
+
+
+def _accepted(request: Request, operation: Operation) -> dict[str, Any]:
+    """Give the parameters that the `Accept` headers stand for."""
+    if operation.by_accept is None:
+        return {}
+    return operation.by_accept(", ".join(request.headers.getlist("accept")))
 
 
 def _asked(request: Request, operation: Operation) -> dict[str, Any]:

@@ -163,5 +163,8 @@ class Operation:
     it waits for all the job's items."""
     door: str | None = None
     """Path below /v1 of its one-shot door, if not its name."""
+    by_accept: Callable[[str], dict[str, Any]] | None = None
+    """Gives the parameters that a request's `Accept` header stands for, at the operation's own
+    door and where they are not said; raises nothing."""
     example: dict[str, Any] = field(default_factory=dict)
     """Parameters for the documentation's example request."""

@@ -18,6 +18,7 @@ from app.errors import (
     PixelsExceeded,
     Refusal,
 )
+from app.ops.accepting import named_pictures
 from app.ops.base import Limits, Operation, Output, Result, Work
 from app.ops.imaging import jpeg
 from app.ops.imaging.content import is_see_through, looks_drawn
@@ -148,17 +149,21 @@ class _Picture:
         return self._with_metadata(picture), written, content
 
     def _chosen(self, picture: Any) -> tuple[Any, Format, str]:
+        webp = self.options.auto_webp
         if self.frames > 1:
-            return picture, "webp", "animation"
+            return picture, "gif" if webp == "never" else "webp", "animation"
         picture = picture.copy_memory()
         see_through = is_see_through(picture)
         if picture.hasalpha() and not see_through:
             picture = picture.extract_band(0, n=picture.bands - 1)
         if looks_drawn(picture):
             return picture, "png", "drawing"
+        without_loss: Format = "png" if webp == "never" else "webp"
         if see_through:
-            return picture, "webp", "photograph with transparency"
-        return picture, "webp" if self.options.lossless else "jpeg", "photograph"
+            return picture, without_loss, "photograph with transparency"
+        if self.options.lossless:
+            return picture, without_loss, "photograph"
+        return picture, "webp" if webp == "preferred" else "jpeg", "photograph"
 
     def _with_metadata(self, picture: Any) -> Any:
         if self.options.metadata == "copyright":
@@ -316,6 +321,12 @@ class _Batch:
         self.facts[picture.name] = facts
 
 
+def by_accept(accept: str) -> dict[str, Any]:
+    """Give the parameters that an `Accept` header stands for: whether it takes WebP."""
+    named = named_pictures(accept)
+    return {"auto_webp": "preferred" if "webp" in named else "never"} if named else {}
+
+
 def warm_up() -> None:
     """Load libvips and the JPEG decoder; 0.3 s that the first picture need not wait for.
 
@@ -333,6 +344,7 @@ OPERATION = Operation(
     runs="process",
     accepts=tuple(MEDIA_TYPE_READ.values()),
     run=convert,
+    by_accept=by_accept,
     door="images",
     example={"width": 800, "height": 600, "fit": "inside", "format": "webp"},
 )

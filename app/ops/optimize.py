@@ -5,6 +5,9 @@ for at which the result is just as like the original as asked (`app.ops.imaging.
 measure, and why it is this one), on a sample if the picture is large; then the promising ones are
 written whole, measured again, and the smallest wins. If nothing is smaller than the input, the
 input's own bytes are given back.
+
+No clock has a say in that: what is tried follows from what things cost (`app.ops.imaging.costs`),
+so that the same picture gives the same bytes on any day.
 """
 
 from __future__ import annotations
@@ -17,11 +20,13 @@ from pydantic import BeforeValidator, Field, field_validator
 
 from app.errors import InvalidParameter
 from app.ops import spellings, values
+from app.ops.accepting import named_pictures
 from app.ops.base import MAX_BYTES, Operation, Output, Params, Result, Work
-from app.ops.imaging.contenders import RACERS, Contender, Racer, entrants
+from app.ops.imaging.contenders import RACERS, Contender, entrants
 from app.ops.imaging.content import is_see_through, looks_drawn
 from app.ops.imaging.encoding import MEDIA_TYPE, SUFFIX, Keep
 from app.ops.imaging.failures import translating
+from app.ops.imaging.goal import Goal
 from app.ops.imaging.loading import (
     MEDIA_TYPE_READ,
     Header,
@@ -30,8 +35,9 @@ from app.ops.imaging.loading import (
     read_header,
     upright_srgb,
 )
-from app.ops.imaging.lossless import as_stored, recode, restore_looks, same_pixels
-from app.ops.imaging.race import Clock, Entry, Goal, Race
+from app.ops.imaging.lossless import as_stored
+from app.ops.imaging.race import Entry, Race
+from app.ops.imaging.recoding import Recoding
 from app.ops.imaging.rights import Rights, find_rights, with_rights_only
 from app.ops.imaging.vips import libvips
 
@@ -75,11 +81,14 @@ class OptimizeParams(Params):
         "smaller without loss.",
     )
     formats: tuple[_Written, ...] = Field(
-        default=RACERS,
+        default=("keep",),
         min_length=1,
         max_length=5,
         description="What may be written; the smallest is taken. `keep` is the input's own "
-        "format. As a list, or in a query separated by commas.",
+        "format: a GIF or TIFF is then only coded better, with the same pixels; of what is read "
+        "and not written, JPEG or PNG. If not given, what the request's Accept header names "
+        "(`image/webp`, `image/avif`) is tried beside `keep`. As a list, or in a query separated "
+        "by commas.",
     )
     metadata: Literal["strip", "copyright", "keep"] = Field(
         default="strip",
@@ -99,28 +108,30 @@ def optimize(work: Work, params: OptimizeParams) -> Result:
 
     Lossy results are upright and in 8-bit sRGB: 16 bits a channel become 8, CMYK and wide gamuts
     are converted. Lossless ones keep depth and profile; a JPEG that is only coded better keeps
-    its orientation as a note, all others are upright. Animations keep frames, delays and loops,
-    and can only be WebP. What would lose pages or frames (multi-page TIFF, animated PNG, AVIF
-    sequence) is given back as it is.
+    its orientation as a note, all others are upright. Animations keep frames, delays and loops:
+    a GIF is coded better if its frames stay the same to the pixel, and WebP can be lossy. What
+    would lose pages or frames (multi-page TIFF, animated PNG, AVIF sequence) is given back as it
+    is.
 
     Returns:
         One output, never larger than the input, named as the source with the suffix of its
         format. Facts: `format`; `method` (lossy, lossless, palette, recoded, kept); `quality`;
         `likeness`, 1 where nothing was lost; `source_size_bytes`, `size_bytes`, `saving` (share
         of the input's bytes, three decimals); `kept_original`, and `reason` if so; `width_px`,
-        `height_px`, `frames`; `stopped_early`, whether time ran out before all were tried;
-        `candidates`, what was written whole.
+        `height_px`, `frames`; `candidates`, what was written whole; `not_tried`, what would have
+        cost more than an item of this time limit may: `format`, `method`, and `quality` if only
+        a better one was left out. The same input, parameters and time limit give the same
+        result, however busy the machine.
 
     Raises:
         ImageUnsupported: not a picture of a kind that is read here.
         ImageUnreadable: one of these, and cut or damaged.
         PixelsExceeded: over `max_pixels`, all frames together, before decoding.
         InvalidParameter: `target_bytes` cannot be reached.
-        MemoryExceeded, StorageFull: as their names say.
+        MemoryExceeded, StorageFull, DeadlineExceeded: as their names say.
         OperationFailed: libvips is missing or too old.
     """
     libvips()
-    clock = Clock(work.limits.time_s)
     header = read_header(work.source.path, work.limits)
     header.check_budget(header.frames, work.limits)
     reason = _unreadable_parts(header)
@@ -130,7 +141,7 @@ def optimize(work: Work, params: OptimizeParams) -> Result:
         return _kept(work, header, reason, race=None)
     fits = params.target_bytes is not None and work.source.size_bytes <= params.target_bytes
     exact = params.mode == "lossless" or fits
-    race = _raced(work, params, header, clock, exact=exact)
+    race = _raced(work, params, header, exact=exact)
     best = race.best
     if best is not None and best.size_bytes < work.source.size_bytes:
         return _won(work, header, best, race)
@@ -138,7 +149,7 @@ def optimize(work: Work, params: OptimizeParams) -> Result:
         raise InvalidParameter(_out_of_reach(params, race))
     if best is not None:
         best.path.unlink(missing_ok=True)
-    return _kept(work, header, "Nothing smaller was found.", race=race)
+    return _kept(work, header, _nothing_found(race), race=race)
 
 
 def warm_up() -> None:
@@ -172,35 +183,38 @@ def _is_animated_png(path: Path) -> bool:
     return False
 
 
-def _raced(
-    work: Work, params: OptimizeParams, header: Header, clock: Clock, *, exact: bool
-) -> Race:
+def _raced(work: Work, params: OptimizeParams, header: Header, *, exact: bool) -> Race:
     picture = _exact_picture(header) if exact else _seen_picture(header)
     rights = find_rights(header) if params.metadata == "copyright" else Rights()
     if rights:
         picture = with_rights_only(picture, rights)
     goal = Goal(_EXACT if exact else params.target_ssim, params.target_bytes)
-    race = Race(work, picture, goal, clock, _KEPT[params.metadata])
+    keep = _KEPT[params.metadata]
+    race = Race(work, picture, goal, keep)
     formats = _formats(params, header)
-    _enter_recoded(race, header, params, formats, rights)
-    size = (picture.width, picture.get_page_height())
     alpha = is_see_through(eight_bit(picture)) if picture.hasalpha() else False
     entered = entrants(
-        formats,
-        size,
+        [name for name in RACERS if name in formats],
+        (picture.width, picture.get_page_height()),
         alpha=alpha,
         animated=header.animated,
         lossless=exact,
-        drawn=not exact and looks_drawn(picture),
+        # Of a JPEG alone it makes no difference.
+        drawn=not exact and bool(formats & {"png", "webp"}) and looks_drawn(picture),
     )
+    recoding = Recoding(race, header, keep, rights, work.limits.time_s)
+    if header.kind in formats and recoding.possible:
+        race.take_recoding(recoding.contender, recoding)
+        if picture.format == header.image.format:
+            # It would be the same once more.
+            entered = [one for one in entered if one != Contender("png", "lossless")]
     race.run([one for one in entered if not exact or _can_be_exact(one, picture)])
     return race
 
 
-def _formats(params: OptimizeParams, header: Header) -> list[Racer]:
-    """Resolve `keep`; GIF and TIFF are not written, so that nothing can be kept of them."""
-    named = [header.written if name == "keep" else name for name in params.formats]
-    return [name for name in RACERS if name in named]
+def _formats(params: OptimizeParams, header: Header) -> set[str]:
+    """Resolve `keep`."""
+    return {header.written if name == "keep" else name for name in params.formats}
 
 
 def _seen_picture(header: Header) -> Any:
@@ -232,31 +246,6 @@ def _can_be_exact(contender: Contender, picture: Any) -> bool:
     if contender.format == "webp":
         return picture.format == "uchar" and picture.interpretation in ("srgb", "b-w")
     return picture.interpretation in ("srgb", "b-w", "rgb16", "grey16")
-
-
-def _enter_recoded(
-    race: Race, header: Header, params: OptimizeParams, formats: list[Racer], rights: Rights
-) -> None:
-    """Let the input compete itself, coded better."""
-    kind = header.kind
-    if kind not in ("jpeg", "png") or kind not in formats or _png_has_to_change(header, rights):
-        return
-    contender = Contender(kind, "recoded")
-    target = race.new_path(contender)
-    keep = params.metadata == "keep"
-    if not recode(kind, header.path, target, keep_metadata=keep, time_s=race.clock.left_s() / 2):
-        return
-    if kind == "jpeg" and not keep:
-        restore_looks(target, header, rights)
-    if same_pixels(as_stored(header.path, kind), target, kind):
-        race.enter(Entry(contender, None, target, target.stat().st_size, _EXACT))
-    else:
-        target.unlink()
-
-
-def _png_has_to_change(header: Header, rights: Rights) -> bool:
-    # Few programs obey a PNG's EXIF, so that its pixels have to be turned themselves.
-    return header.kind == "png" and (header.orientation != 1 or bool(rights))
 
 
 def _won(work: Work, header: Header, best: Entry, race: Race) -> Result:
@@ -298,21 +287,34 @@ def _sizes(work: Work, header: Header, size_bytes: int, race: Race | None) -> di
         "width_px": header.size[0],
         "height_px": header.size[1],
         "frames": header.frames,
-        "stopped_early": race is not None and race.stopped_early,
         "candidates": race.log if race is not None else [],
+        "not_tried": race.not_tried if race is not None else [],
     }
+
+
+def _nothing_found(race: Race) -> str:
+    if race.not_tried and not race.log:
+        return "What might be smaller costs more time than an item may take."
+    return "Nothing smaller was found." if race.ran else "None of the formats can hold the picture."
 
 
 def _out_of_reach(params: OptimizeParams, race: Race) -> str:
     sizes = [tried["size_bytes"] for tried in race.log if "size_bytes" in tried]
+    if race.not_tried:
+        return "target_bytes was not reached with what an item's time limit allows."
     if not sizes:
         return "target_bytes cannot be reached: none of the formats can hold the picture."
-    if race.stopped_early:
-        return "target_bytes was not reached in the time that there is."
     return (
         f"target_bytes is {params.target_bytes:,}, and the smallest that was made of the picture "
         f"in mode {params.mode} has {min(sizes):,}."
     )
+
+
+def by_accept(accept: str) -> dict[str, Any]:
+    """Give the parameters that an `Accept` header stands for: what it names, beside `keep`."""
+    named = set(named_pictures(accept))
+    found = [name for name in RACERS if name in named]
+    return {"formats": ["keep", *found]} if found else {}
 
 
 OPERATION = Operation(
@@ -322,5 +324,6 @@ OPERATION = Operation(
     runs="process",
     accepts=tuple(MEDIA_TYPE_READ.values()),
     run=optimize,
+    by_accept=by_accept,
     example={"formats": ["jpeg", "webp"], "target_ssim": 0.995},
 )

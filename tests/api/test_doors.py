@@ -359,3 +359,52 @@ def test_the_same_key_with_another_request_is_refused(http):
     freed = http.post("/v1/compress", content=b"y", headers=key)
     assert freed.status_code == 202
     assert freed.headers["Location"] != first.headers["Location"]
+
+
+# -- what the Accept header says -----------------------------------------------------------------
+
+BROWSER = "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8"
+
+
+@pytest.mark.parametrize(
+    ("accept", "query", "formats"),
+    [
+        ("*/*", "", ["keep"]),
+        ("application/json", "", ["keep"]),
+        ("image/*,*/*;q=0.8", "", ["keep"]),
+        (BROWSER, "", ["keep", "webp", "avif"]),
+        ("image/webp, */*", "", ["keep", "webp"]),
+        ("image/webp;q=0, image/avif;q=0.0, */*", "", ["keep"]),
+        ("IMAGE/WEBP; q=0.5", "", ["keep", "webp"]),
+        (BROWSER, "&formats=png", ["png"]),
+        (BROWSER, "&formats=keep", ["keep"]),
+    ],
+)
+def test_formats_come_from_the_accept_header_where_they_are_not_said(http, accept, query, formats):
+    content = io.BytesIO()
+    Image.linear_gradient("L").save(content, "PNG", compress_level=0)
+    answer = http.post(
+        f"/v1/optimize?wait=20{query}", content=content.getvalue(), headers={"Accept": accept}
+    )
+    job = done(answer)
+    assert job["steps"][0]["params"]["formats"] == formats
+    made = {one["format"] for one in job["items"][0]["facts"]["optimize"]["candidates"]}
+    assert made <= {"png" if name == "keep" else name for name in formats}
+
+
+@pytest.mark.parametrize(
+    ("accept", "query", "kind"),
+    [
+        ("*/*", "", "JPEG"),
+        (BROWSER, "", "WEBP"),
+        (BROWSER, "&auto_webp=needed", "JPEG"),
+        ("image/png,image/*;q=0.8", "", "JPEG"),
+    ],
+)
+def test_auto_heeds_the_accept_header(http, accept, query, kind):
+    content = io.BytesIO()
+    Image.effect_noise((64, 64), 50).save(content, "PNG")
+    url = f"/v1/images?wait=20&format=auto{query}"
+    job = done(http.post(url, content=content.getvalue(), headers={"Accept": accept}))
+    [(_, made)] = results(http, job)
+    assert picture(made) == (kind, (64, 64))

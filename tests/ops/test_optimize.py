@@ -1,15 +1,24 @@
+import ast
 import base64
 import io
 import math
 import random
 import struct
 import zlib
+from pathlib import Path
 
 import pytest
 from PIL import Image, ImageChops, ImageCms, ImageDraw, ImageFilter
 from pydantic import ValidationError
 
-from app.errors import ImageUnreadable, ImageUnsupported, InvalidParameter, PixelsExceeded
+import app.ops.imaging
+from app.errors import (
+    DeadlineExceeded,
+    ImageUnreadable,
+    ImageUnsupported,
+    InvalidParameter,
+    PixelsExceeded,
+)
 from app.ops.base import Limits, Work
 from app.ops.imaging.fidelity import likeness
 from app.ops.imaging.lossless import recode
@@ -18,6 +27,7 @@ from app.ops.imaging.vips import libvips
 from app.ops.optimize import OptimizeParams, optimize
 
 PATIENT = Limits(time_s=600)
+ALL = ("jpeg", "png", "webp", "avif")
 
 
 def encoded(picture: Image.Image, kind: str = "PNG", **options) -> bytes:
@@ -59,7 +69,7 @@ def drawing(width: int = 320, height: int = 240, mode: str = "RGB") -> Image.Ima
 
 def run(make_work, content: bytes, name: str = "photo.png", limits: Limits = PATIENT, **params):
     work = make_work(content, name, limits)
-    result = optimize(work, OptimizeParams(**params))
+    result = optimize(work, OptimizeParams(**{"formats": ALL, **params}))
     (output,) = result.outputs
     made = output.path.read_bytes()
     assert [path.name for path in work.folder.iterdir()] == [output.path.name]
@@ -389,6 +399,65 @@ def test_a_png_is_kept_with_its_copyright(make_work, picture):
 # -- animations and what is left alone -----------------------------------------------------------
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "AVIF", "GIF", "TIFF"])
+def test_the_format_is_kept_unless_another_is_asked_for(make_work, kind):
+    content = encoded(drawing(), kind, **({"quality": 98} if kind in ("JPEG", "WEBP") else {}))
+    work = make_work(content, "a", PATIENT)
+    facts = optimize(work, OptimizeParams()).facts
+    assert facts["format"] == kind.lower()
+    assert {one["format"] for one in facts["candidates"]} <= {kind.lower()}
+
+
+def test_a_gif_is_coded_better_with_the_same_frames(make_work):
+    grain = photo(160, 120).quantize(200)
+    frames = []
+    for number in range(6):
+        frame = grain.copy()
+        frame.paste(number, (10 * number, 20, 10 * number + 30, 50))
+        frames.append(frame)
+    delays = [50, 100, 150, 200, 250, 300]
+    content = encoded(
+        frames[0],
+        "GIF",
+        save_all=True,
+        append_images=frames[1:],
+        duration=delays,
+        loop=3,
+        disposal=2,
+        optimize=False,
+    )
+    made, output, facts = run(make_work, content, "film.gif", formats=["keep"])
+    assert (facts["format"], facts["method"], facts["likeness"]) == ("gif", "recoded", 1)
+    assert (output.name, len(made) < 0.9 * len(content)) == ("film.gif", True)
+    before, after = opened(content), opened(made)
+    assert after.info["loop"] == before.info["loop"]
+    for number in range(6):
+        before.seek(number)
+        after.seek(number)
+        assert same(before, after)
+        assert after.info["duration"] == delays[number]
+
+
+def test_a_gif_that_gets_no_smaller_is_said_not_to(make_work):
+    frames = [photo(60, 50, seed).quantize(64) for seed in range(3)]
+    content = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    once, _, _ = run(make_work, content, "film.gif", formats=["keep"])
+    twice, _, facts = run(make_work, once, "film.gif", formats=["keep"])
+    assert (twice, facts["reason"]) == (once, "Nothing smaller was found.")
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "1", "I;16", "CMYK"])
+def test_a_tiff_stays_one_with_the_same_pixels(make_work, mode):
+    source = Image.open(io.BytesIO(_sixteen_bits())) if mode == "I;16" else drawing().convert(mode)
+    content = encoded(source, "TIFF")
+    made, _, facts = run(make_work, content, "scan.tif", formats=["keep"])
+    assert facts["format"] == "tiff"
+    before, after = vips(content), vips(made)
+    assert (after.format, (before - after).abs().max()) == (before.format, 0)
+    if mode != "1":
+        assert facts["method"] == "recoded"
+
+
 def test_an_animation_keeps_frames_delays_and_loops(make_work):
     frames = [photo(200, 180, seed).quantize(64) for seed in range(4)]
     content = encoded(
@@ -399,7 +468,7 @@ def test_an_animation_keeps_frames_delays_and_loops(make_work):
         duration=[50, 100, 150, 200],
         loop=3,
     )
-    made, _, facts = run(make_work, content, "film.gif")
+    made, _, facts = run(make_work, content, "film.gif", formats=["webp"])
     assert (facts["format"], facts["frames"]) == ("webp", 4)
     film = opened(made)
     # GIF counts the repetitions, WebP all the times.
@@ -462,6 +531,11 @@ def test_doing_it_again_keeps_it(make_work, name):
 
 
 # -- lossless ------------------------------------------------------------------------------------
+
+
+def _moving_gif() -> bytes:
+    frames = [photo(60, 50, seed).quantize(64) for seed in range(3)]
+    return encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
 
 
 def _sixteen_bits() -> bytes:
@@ -569,24 +643,44 @@ def test_a_target_that_cannot_be_reached_is_said_so(make_work):
     with pytest.raises(InvalidParameter, match="target_bytes is 50, and the smallest"):
         run(make_work, encoded(photo(64, 48)), target_bytes=50, formats=["jpeg", "png"])
     with pytest.raises(InvalidParameter, match="none of the formats can hold"):
-        run(make_work, encoded(photo(), "GIF"), target_bytes=50, formats=["keep"])
+        run(make_work, _moving_gif(), target_bytes=50, formats=["jpeg", "avif"])
 
 
 # -- time, progress and parameters ---------------------------------------------------------------
 
 
-def test_when_time_is_short_what_was_found_so_far_is_taken(make_work):
-    content = encoded(photo(2400, 1800))
-    _, _, facts = run(make_work, content, limits=Limits(time_s=2.5))
-    assert facts["stopped_early"] is True
-    assert facts["likeness"] >= 0.995
+@pytest.mark.parametrize("limit_s", [1e-3, 2, 6, 30])
+def test_what_is_tried_follows_from_the_limit_and_is_told(make_work, limit_s):
+    content = encoded(photo(1200, 900))
+    first, second = (run(make_work, content, limits=Limits(time_s=limit_s)) for _ in range(2))
+    assert first[0] == second[0]
+    assert first[2] == second[2]
+    facts = first[2]
+    left_out = {one["format"] for one in facts["not_tried"]}
+    if limit_s < 1:
+        assert first[0] == content
+        assert facts["reason"] == "What might be smaller costs more time than an item may take."
+        assert left_out >= {"jpeg", "webp", "avif"}
+    else:
+        assert facts["likeness"] >= 0.995
+    if limit_s == 2:
+        assert "avif" in left_out
+    if limit_s == 30:
+        assert not left_out
 
 
-def test_no_time_at_all_gives_the_input_back(make_work):
-    content = encoded(photo())
-    made, _, facts = run(make_work, content, limits=Limits(time_s=1e-3))
-    assert made == content
-    assert facts["stopped_early"]
+def test_no_clock_decides_what_is_tried():
+    rooms = Path(app.ops.imaging.__file__).parent
+    racing = ("race", "costs", "search", "sampling", "fidelity", "contenders", "recoding")
+    for name in racing:
+        tree = ast.parse((rooms / f"{name}.py").read_text())
+        imported = {
+            alias.name
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Import)
+            for alias in node.names
+        }
+        assert not imported & {"time", "signal", "datetime", "resource"}
 
 
 def test_progress_is_told_to_the_end(make_work):
@@ -659,9 +753,10 @@ def test_a_header_that_promises_too_much_is_refused_before_decoding(make_work):
 def test_a_coder_that_ends_its_process_or_takes_too_long_ends_nothing_else(tmp_path):
     source, target = tmp_path / "source", tmp_path / "target"
     source.write_bytes(b"\xff\xd8\xff\xe0 no JPEG")
-    assert not recode("jpeg", source, target, keep_metadata=False, time_s=60)
+    assert not recode("jpeg", source, target, keep_all=False, time_s=60)
     source.write_bytes(encoded(photo(1500, 1500), "JPEG"))
-    assert not recode("jpeg", source, target, keep_metadata=False, time_s=1e-3)
+    with pytest.raises(DeadlineExceeded):
+        recode("jpeg", source, target, keep_all=False, time_s=1e-3)
     assert not target.exists()
 
 
@@ -670,7 +765,7 @@ def test_a_jpeg_on_which_mozjpeg_ends_its_process_is_survived(make_work, tmp_pat
     content = base64.b85decode(_FATAL_TO_MOZJPEG)
     source = tmp_path / "source"
     source.write_bytes(content)
-    assert not recode("jpeg", source, tmp_path / "target", keep_metadata=False, time_s=60)
+    assert not recode("jpeg", source, tmp_path / "target", keep_all=False, time_s=60)
     _, _, facts = run(make_work, content, "a.jpg", mode="lossless")
     assert facts["likeness"] == 1
 

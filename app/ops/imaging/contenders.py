@@ -28,32 +28,25 @@ RACERS: tuple[Racer, ...] = ("jpeg", "png", "webp", "avif")
 
 # Of `Encoding`: mozjpeg with trellis quantisation, deringing and its own tables; WebP 4 of 6, in
 # a quarter of the time of 6 for 1 % of the size; AVIF 2.
-_EFFORT: dict[Racer, int] = {"jpeg": 7, "png": 6, "webp": 6, "avif": 5}
+_EFFORT: dict[Format, int] = {"jpeg": 7, "png": 6, "webp": 6, "avif": 5}
 
 
 @dataclass(frozen=True, slots=True)
 class Contender:
     """A format, and a way to write it."""
 
-    format: Racer
+    format: Format
     method: Method
 
     @property
     def qualities(self) -> tuple[int, int, int] | None:
         """The lowest and highest quality worth a try, and where to begin; None without one."""
-        return _QUALITIES.get(self.format) if self.method == "lossy" else None
+        return _QUALITIES[self.format] if self.method == "lossy" else None
 
     @property
     def spoils(self) -> bool:
         """Whether the pixels may change."""
         return self.method in ("lossy", "palette")
-
-    @property
-    def final_is_slower(self) -> float:
-        """About how many times as long a final encoding takes, a pixel, as a quick one."""
-        if self.method == "lossy":
-            return 3.0 if self.format == "jpeg" else 1.2
-        return 4.0
 
     def write(
         self,
@@ -81,8 +74,8 @@ class Contender:
         elif self.method == "lossless" and self.format == "webp":
             _write_exact_webp(picture, target, final=final, keep=keep)
         else:
-            # mozjpeg makes the passes such that the file gets smaller, at three times the time.
-            progressive = self.format == "jpeg" and final
+            # mozjpeg makes the passes such that the file gets smaller.
+            progressive = self.format == "jpeg"
             effort = _EFFORT[self.format]
             save(
                 picture,
@@ -91,7 +84,7 @@ class Contender:
             )
 
 
-_QUALITIES: dict[Racer, tuple[int, int, int]] = {
+_QUALITIES: dict[Format, tuple[int, int, int]] = {
     "jpeg": (30, 95, 82),
     "webp": (30, 98, 84),
     "avif": (25, 95, 66),

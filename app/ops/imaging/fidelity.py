@@ -21,7 +21,7 @@ and seven of eight have 80 or more ("side by side"); at 0.992 the median is 80.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -48,11 +48,14 @@ regions, flipped to and fro."""
 _FRACTIONS = 16
 """Of a level, that are told apart."""
 
+Part = tuple[int, int, int, int]
+"""Left, top, width and height, in pixels."""
+
 _GROUNDS = (0, 255)
 """What shows through transparent parts: an error that is invisible on black shows on white."""
 
 
-def likeness(original: Any, candidate: Any) -> float:
+def likeness(original: Any, candidate: Any, parts: Sequence[Part] = ()) -> float:
     """Compare two pictures of the same size.
 
     A large picture is compared part by part, one of more than four parts in four of them, evenly
@@ -62,6 +65,7 @@ def likeness(original: Any, candidate: Any) -> float:
     Args:
         original: 8 bits a channel, sRGB or grey, in memory.
         candidate: the same.
+        parts: what to compare, instead of those.
 
     Returns:
         1.0 for identical ones, less the more they differ; 0.0 also where they have nothing in
@@ -70,23 +74,30 @@ def likeness(original: Any, candidate: Any) -> float:
     Raises:
         ImageUnreadable, MemoryExceeded: a picture that is decoded only now fails.
     """
+    parts = parts or parts_that_count(original.width, original.height)
     with translating():
         if original.hasalpha() or candidate.hasalpha():
-            return min(_worst(_on(original, tone), _on(candidate, tone)) for tone in _GROUNDS)
-        return _worst(original, candidate)
+            return min(
+                _worst(_on(original, tone), _on(candidate, tone), parts) for tone in _GROUNDS
+            )
+        return _worst(original, candidate, parts)
+
+
+def parts_that_count(width_px: int, height_px: int) -> list[Part]:
+    """Give the parts in which `likeness` compares pictures of this size."""
+    parts = list(_parts(width_px, height_px))
+    return parts if len(parts) <= _MOST_PARTS else parts[:: -(-len(parts) // _MOST_PARTS)]
 
 
 def _on(picture: Any, tone: int) -> Any:
     return picture.flatten(background=tone) if picture.hasalpha() else picture
 
 
-def _worst(original: Any, candidate: Any) -> float:
-    parts = list(_parts(original.width, original.height))
-    chosen = parts if len(parts) <= _MOST_PARTS else parts[:: -(-len(parts) // _MOST_PARTS)]
-    return min(_compare(original.crop(*part), candidate.crop(*part)) for part in chosen)
+def _worst(original: Any, candidate: Any, parts: Sequence[Part]) -> float:
+    return min(_compare(original.crop(*part), candidate.crop(*part)) for part in parts)
 
 
-def _parts(width_px: int, height_px: int) -> Iterator[tuple[int, int, int, int]]:
+def _parts(width_px: int, height_px: int) -> Iterator[Part]:
     """Cut into left, top, width and height; no part is smaller than the measure needs."""
     columns = -(-width_px // _PART_WIDTH_PX)
     rows = width_px * height_px // columns // _PART_PIXELS

@@ -150,9 +150,16 @@ class Options(Params):
     format: TargetFormat = Field(
         default="keep",
         description="`keep`: the source's own, JPEG for a HEIC (WebP for one with transparency), "
-        "PNG for BMP and ICO. `auto`: WebP for an animation, PNG for drawings "
-        "(large areas of one colour), WebP for photographs with transparency, else JPEG; facts "
-        "say which and why.",
+        "PNG for BMP and ICO. `auto`: PNG for drawings "
+        "(few colours, hard edges), JPEG for photographs, WebP for what is cut out of one and for "
+        "animations; see `auto_webp`. Facts say which and why.",
+    )
+    auto_webp: Literal["needed", "preferred", "never"] = Field(
+        default="needed",
+        description="Of format `auto`: `preferred` is WebP for all photographs, `never` is PNG "
+        "for what is cut out of one, and GIF for animations. If not given, the request's Accept "
+        "header decides: `preferred` if it names `image/webp`, `never` if it names other picture "
+        "types only.",
     )
     quality: int | None = Field(
         default=None,

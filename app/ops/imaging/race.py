@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import math
-import signal
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,25 +11,24 @@ from typing import Any
 from app.errors import ImageError, MemoryExceeded, OutputTooLarge
 from app.ops.base import Work
 from app.ops.imaging.contenders import Contender
+from app.ops.imaging.costs import Budget, measure_s, write_s
 from app.ops.imaging.encoding import SUFFIX, Keep
 from app.ops.imaging.failures import translating
-from app.ops.imaging.fidelity import likeness
+from app.ops.imaging.fidelity import Part, likeness, parts_that_count
+from app.ops.imaging.goal import Goal
 from app.ops.imaging.loading import eight_bit, load
 from app.ops.imaging.lossless import recode, same_pixels
 from app.ops.imaging.sampling import sample
 from app.ops.imaging.search import Boundary
 
-_SHARE_OF_TIME = 0.7
-"""Of what is left to the item; the rest is for the last call, which cannot be interrupted."""
-
-_LEAST_LOSS = 1e-6
-"""So that a logarithm exists."""
-
 _MOST_WHOLE = 3
 """Whole encodings of one contender: the sample's quality, and two corrections of it."""
 
-_WORTH_A_TRY = 1.1
+_WORTH_A_TRY = 1.05
 """Contenders whose estimate is so many times the best result are not written whole."""
+
+_WORTH_A_LOSS = 0.97
+"""What is not exact has to be so much smaller than what is."""
 
 _WORTH_A_STEP = 2
 """Steps of quality that are worth another whole encoding."""
@@ -40,61 +36,12 @@ _WORTH_A_STEP = 2
 _LOWEST_BY_SIZE = 5
 """A quality; what a size asks for may be ugly."""
 
-_RESERVED_FOR_WHOLE = 0.6
-"""Of the time; the sample may take the rest."""
+_RECODED_AT_BEST = {"jpeg": 0.85}
+"""Share of the input that is left of it when it is coded better; of others, it may be anything."""
 
 
-class OutOfTime(Exception):
-    """There is no time left for another encoding."""
-
-
-class Clock:
-    """How long the race may go on."""
-
-    def __init__(self, time_s: float) -> None:
-        """Take the time that the item has left by the alarm, and `time_s` where none is set."""
-        alarm_s = signal.getitimer(signal.ITIMER_REAL)[0]
-        self._whole_s = _SHARE_OF_TIME * min(alarm_s or time_s, time_s)
-        self._ends_at = time.monotonic() + self._whole_s
-
-    def left_s(self) -> float:
-        """Give the seconds left, not below zero."""
-        return max(0.0, self._ends_at - time.monotonic())
-
-    def need(self, time_s: float, *, reserved: float = 0.0) -> None:
-        """Raise `OutOfTime` if there is not so much left, beside the share that is reserved."""
-        if self.left_s() - reserved * self._whole_s <= time_s:
-            raise OutOfTime
-
-
-@dataclass(frozen=True, slots=True)
-class Goal:
-    """What the result has to be: so alike, or so small."""
-
-    likeness: float
-    most_bytes: int | None = None
-    """If given, it decides, and the result is as alike as it lets it be."""
-
-    @property
-    def most_loss(self) -> float:
-        """1 less the likeness."""
-        return max(1 - self.likeness, _LEAST_LOSS)
-
-    def value(self, loss: float, size_bytes: float) -> float:
-        """Give what falls with rising quality and is zero where the goal is just reached."""
-        if self.most_bytes is not None:
-            return math.log(self.most_bytes / max(size_bytes, 1))
-        return math.log(max(loss, _LEAST_LOSS) / self.most_loss)
-
-    def met_by(self, loss: float, size_bytes: int) -> bool:
-        """Tell whether a result will do."""
-        if self.most_bytes is not None:
-            return size_bytes <= self.most_bytes
-        return loss <= self.most_loss
-
-    def cost(self, loss: float, size_bytes: float) -> tuple[float, float]:
-        """Give what is to be as small as it can be, most important first."""
-        return (loss, size_bytes) if self.most_bytes is not None else (size_bytes, loss)
+class _TooCostly(Exception):
+    """The budget does not have what the next step costs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,37 +65,52 @@ class _Lane:
     loss: float = 0.0
     size_bytes: float = 0.0
     """Of the whole, estimated."""
-    encode_s: float = 0.0
-    """For the whole, estimated."""
     measured: dict[int | None, tuple[float, int]] = field(default_factory=dict)
     """Loss and size of the sample, by quality."""
+    recoding: Callable[[], bool] | None = None
+    """If given, what writes it whole."""
 
 
 class Race:
     """One picture, and the contenders to write it."""
 
-    def __init__(
-        self, work: Work, picture: Any, goal: Goal, clock: Clock, keep: tuple[Keep, ...]
-    ) -> None:
+    def __init__(self, work: Work, picture: Any, goal: Goal, keep: tuple[Keep, ...]) -> None:
         """Prepare a sample of the picture, which is in memory, 8 bits a channel."""
         self._work = work
         self._picture = picture
         self._goal = goal
-        self.clock = clock
         self._keep = keep
-        self._sample = sample(picture)
-        self._times = picture.width * picture.height / (self._sample.width * self._sample.height)
-        self._compare_s = 0.0
+        self._pixels = picture.width * picture.height
+        self._sample, self._rows = sample(picture)
+        self._times = self._pixels / (self._sample.width * self._sample.height)
         self._made = 0
+        self._recoding: _Lane | None = None
+        self.budget = Budget(work.limits.time_s)
         self.best: Entry | None = None
         self.log: list[dict[str, Any]] = []
         """What was tried whole, and what failed, for the facts."""
-        self.stopped_early = False
+        self.not_tried: list[dict[str, Any]] = []
+        """What the budget did not have the means for, for the facts."""
+        self.ran = False
+        """Whether there was any contender."""
+
+    def take_recoding(self, contender: Contender, recoding: Callable[[], bool]) -> None:
+        """Let the input itself take part, coded better.
+
+        Args:
+            contender: of the input's kind.
+            recoding: called if it may win; writes it and lets it `enter`, or gives False if it
+                cannot be coded so.
+        """
+        at_best = _RECODED_AT_BEST.get(contender.format, 0.0)
+        size_bytes = at_best * self._work.source.size_bytes
+        self._recoding = _Lane(contender, size_bytes=size_bytes, recoding=recoding)
 
     def run(self, contenders: Sequence[Contender]) -> None:
-        """Find the best; fewer are tried if time runs out, which `stopped_early` then tells."""
-        total = 2 * len(contenders)
-        lanes = []
+        """Find the best of those, as far as the budget goes."""
+        total = 2 * len(contenders) + 1
+        lanes = [] if self._recoding is None else [self._recoding]
+        self.ran = bool(lanes or contenders)
         for done, contender in enumerate(contenders, start=1):
             with self._ending_only(contender):
                 lanes += self._scout(contender)
@@ -200,20 +162,42 @@ class Race:
         if self.best is None:
             return False
         expected, _ = self._goal.cost(lane.loss, lane.size_bytes)
-        return expected > self._cost(self.best)[0] * _WORTH_A_TRY
+        worth = _WORTH_A_TRY
+        if lane.recoding:
+            worth = 1.0
+        elif lane.contender.spoils and not self.best.contender.spoils:
+            worth = _WORTH_A_LOSS
+        return expected > self._cost(self.best)[0] * worth
 
     @contextmanager
     def _ending_only(self, contender: Contender) -> Iterator[None]:
         """Let what fails within end this step of the contender, and not the race."""
         try:
             yield
-        except OutOfTime:
-            self.stopped_early = True
+        except _TooCostly:
+            self._leave_out(contender)
         except (ImageError, MemoryExceeded, OutputTooLarge) as error:
             # The picture is whole and in memory, so it is the encoder that could not.
             self.log.append(
                 {"format": contender.format, "method": contender.method, "failed": error.code}
             )
+
+    def _leave_out(self, contender: Contender, quality: int | None = None) -> None:
+        left_out = {"format": contender.format, "method": contender.method, "quality": quality}
+        if left_out not in self.not_tried:
+            self.not_tried.append(left_out)
+
+    def pay(self, cost_s: float) -> None:
+        """Spend so much of the budget; if it is not there, that ends the step under way."""
+        if not self.budget.take(cost_s):
+            raise _TooCostly
+
+    def pay_oxipng(self, pixels: int) -> int:
+        """Spend what oxipng takes for so many, and give the level that it is to work at."""
+        level = self.budget.take_oxipng(pixels)
+        if level is None:
+            raise _TooCostly
+        return level
 
     # -- on the sample ---------------------------------------------------------------------------
 
@@ -231,8 +215,8 @@ class Race:
             boundary = Boundary(lowest, highest, wants_above=by_size)
             try:
                 boundary.find(guess, lambda quality: self._measure(lane, quality))
-            except OutOfTime:
-                self.stopped_early = True
+            except _TooCostly:
+                self._leave_out(contender)
             lane.boundary, lane.quality = boundary, boundary.found()
             if lane.quality is None and boundary.points:
                 # By size, the whole may be smaller than the sample makes believe.
@@ -246,17 +230,14 @@ class Race:
 
     def _measure(self, lane: _Lane, quality: int | None) -> float:
         """Encode the sample and give the goal's value."""
-        self.clock.need(2 * lane.encode_s / self._times, reserved=_RESERVED_FOR_WHOLE)
-        path = self.new_path(lane.contender)
-        started = time.monotonic()
-        lane.contender.write(self._sample, path, quality, final=False)
-        lane.encode_s = (time.monotonic() - started) * self._times
+        contender = lane.contender
+        pixels = self._sample.width * self._sample.height
+        measuring_s = measure_s(pixels, alpha=self._sample.hasalpha()) if contender.spoils else 0.0
+        self.pay(write_s(contender, pixels) + measuring_s)
+        path = self.new_path(contender)
+        contender.write(self._sample, path, quality, final=False)
         size_bytes = path.stat().st_size
-        loss = 0.0
-        if lane.contender.spoils:
-            started = time.monotonic()
-            loss = self._loss(self._sample, lane.contender, path)
-            self._compare_s = (time.monotonic() - started) * self._times
+        loss = self._loss(self._sample, contender, path, self._rows) if contender.spoils else 0.0
         path.unlink()
         lane.measured[quality] = (loss, size_bytes)
         return self._goal.value(loss, size_bytes * self._times)
@@ -265,23 +246,38 @@ class Race:
 
     def _write_whole(self, lane: _Lane) -> None:
         """Encode the whole, correcting the quality by what the sample got wrong."""
+        if lane.recoding is not None:
+            if not lane.recoding() and lane.contender.format == "png":
+                self.enter(self._encode(Contender("png", "lossless"), None))
+            return
         if lane.boundary is None or lane.quality is None:
-            self.enter(self._encode(lane, None))
+            self.enter(self._encode(lane.contender, None))
             return
         lowest = lane.boundary.lowest
         whole = replace(lane.boundary, points={})
-        quality = lane.quality
+        quality, met = lane.quality, False
         while quality not in whole.points and len(whole.points) < _MOST_WHOLE:
-            entry = self._encode(lane, quality)
+            if met and not self.budget.has_for_more(self._whole_s(lane.contender)):
+                self._leave_out(lane.contender, quality)
+                break
+            entry = self._encode(lane.contender, quality)
             value = self._goal.value(1 - entry.likeness, entry.size_bytes)
             whole.points[quality] = value
-            quality = _corrected(lane.boundary, whole, quality, met=self.enter(entry))
+            met = self.enter(entry)
+            quality = _corrected(lane.boundary, whole, quality, met=met)
         if self.best is None and whole.wants_above and lowest not in whole.points:
-            self.enter(self._encode(lane, lowest))
+            self.enter(self._encode(lane.contender, lowest))
 
-    def _encode(self, lane: _Lane, quality: int | None) -> Entry:
-        contender = lane.contender
-        self.clock.need(lane.encode_s * contender.final_is_slower + self._compare_s)
+    def _whole_s(self, contender: Contender) -> float:
+        cost_s = write_s(contender, self._pixels)
+        if contender.spoils:
+            parts = parts_that_count(self._picture.width, self._picture.height)
+            measured = sum(width_px * height_px for _, _, width_px, height_px in parts)
+            cost_s += measure_s(measured, alpha=self._picture.hasalpha())
+        return cost_s
+
+    def _encode(self, contender: Contender, quality: int | None) -> Entry:
+        self.pay(self._whole_s(contender))
         path = self.new_path(contender)
         contender.write(self._picture, path, quality, final=True, keep=self._keep)
         if contender.format == "png":
@@ -294,8 +290,10 @@ class Race:
         return Entry(contender, quality, path, path.stat().st_size, like)
 
     def _recoded(self, contender: Contender, path: Path) -> Path:
+        level = self.pay_oxipng(self._pixels)
         target = self.new_path(contender)
-        if not recode("png", path, target, keep_metadata=True, time_s=self.clock.left_s()):
+        time_s = self._work.limits.time_s
+        if not recode("png", path, target, keep_all=True, level=level, time_s=time_s):
             return path
         smaller, larger = sorted((path, target), key=lambda file: file.stat().st_size)
         larger.unlink()
@@ -305,14 +303,16 @@ class Race:
     def _frames(self) -> int:
         return -1 if self._picture.get_n_pages() > 1 else 1
 
-    def _loss(self, original: Any, contender: Contender, path: Path) -> float:
+    def _loss(
+        self, original: Any, contender: Contender, path: Path, parts: Sequence[Part] = ()
+    ) -> float:
         options = {"n": -1} if original.get_n_pages() > 1 else {}
         with translating():
             made = eight_bit(load(path, contender.format, **options)).copy_memory()
         if (made.width, made.height) != (original.width, original.height):
             # libwebp makes one of frames that are alike.
             return 1.0
-        return 1 - likeness(original, made)
+        return 1 - likeness(original, made, parts)
 
 
 def _corrected(scouted: Boundary, whole: Boundary, quality: int, *, met: bool) -> int:

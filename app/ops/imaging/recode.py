@@ -1,6 +1,8 @@
 """Recode a JPEG or PNG without loss, as a program of its own: run by path, not imported.
 
-    python -I recode.py jpeg|png all|strip SOURCE TARGET
+    python -I recode.py jpeg|png all|strip LEVEL SOURCE TARGET
+
+LEVEL is oxipng's, 0 to 6; a JPEG has none.
 
 mozjpeg ends its process on some errors, and both take seconds of one call for large files: in a
 process of its own neither can end a worker or outlive its deadline. It imports nothing of this
@@ -20,18 +22,16 @@ _PR_SET_PDEATHSIG = 1
 _COLOUR_CHUNKS = ("iCCP", "cICP", "sRGB", "gAMA", "cHRM", "sBIT")
 """What decides how a PNG's numbers are to be seen; the rest is metadata."""
 
-_LEVEL = 2
-"""Of oxipng's 0 to 6; 4 takes 2.5 times as long for half a percent."""
 
-
-def main(kind: str, markers: str, source: str, target: str) -> None:
+def main(kind: str, markers: str, level: str, source: str, target: str) -> None:
     """Write TARGET, with all metadata or with none."""
     libc = ctypes.CDLL(None)
     if hasattr(libc, "prctl"):
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     content = Path(source).read_bytes()
-    recode = _jpeg if kind == "jpeg" else _png
-    Path(target).write_bytes(recode(content, keep=markers == "all"))
+    keep = markers == "all"
+    made = _jpeg(content, keep=keep) if kind == "jpeg" else _png(content, int(level), keep=keep)
+    Path(target).write_bytes(made)
 
 
 def _jpeg(content: bytes, *, keep: bool) -> bytes:
@@ -41,13 +41,13 @@ def _jpeg(content: bytes, *, keep: bool) -> bytes:
     return bytes(mozjpeg.optimize(content, copy=markers))
 
 
-def _png(content: bytes, *, keep: bool) -> bytes:
+def _png(content: bytes, level: int, *, keep: bool) -> bytes:
     # Read once, by the first call: the pool has the parallelism.
     os.environ["RAYON_NUM_THREADS"] = "1"
     import oxipng
 
     strip = oxipng.StripChunks.none if keep else oxipng.StripChunks.keep(_COLOUR_CHUNKS)
-    return bytes(oxipng.optimize_from_memory(content, level=_LEVEL, strip=strip))
+    return bytes(oxipng.optimize_from_memory(content, level=level, strip=strip))
 
 
 if __name__ == "__main__":
