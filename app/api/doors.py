@@ -16,8 +16,9 @@ from app.api.answer import KeyHeader, WishesDep, submitted
 from app.api.deps import ClientDep, RuntimeDep
 from app.api.documents import aside, parse
 from app.api.ingest import JSON, MULTIPART, NameQuery, Received, body_kind, receive
-from app.api.inputs import DoorInput, Labels, make_step, new_job, upload_items
+from app.api.inputs import DoorInput, Labels
 from app.api.labels import LABELS, QueryLabels, labels_together, parse_labels
+from app.api.making import make_step, new_job, upload_items
 from app.api.options import DOCUMENT, FORM, QUERY, filled, lists, texts, together
 from app.api.routes import Router
 from app.api.slips import check_fields, no_files

@@ -20,15 +20,9 @@ from app.api.conditional import etag_matches
 from app.api.deps import ClientDep, OwnJobDep, RuntimeDep
 from app.api.documents import Document, aside, parse
 from app.api.ingest import JSON, MAX_FIELD_BYTES, MULTIPART, Received, body_kind, receive
-from app.api.inputs import (
-    MAX_TAG_CHARACTERS,
-    JobInput,
-    StreamedJobInput,
-    make_steps,
-    new_job,
-    upload_items,
-)
+from app.api.inputs import MAX_TAG_CHARACTERS, JobInput, StreamedJobInput
 from app.api.labels import LABELS, QueryLabels, labels_together
+from app.api.making import make_steps, new_job, upload_items
 from app.api.nearest import shown
 from app.api.options import DOCUMENT, FORM, texts
 from app.api.problems import documented

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from app.api.inputs import make_step
+from app.api.making import make_step
 from app.api.nearest import shown
 from app.errors import InvalidParameter
 from app.ops.base import Operation

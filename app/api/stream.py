@@ -14,7 +14,8 @@ from app.api.batch import Pace, fetch_params
 from app.api.destinations import check_target, placed_in_stream, webhook_of
 from app.api.documents import parse
 from app.api.ingest import body_chunks, body_kind
-from app.api.inputs import Labels, UrlInput, check_metadata, destinations_said, plan
+from app.api.inputs import Labels, UrlInput
+from app.api.making import check_metadata, destinations_said, plan
 from app.errors import (
     EmptyBody,
     FetchError,

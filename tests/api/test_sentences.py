@@ -11,6 +11,7 @@ from pydantic_core.core_schema import ErrorType
 from app.api import inputs
 from app.api.destinations import WebhookInput
 from app.api.documents import parse
+from app.api.making import make_step
 from app.api.sentences import Judged, complaint, sentence
 from app.errors import InvalidParameter
 from app.ops.registry import load_operations
@@ -105,7 +106,7 @@ def refusal(name, given):
     """Give what these parameters, or this document, are refused with."""
     try:
         if name in OPERATIONS:
-            inputs.make_step(OPERATIONS, name, given)
+            make_step(OPERATIONS, name, given)
         else:
             parse(MODELS[name], json.dumps(given))
     except InvalidParameter as error:
@@ -141,7 +142,7 @@ def test_a_stranger_s_union_leaves_no_branches_in_a_place():
 
 def test_a_place_that_is_called_as_a_part_of_a_request_is_told():
     with pytest.raises(InvalidParameter, match=r"^`path` must not have"):
-        inputs.make_step(OPERATIONS, "archive", {"path": "{nothing}"})
+        make_step(OPERATIONS, "archive", {"path": "{nothing}"})
 
 
 def test_a_choice_is_told_with_what_it_may_have_been():
@@ -152,7 +153,7 @@ def test_a_choice_is_told_with_what_it_may_have_been():
         ("compress", {"format": "zsdt"}, "zstd"),
     ):
         with pytest.raises(InvalidParameter, match=rf"did you mean {meant}\?$"):
-            inputs.make_step(OPERATIONS, op, given)
+            make_step(OPERATIONS, op, given)
 
 
 @pytest.mark.parametrize(
@@ -172,9 +173,9 @@ def test_a_choice_is_told_with_what_it_may_have_been():
     ],
 )
 def test_another_spelling_of_a_format_is_taken_for_the_one_name(op, given, taken):
-    assert inputs.make_step(OPERATIONS, op, {"format": given}).params["format"] == taken
+    assert make_step(OPERATIONS, op, {"format": given}).params["format"] == taken
 
 
 def test_another_spelling_is_taken_in_a_list_too():
-    step = inputs.make_step(OPERATIONS, "optimize", {"formats": "jpg,.webp"})
+    step = make_step(OPERATIONS, "optimize", {"formats": "jpg,.webp"})
     assert step.params["formats"] == ["jpeg", "webp"]

@@ -1,0 +1,190 @@
+"""How a job is made of what a request says: steps validated, items placed, the whole digested."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from app.api.batch import batch_terms
+from app.api.destinations import placed, webhook_of
+from app.api.inputs import Labels, StepInput
+from app.api.nearest import hint, shown
+from app.api.problems import Findings
+from app.api.sentences import Judged
+from app.errors import InvalidParameter, MissingInput, TooManyItems
+from app.model import NamedBlob, NewItem, NewJob, Step
+from app.ops.base import Operation
+from app.runtime import Runtime
+
+MAX_METADATA_BYTES = 16 << 10
+
+
+def make_step(
+    operations: Mapping[str, Operation],
+    name: str,
+    params: Mapping[str, Any],
+    where: tuple[str | int, ...] = (),
+    also: Collection[str] = (),
+) -> Step:
+    """Validate a step's parameters with the operation's own model; defaults become explicit.
+
+    Args:
+        operations: all there are.
+        name: of one of them.
+        params: of the step.
+        where: goes before each location.
+        also: names that would have been known beside the parameters.
+
+    Raises:
+        InvalidParameter: there is no such operation, or its parameters are not valid.
+    """
+    operation = operations.get(name)
+    if operation is None:
+        message = f"There is no operation `{shown(name)}`{hint(name, operations)}"
+        raise InvalidParameter(message, errors=[{"loc": [*where, "op"], "msg": message}])
+    try:
+        checked = operation.params.model_validate(params)
+    except ValidationError as error:
+        findings = Findings()
+        findings.add(error, Judged(operation.params, params, also), where)
+        raise findings.error() from None
+    return Step(name, checked.model_dump(mode="json"))
+
+
+def make_steps(operations: Mapping[str, Operation], given: Sequence[StepInput]) -> list[Step]:
+    """Validate the steps of a general job. Raises `InvalidParameter`."""
+    for index, step in enumerate(given):
+        if isinstance((step.model_extra or {}).get("params"), dict):
+            said = "its members stand beside `op`"  # it is so in a job's own view
+            error = {"loc": ["steps", index, "params"], "msg": said}
+            raise InvalidParameter(f"`steps.{index}.params`: {said}.", errors=[error])
+    return [
+        make_step(operations, step.op, step.model_extra or {}, ("steps", index))
+        for index, step in enumerate(given)
+    ]
+
+
+def new_job(
+    runtime: Runtime,
+    client: str,
+    steps: Sequence[Step],
+    items: Sequence[NewItem],
+    labels: Labels,
+    idempotency_key: str | None,
+) -> NewJob:
+    """Put a job together.
+
+    Raises:
+        MissingInput: there is nothing to work on, or nothing to do with it.
+        TooManyItems: more items than a job may have.
+        InvalidParameter: `fetch` is not the first step, there are two steps that join, the
+            labels are too large, or `webhook` or `store` cannot be used so.
+        FetchError: the guard refuses the URL of one of these.
+    """
+    limit = runtime.settings.jobs.max_items
+    if not items:
+        raise MissingInput("Give at least one input: a file, a stored file's id, or a URL.")
+    if len(items) > limit:
+        raise TooManyItems(
+            f"{len(items)} items; one job may have {limit}.", max_items=limit, items=len(items)
+        )
+    urls = any(item.url is not None for item in items)
+    files = any(item.url is None for item in items)
+    planned, join_at = plan(runtime.operations, steps, urls=urls, files=files)
+    check_metadata(labels)
+    items, store = placed(runtime, labels.store, items, joins=join_at is not None)
+    return NewJob(
+        client=client,
+        steps=tuple(planned),
+        items=tuple(items),
+        retention_s=runtime.settings.jobs.retention_s,
+        join_at=join_at,
+        tag=labels.tag,
+        metadata=labels.metadata,
+        idempotency_key=idempotency_key,
+        **batch_terms(planned, (item.url for item in items), runtime.settings.fetch),
+        fingerprint=fingerprint(planned, items, labels) if idempotency_key else "",
+        webhook=webhook_of(runtime, labels.webhook),
+        store=store,
+    )
+
+
+def plan(
+    operations: Mapping[str, Operation], steps: Sequence[Step], *, urls: bool, files: bool
+) -> tuple[list[Step], int | None]:
+    """Give the steps that a job's items pass through, and the position of the one that joins them.
+
+    `urls` and `files` say which inputs there are. Raises as `new_job` does.
+    """
+    if any(step.op == "fetch" for step in steps[1:]):
+        raise InvalidParameter("`fetch` can only be the first step.")
+    planned = list(steps)
+    if urls and not (planned and planned[0].op == "fetch"):
+        planned.insert(0, make_step(operations, "fetch", {}))
+    if files and not [s for s in planned if s.op != "fetch"]:
+        raise MissingInput("Give at least one step: there is nothing to do with the files.")
+    return planned, _join_at(operations, planned)
+
+
+def check_metadata(labels: Labels) -> None:
+    """Raise `InvalidParameter` if the labels are too large."""
+    if len(json.dumps(labels.metadata)) > MAX_METADATA_BYTES:
+        raise InvalidParameter(f"`metadata` is larger than {MAX_METADATA_BYTES} bytes of JSON.")
+
+
+def _join_at(operations: Mapping[str, Operation], steps: Sequence[Step]) -> int | None:
+    joining = [at for at, step in enumerate(steps) if operations[step.op].joins]
+    if len(joining) > 1:
+        names = " and ".join(f"`{steps[at].op}`" for at in joining[:2])
+        raise InvalidParameter(f"A job can join its items once; {names} both do.")
+    return joining[0] if joining else None
+
+
+def fingerprint(steps: Sequence[Step], items: Sequence[NewItem], labels: Labels) -> str:
+    """Digest what makes a request what it is, contents of uploads included."""
+    said: list[Any] = [
+        [[step.op, step.params] for step in steps],
+        [
+            [
+                [item.upload.blob.key, item.upload.name] if item.upload else None,
+                item.file_id,
+                item.url,
+                dict(item.headers or {}),
+                item.name,
+                item.sha256,
+                item.max_bytes,
+            ]
+            for item in items
+        ],
+        [labels.tag, labels.metadata],
+    ]
+    stores = [[n, i.store.url, dict(i.store.headers)] for n, i in enumerate(items) if i.store]
+    said += destinations_said(labels, stores)
+    digest = hashlib.sha256()
+    # Piece by piece: written in one go, megabytes would keep every other thread waiting.
+    for piece in json.JSONEncoder(sort_keys=True).iterencode(said):
+        digest.update(piece.encode())
+    return digest.hexdigest()
+
+
+def destinations_said(labels: Labels, stores: Sequence[Any] = ()) -> list[Any]:
+    """Give what a digest takes in of who is told and where results are put.
+
+    `stores` says it of the items. Empty where nothing is said: such a request has the digest that
+    it had before there were webhooks.
+    """
+    told = [
+        labels.webhook.said() if labels.webhook else None,
+        labels.store.model_dump() if labels.store else None,
+        list(stores),
+    ]
+    return [told] if any(told) else []
+
+
+def upload_items(uploads: Sequence[NamedBlob]) -> list[NewItem]:
+    """Give uploaded files as items, in the order of their parts."""
+    return [NewItem(upload=upload) for upload in uploads]
