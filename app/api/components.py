@@ -16,6 +16,7 @@ from fastapi import FastAPI
 
 from app.api.inputs import DoorInput, JobInput
 from app.ops.base import Operation
+from app.ops.jsontext import MAX_CHARACTERS
 
 SCHEMAS = "#/components/schemas/"
 PARAMETERS = "#/components/parameters/"
@@ -111,7 +112,7 @@ def _option(name: str, described: dict[str, Any]) -> dict[str, Any]:
     }
     if _has_object(described):
         # A query has none but as text. No `contentMediaType`: Swagger UI would ask for a file.
-        return {**parameter, "schema": {"type": "string"}}
+        return {**parameter, "schema": {"type": "string", "maxLength": MAX_CHARACTERS}}
     if described.get("type") == "array":
         return {**parameter, "style": "form", "explode": False}
     return parameter

@@ -21,7 +21,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from app.api.nearest import shown
 from app.api.problems import Findings
 from app.api.sentences import Judged
-from app.errors import InvalidParameter, MalformedBody, TooManyItems
+from app.errors import EmptyBody, InvalidParameter, MalformedBody, TooManyItems
 from app.ops.jsontext import MAX_CHARACTERS, MAX_PARTS, said_of, too_long, value_at
 from app.runtime import Runtime
 
@@ -68,6 +68,7 @@ def parse(model: type[M], document: Document, *, max_items: int = 10_000) -> M:
     other one is one value in the sense of `jsontext`.
 
     Raises:
+        EmptyBody: there is none.
         MalformedBody: it is not JSON in UTF-8.
         TooManyItems: a list is too long.
         InvalidParameter: it does not fit `model`; up to `MAX_ERRORS` of the reasons are told.
@@ -80,6 +81,8 @@ def parse(model: type[M], document: Document, *, max_items: int = 10_000) -> M:
     given: dict[str, Any] = {}
     lists: dict[str, list[Any]] = {}
     findings = Findings()
+    if not text.peek():
+        raise _empty()
     if text.peek() != "{":
         text.value()
         text.end()
@@ -106,6 +109,8 @@ def _whole(document: bytes | str) -> Any:
         raise _malformed("it is not in UTF-8") from None
     try:
         start = _SPACE.match(text).end()  # type: ignore[union-attr]
+        if start == len(text):
+            raise _empty()
         value, end = value_at(text, start, FREE_PARTS)
     except json.JSONDecodeError as error:
         raise _malformed(said_of(error)) from None
@@ -125,6 +130,10 @@ def _validated(model: type[M], given: Any, findings: Findings) -> M:
     if findings:
         raise findings.error() from None
     return read
+
+
+def _empty() -> EmptyBody:
+    return EmptyBody("The body is empty; a JSON document was announced.")
 
 
 def _malformed(said: str) -> MalformedBody:

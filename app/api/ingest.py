@@ -101,8 +101,6 @@ async def receive(
     received = Received()
     if kind == JSON:
         received.document = await read_document(request, MAX_DOCUMENT_BYTES)
-        if not any(piece.strip() for piece in received.document):
-            raise EmptyBody("The body is empty; a JSON document was announced.")
     elif kind == MULTIPART:
         chunks = file_chunks(request, runtime, limit + MULTIPART_OVERHEAD_BYTES)
         reader = MultipartReader(request.headers["content-type"], chunks)

@@ -9,7 +9,7 @@ from app.api import documents
 from app.api.documents import parse
 from app.api.inputs import DoorInput, JobInput
 from app.api.problems import MAX_ERRORS
-from app.errors import InvalidParameter, MalformedBody, OffloadError, TooManyItems
+from app.errors import EmptyBody, InvalidParameter, MalformedBody, OffloadError, TooManyItems
 from app.ops.jsontext import MAX_CHARACTERS
 from tests.api.answers import problem
 
@@ -71,7 +71,7 @@ def test_of_members_with_one_name_the_last_one_counts():
 @pytest.mark.parametrize(
     "text",
     [
-        b"", b"  ", b"nope", b"{", b"{}{}", b"{} x", b"[1,]", b'{"a"}', b'{"a":}', b'{"a":1,}',
+        b"nope", b"{", b"{}{}", b"{} x", b"[1,]", b'{"a"}', b'{"a":}', b'{"a":1,}',
         b'{"names":[,]}', b'{"names":["a"', b'{"names":["a",]}', b'{"names":["a" "b"]}',
         b'{"a":01}',
         b'{"a":+1}', b'{"a":.5}', b'{"a":1.}', b'{"a":"\t"}', b'{"a":"\\x"}', b'{"a":"\\u12"}',
@@ -85,6 +85,11 @@ def test_of_members_with_one_name_the_last_one_counts():
 def test_what_is_no_json_that_everybody_reads_is_malformed(text):
     kind, _ = both_ways(text)
     assert kind is MalformedBody
+
+
+@pytest.mark.parametrize("text", ["", " \r\n\t "])
+def test_a_document_that_was_announced_is_there(text):
+    assert both_ways(text)[0] is EmptyBody
 
 
 @pytest.mark.parametrize("text", ["[]", "null", "1", '"x"', "true"])
