@@ -15,10 +15,11 @@ from app.api import openapi
 from app.api.answer import KeyHeader, WishesDep, submitted
 from app.api.deps import ClientDep, RuntimeDep
 from app.api.documents import aside, parse
-from app.api.ingest import JSON, MULTIPART, NameQuery, Received, body_kind, receive
+from app.api.ingest import JSON, MULTIPART, Received, body_kind, receive
 from app.api.inputs import DoorInput, Labels
 from app.api.labels import LABELS, QueryLabels, labels_together, parse_labels
 from app.api.making import make_step, new_job, upload_items
+from app.api.names import PATHS, NameQuery, PathsQuery
 from app.api.options import DOCUMENT, FORM, QUERY, filled, lists, texts, together
 from app.api.routes import Router
 from app.api.slips import check_fields, no_files
@@ -49,6 +50,7 @@ def door(operation: Operation) -> Router:
         outside: QueryLabels,
         key: KeyHeader = None,
         filename: NameQuery = None,
+        paths: PathsQuery = None,
     ) -> Response:
         runtime.jobs.check_backlog()
         if operation.runs == "async" and body_kind(request) in LINES:
@@ -63,7 +65,11 @@ def door(operation: Operation) -> Router:
             make_step(runtime.operations, operation.name, asked)
         with runtime.blobs.holding():
             received = await receive(
-                request, runtime, raw_name=filename, form_names={*options, *LABELS}
+                request,
+                runtime,
+                raw_name=filename,
+                paths=paths,
+                form_names={*options, *LABELS, PATHS},
             )
 
             def understood() -> NewJob:
@@ -84,8 +90,9 @@ def door(operation: Operation) -> Router:
         outside: QueryLabels,
         filename: Annotated[str, Path(description="Names the body, as `curl -T` does.")],
         key: KeyHeader = None,
+        paths: PathsQuery = None,
     ) -> Response:
-        return await submit(request, runtime, client, how, outside, key, filename)
+        return await submit(request, runtime, client, how, outside, key, filename, paths)
 
     described = openapi.door(operation)
     path, name = door_path(operation), operation.name
@@ -95,8 +102,8 @@ def door(operation: Operation) -> Router:
         # know which method curl takes for that. Told once.
         router.put(path, include_in_schema=False, **described)(submit)
         named = openapi.raw_door(operation)
-        router.put(path + "/{filename}", operation_id=f"{name}_named", **named)(submit_named)
-        router.post(path + "/{filename}", include_in_schema=False, **named)(submit_named)
+        router.put(path + "/{filename:path}", operation_id=f"{name}_named", **named)(submit_named)
+        router.post(path + "/{filename:path}", include_in_schema=False, **named)(submit_named)
     return router
 
 

@@ -10,8 +10,9 @@ from starlette.responses import FileResponse
 from app.api import components, openapi
 from app.api.deps import ClientDep, OwnFileDep, RuntimeDep
 from app.api.download import download
-from app.api.ingest import NameQuery, receive
+from app.api.ingest import receive
 from app.api.links import link
+from app.api.names import NameQuery, PathsQuery
 from app.api.nearest import shown
 from app.api.problems import documented
 from app.api.routes import Router
@@ -34,10 +35,11 @@ async def _store(
     runtime: RuntimeDep,
     client: ClientDep,
     response: Response,
-    filename: str | None = None,
+    filename: str | None,
+    paths: PathsQuery,
 ) -> FileView:
     with runtime.blobs.holding():
-        received = await receive(request, runtime, raw_name=filename, sha256=True)
+        received = await receive(request, runtime, raw_name=filename, paths=paths, sha256=True)
         if received.document is not None:
             raise UnsupportedBody("Send the file as multipart, or raw with another Content-Type.")
         check_fields(received.fields, (), files=len(received.uploads))
@@ -95,29 +97,31 @@ async def store(
     client: ClientDep,
     response: Response,
     filename: NameQuery = None,
+    paths: PathsQuery = None,
 ) -> FileView:
     """Store one file; its id serves as an input of any number of jobs until it expires."""
-    return await _store(request, runtime, client, response, filename)
+    return await _store(request, runtime, client, response, filename, paths)
 
 
 @router.put(
-    "/{filename}",
+    "/{filename:path}",
     summary="Store a file under a name, as `curl -T` does",
     operation_id="store_named_file",
     status_code=201,
     responses=_STORED,
     openapi_extra={"requestBody": {"required": True, "content": openapi.RAW}},
 )
-@router.post("/{filename}", status_code=201, include_in_schema=False)
+@router.post("/{filename:path}", status_code=201, include_in_schema=False)
 async def store_named(
     request: Request,
     runtime: RuntimeDep,
     client: ClientDep,
     response: Response,
     filename: Annotated[str, Path()],
+    paths: PathsQuery = None,
 ) -> FileView:
     """Store the body as one file."""
-    return await _store(request, runtime, client, response, filename)
+    return await _store(request, runtime, client, response, filename, paths)
 
 
 @router.get(

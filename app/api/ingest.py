@@ -6,14 +6,15 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import PurePosixPath, PureWindowsPath
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import Query, Request
+from fastapi import Request
 from starlette.requests import ClientDisconnect
 
 from app.api.digests import announced, checked
-from app.api.multipart import MultipartReader, parse_disposition
+from app.api.multipart import MultipartReader
+from app.api.names import NAMELESS, PATHS, Paths, bounded, kept_name, name_in
+from app.api.options import paths_of
 from app.api.slips import FORM, check_form
 from app.errors import (
     BodyTooLarge,
@@ -36,7 +37,6 @@ MAX_FIELDS = 1_000
 MAX_FIELD_BYTES = 1 << 20
 MAX_FIELDS_BYTES = 4 << 20
 """All fields of a form together: they are kept in memory."""
-MAX_NAME_CHARACTERS = 255
 
 SMALL_FILE_BYTES = 64 << 10
 SMALL_FILES_AT_ONCE = 16
@@ -46,10 +46,6 @@ MULTIPART = "multipart/form-data"
 
 Put = Callable[[AsyncIterator[bytes]], Coroutine[Any, Any, Blob]]
 """Stores a stream."""
-
-NameQuery = Annotated[
-    str | None, Query(max_length=4_000, description="Names a body that is the file itself.")
-]
 
 
 @dataclass(slots=True)
@@ -79,6 +75,7 @@ async def receive(
     *,
     raw_name: str | None = None,
     sha256: bool = False,
+    paths: Paths | None = None,
     form_names: Collection[str] = (),
 ) -> Received:
     """Read a body of any of the three kinds: multipart, a JSON document, or one raw file.
@@ -88,6 +85,7 @@ async def receive(
         runtime: where its files are kept.
         raw_name: of a raw file.
         sha256: whether the files will be told with it.
+        paths: what becomes of the folders in the names of files; a form may say it instead.
         form_names: what a form may say beside its files.
 
     Raises:
@@ -104,10 +102,12 @@ async def receive(
     elif kind == MULTIPART:
         chunks = file_chunks(request, runtime, limit + MULTIPART_OVERHEAD_BYTES)
         reader = MultipartReader(request.headers["content-type"], chunks)
-        await _receive_parts(reader, put, runtime.settings.upload.max_files, received)
+        await _receive_parts(reader, put, runtime.settings.upload.max_files, paths, received)
     else:
         chunks = file_chunks(request, runtime, limit)
-        raw = await _receive_raw(request, chunks, put, raw_name, form_names)
+        name = raw_name or name_in(request.headers.get("content-disposition")) or NAMELESS
+        name = kept_name(name, paths)
+        raw = await _receive_raw(request, chunks, put, name, form_names)
         received.uploads.append(raw)
     return received
 
@@ -182,7 +182,7 @@ async def _receive_raw(
     request: Request,
     chunks: AsyncIterator[bytes],
     put: Put,
-    raw_name: str | None,
+    name: str,
     form_names: Collection[str],
 ) -> NamedBlob:
     first = await anext(chunks, b"")
@@ -190,9 +190,8 @@ async def _receive_raw(
         raise EmptyBody("The request has no body. Send a file: multipart, or as the body itself.")
     if body_kind(request) == FORM:
         check_form(first, form_names)
-    name = raw_name or name_in(request.headers.get("content-disposition")) or "upload"
     blob = await put(_joined([first] if first else [], chunks))
-    return _uploaded(blob, plain_name(name), request.headers.get("content-type", ""))
+    return _uploaded(blob, name, request.headers.get("content-type", ""))
 
 
 def _uploaded(blob: Blob, name: str, claimed: str) -> NamedBlob:
@@ -207,7 +206,7 @@ def _announced_body(request: Request) -> bool:
 
 
 async def _receive_parts(
-    reader: MultipartReader, put: Put, max_files: int, received: Received
+    reader: MultipartReader, put: Put, max_files: int, paths: Paths | None, received: Received
 ) -> None:
     storing: list[asyncio.Future[Blob]] = []
     told: list[tuple[str, str]] = []
@@ -219,7 +218,7 @@ async def _receive_parts(
             if part.filename:
                 if len(told) >= max_files:
                     raise TooManyItems(f"More than {max_files} files in one request.")
-                told.append((plain_name(part.filename), part.content_type))
+                told.append((bounded(part.filename), part.content_type))
                 storing.append(await _store_part(content, put, at_once))
             elif part.filename is None:
                 if len(received.fields) >= MAX_FIELDS:
@@ -231,13 +230,16 @@ async def _receive_parts(
                         f"The form's fields are larger than {MAX_FIELDS_BYTES} bytes together."
                     )
                 received.fields.append((part.name, _text(value, part.name)))
+        paths = paths_of(paths, received.fields)
+        named = [(kept_name(name, paths), claimed) for name, claimed in told]
         blobs = await asyncio.gather(*storing)
     except BaseException:
         for future in storing:
             future.cancel()
         await asyncio.gather(*storing, return_exceptions=True)
         raise
-    received.uploads = [_uploaded(blob, *of) for blob, of in zip(blobs, told, strict=True)]
+    received.fields = [field for field in received.fields if field[0] != PATHS]
+    received.uploads = [_uploaded(blob, *of) for blob, of in zip(blobs, named, strict=True)]
 
 
 async def _store_part(
@@ -287,19 +289,3 @@ def _text(value: bytearray, name: str) -> str:
         return value.decode()
     except UnicodeDecodeError:
         raise InvalidParameter(f"The field `{name}` is not UTF-8 text.") from None
-
-
-def name_in(content_disposition: str | None) -> str | None:
-    """Give the file name in a Content-Disposition header (RFC 6266), or None."""
-    if not content_disposition:
-        return None
-    _, options = parse_disposition(content_disposition.encode("latin-1", "replace"))
-    return options.get(b"filename", b"").decode("utf-8", "replace") or None
-
-
-def plain_name(name: str) -> str:
-    """Keep a client's file name as data: its last part, printable, not too long, never empty."""
-    last = PurePosixPath(PureWindowsPath(name).name).name
-    printable = "".join(c for c in last if c.isprintable())
-    kept = printable[-MAX_NAME_CHARACTERS:].strip()
-    return kept if kept.strip(".") else "upload"

@@ -23,6 +23,7 @@ from app.api.ingest import JSON, MAX_FIELD_BYTES, MULTIPART, Received, body_kind
 from app.api.inputs import MAX_TAG_CHARACTERS, JobInput, StreamedJobInput
 from app.api.labels import LABELS, QueryLabels, labels_together
 from app.api.making import make_steps, new_job, upload_items
+from app.api.names import PathsQuery
 from app.api.nearest import shown
 from app.api.options import DOCUMENT, FORM, texts
 from app.api.problems import documented
@@ -64,6 +65,7 @@ def router() -> Router:
         outside: QueryLabels,
         key: KeyHeader = None,
         job: JobQuery = None,
+        paths: PathsQuery = None,
     ) -> Response:
         runtime.jobs.check_backlog()
         if body_kind(request) in LINES:
@@ -77,7 +79,7 @@ def router() -> Router:
         if body_kind(request) not in (JSON, MULTIPART):
             raise no_job(body_kind(request))
         with runtime.blobs.holding():
-            received = await receive(request, runtime)
+            received = await receive(request, runtime, paths=paths)
             document = _document(received)
 
             def understood() -> NewJob:

@@ -37,7 +37,8 @@ class Part:
 
 _End = object()
 
-_QUOTED = re.compile(rb'"[^"]*"')
+_ESCAPED = re.compile(rb"%(22|0A|0D)")
+_QUOTED = re.compile(rb'"(?:[^"\\]|\\.)*"')
 _EXTENDED_NAME = re.compile(rb"[;\s]filename\*\s*=\s*utf-8'[^']*'([^;\s\"]+)", re.IGNORECASE)
 
 
@@ -51,6 +52,16 @@ def parse_disposition(header: bytes) -> tuple[bytes, dict[bytes, bytes]]:
     if extended := _EXTENDED_NAME.search(_QUOTED.sub(b"", header)):
         options[b"filename"] = unquote_to_bytes(extended[1])
     return kind, options
+
+
+def _form_text(value: bytes) -> str:
+    """Give a name of a form as text.
+
+    Quotes and line ends in it come as `%22`, `%0D` and `%0A` from browsers and curl (WHATWG HTML,
+    "multipart/form-data encoding algorithm"), and nothing else does, a `%` neither; older curls
+    put a backslash before quotes and backslashes, which the parser has taken away.
+    """
+    return _ESCAPED.sub(lambda found: bytes([int(found[1], 16)]), value).decode("utf-8", "replace")
 
 
 class MultipartReader:
@@ -148,8 +159,8 @@ class MultipartReader:
         filename = options.get(b"filename")
         self._events.append(
             Part(
-                name=options[b"name"].decode("utf-8", "replace"),
-                filename=None if filename is None else filename.decode("utf-8", "replace"),
+                name=_form_text(options[b"name"]),
+                filename=None if filename is None else _form_text(filename),
                 digests=announced((name, v.decode("latin-1")) for name, v in self._headers),
                 content_type=headers.get("content-type", b"").decode("latin-1"),
             )

@@ -7,13 +7,14 @@ refused, and the places are named.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel
 
 from app.api.making import make_step
+from app.api.names import PATHS, Paths
 from app.api.nearest import shown
 from app.errors import InvalidParameter
 from app.ops.base import Operation
@@ -92,3 +93,20 @@ def two_values(name: str, one: str, other: str) -> InvalidParameter:
     said = f"`{shown(name)}` has two values: {where}. Give one."
     errors = [{"loc": [place, shown(name)], "msg": said} for place in dict.fromkeys((one, other))]
     return InvalidParameter(said, errors=errors)
+
+
+def paths_of(asked: Paths | None, fields: Sequence[tuple[str, str]]) -> Paths | None:
+    """Give what the query asked, or the fields of a form, with which it may be repeated.
+
+    Raises `InvalidParameter` where they say two things, or nothing that is known.
+    """
+    for name, value in fields:
+        if name != PATHS:
+            continue
+        known = next((one for one in get_args(Paths) if one == value), None)
+        if known is None:
+            raise InvalidParameter(f"`{PATHS}` is `strip` or `keep`.")
+        if asked is not None and asked != known:
+            raise two_values(PATHS, QUERY, FORM)
+        asked = known
+    return asked
