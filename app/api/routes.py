@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Coroutine, Iterator
 from functools import cached_property
 from typing import Any
+from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Request, Response
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from starlette.responses import StreamingResponse
+from starlette.routing import Match
+from starlette.types import Scope
 
+from app.api.names import PATHS
 from app.api.nearest import hint, shown
 from app.api.options import QUERY, texts
 from app.api.sentences import UNKNOWN
@@ -29,6 +33,18 @@ class Route(APIRoute):
     def query(self) -> frozenset[str]:
         """Every query parameter that it reads."""
         return self.more_query | frozenset(_declared(self.dependant))
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Tell whether a request is this route's.
+
+        A file's name at the end of a path has folders only for those who want to keep them: for
+        all others there is no such path.
+        """
+        match, found = super().matches(scope)
+        if "/" in str(found.get("path_params", {}).get("filename", "")):
+            asked = parse_qsl(scope.get("query_string", b"").decode("latin-1"))
+            return (match, found) if (PATHS, "keep") in asked else (Match.NONE, {})
+        return match, found
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Give the handler, with what holds for all around it."""

@@ -206,6 +206,8 @@ TABLE = {
     "an id that is two dots": ("GET /v1/files/%2e%2e/content", None, None, 404, "input.not_found"),
     "a name that climbs": (
         "PUT /v1/files/..%2f..%2fx", b"x", None, 404, "input.no_such_path"),
+    "a name that climbs and is to be kept": (
+        "PUT /v1/files/..%2f..%2fx?paths=keep", b"x", None, 422, "input.invalid"),
     "a cursor of the client's own": ("GET /v1/jobs?cursor=x", None, None, 422, "input.invalid"),
     "a cursor below zero": ("GET /v1/jobs?cursor=-1", None, None, 422, "input.invalid"),
     "a cursor too large": (

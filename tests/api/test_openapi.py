@@ -151,7 +151,13 @@ def test_a_door_tells_each_option_once_in_the_query_of_every_body(
     assert door["requestBody"]["required"]
     in_query = [p["name"] for p in door["parameters"] if p["in"] == "query"]
     labels = {"tag", "webhook", "store"}
-    assert set(in_query) == options | labels | {"wait", "redirect", "download", "filename"}
+    assert set(in_query) == options | labels | {
+        "wait",
+        "redirect",
+        "download",
+        "filename",
+        "paths",
+    }
     assert len(in_query) == len(set(in_query))
     in_json = schema(document, content[JSON]["schema"])
     assert set(in_json["properties"]) == labels | {"urls", "file_ids", "metadata"}

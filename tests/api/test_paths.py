@@ -80,17 +80,22 @@ def test_a_general_job_keeps_them_too(http):
     assert [name for name, _ in results(http, made)] == ["b.txt.gz"]
 
 
-@pytest.mark.parametrize(
-    "path", ["/v1/files/a/b/c.txt", "/v1/files/a%2Fb/c.txt", "/v1/files/a%5Cb/c.txt"]
-)
-@pytest.mark.parametrize(
-    ("query", "name"), [("", "c.txt"), ("?paths=strip", "c.txt"), ("?paths=keep", "a/b/c.txt")]
-)
-def test_a_name_in_the_path_or_the_query(http, path, query, name):
-    assert http.put(path + query, content=b"x").json()["name"] == name
-    joined = "&" if query else "?"
-    answer = http.post(f"/v1/files{query}{joined}filename=a/b/c.txt", content=b"x")
-    assert answer.json()["name"] == name
+@pytest.mark.parametrize("path", ["a/b/c.txt", "a%2Fb/c.txt", "a%5Cb%5Cc.txt"])
+def test_a_name_in_the_path_or_the_query(http, path):
+    kept = http.put(f"/v1/files/{path}?paths=keep", content=b"x")
+    assert kept.json()["name"] == "a/b/c.txt"
+    named = http.post(f"/v1/files?paths=keep&filename={path}", content=b"x")
+    assert named.json()["name"] == "a/b/c.txt"
+    named = http.post(f"/v1/files?filename={path}", content=b"x")
+    assert named.json()["name"] == "c.txt"
+
+
+@pytest.mark.parametrize("query", ["", "?paths=strip"])
+def test_a_path_with_folders_is_a_name_only_where_they_are_kept(http, query):
+    problem(http.put(f"/v1/files/a/b.txt{query}", content=b"x"), 404, "input.no_such_path")
+    problem(http.post(f"/v1/compress/a/b.txt{query}", content=b"x"), 404, "input.no_such_path")
+    problem(http.get(f"/v1/files/a/b.txt{query}"), 404, "input.no_such_path")
+    assert http.put(f"/v1/files/a%5Cb.txt{query}", content=b"x").json()["name"] == "b.txt"
 
 
 def test_a_door_takes_a_path_as_a_name(http):
