@@ -38,12 +38,12 @@ class Route(APIRoute):
         """Tell whether a request is this route's.
 
         A file's name at the end of a path has folders only for those who want to keep them: for
-        all others there is no such path.
+        all others there is no such path, as there is none for a name that is empty.
         """
         match, found = super().matches(scope)
-        if "/" in str(found.get("path_params", {}).get("filename", "")):
-            asked = parse_qsl(scope.get("query_string", b"").decode("latin-1"))
-            return (match, found) if (PATHS, "keep") in asked else (Match.NONE, {})
+        name = found.get("path_params", {}).get("filename")
+        if name == "" or ("/" in str(name) and not _keeps_paths(scope)):
+            return Match.NONE, {}
         return match, found
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -100,6 +100,11 @@ class Router(APIRouter):
         assert isinstance(route, Route)  # noqa: S101 - it has just been made as one
         route.more_query = self._more_query
         route.lists = self._lists
+
+
+def _keeps_paths(scope: Scope) -> bool:
+    asked = parse_qsl(scope.get("query_string", b"").decode("latin-1"))
+    return (PATHS, "keep") in asked
 
 
 def _declared(dependant: Dependant) -> Iterator[str]:
