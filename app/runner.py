@@ -334,6 +334,8 @@ class Runner:
     async def remove_loose(self) -> None:
         """Remove bytes of which the last record has gone, and what failed work has left."""
         blobs, jobs = self._runtime.blobs, self._runtime.jobs
+        if not await blobs.may_remove():
+            return  # all of it stays noted until the backup is made
         keys, self._in_hand = [*self._in_hand, *blobs.abandoned()], set()
         while keys := keys + await jobs.loose():
             self._in_hand |= set(keys) - set(await self._remove(keys, 0.0))

@@ -96,6 +96,9 @@ class BlobStore(Protocol):
         While a backup is made, nothing is removed: the same call does it later.
         """
 
+    async def may_remove(self) -> bool:
+        """Tell whether `delete` can remove anything now: no backup is being made."""
+
     def check_space(self, size_bytes: int = 0) -> None:
         """Raise `StorageFull` if so many bytes would go below the free-space floor."""
 

@@ -159,6 +159,10 @@ class DiskBlobStore:
         """See `BlobStore.delete`."""
         return await self._run(self._delete, key, age_s)
 
+    async def may_remove(self) -> bool:
+        """See `BlobStore.may_remove`."""
+        return await self._run(self._may_remove)
+
     async def check_writable(self) -> None:
         """See `BlobStore.check_writable`."""
         await self._run(self._probe)
@@ -234,6 +238,10 @@ class DiskBlobStore:
             except FileNotFoundError:
                 return False
         return True
+
+    def _may_remove(self) -> bool:
+        with self._removals.allowed() as allowed:
+            return allowed
 
     def _probe(self) -> None:
         self.check_space()

@@ -23,6 +23,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "operating.md").read_text()
 [SITE] = re.findall(r"^```nginx\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
 NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
 MAX_BYTES = 12 << 20
+SUB_PATH = "/tools/offload"
 # What surrounds a site in Debian's nginx.conf, with everything in a folder of its own.
 MAIN = """
 daemon off; master_process off; pid {folder}/pid; error_log stderr;
@@ -42,6 +43,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         "OFFLOAD_UPLOAD_MAX_BYTES": str(MAX_BYTES),
         "OFFLOAD_POOL_WORKERS": "1",
         "OFFLOAD_LOG_FORMAT": "json",
+        "OFFLOAD_TRUSTED_PROXIES": "127.0.0.1/32",
         "PYTHONPATH": str(Path(__file__).parents[1] / "plugin"),
     }
     with Service.started(tmp_path_factory.mktemp("behind") / "data", env) as running:
@@ -58,7 +60,9 @@ def front(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    site = SITE.replace("listen 80;", f"listen 127.0.0.1:{port};")
+    [location] = re.findall(r"^    location / \{\n.*?^    \}\n", SITE, re.DOTALL | re.MULTILINE)
+    site = SITE.replace(location, location + below(SUB_PATH, location))
+    site = site.replace("listen 80;", f"listen 127.0.0.1:{port};")
     site = site.replace("127.0.0.1:8000", service.url.removeprefix("http://"))
     assert site.count("127.0.0.1:") == 2
     (folder / "nginx.conf").write_text(MAIN.format(folder=folder, site=site))
@@ -79,6 +83,13 @@ def front(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     finally:
         process.terminate()
         process.wait(10)
+
+
+def below(path: str, location: str) -> str:
+    """Make of a site's location one that shows the service below a path, as the page says."""
+    moved = location.replace("location /", f"location {path}/")
+    told = f"proxy_pass http://offload/;\n        proxy_set_header X-Forwarded-Prefix {path};"
+    return moved.replace("proxy_pass http://offload;", told)
 
 
 @pytest.fixture
@@ -139,6 +150,18 @@ def test_a_request_keeps_its_id_and_its_address(http: httpx.Client, service: Ser
         http.get("/livez")  # the line is written once the answer is out
     [line] = [json.loads(line) for line in log.splitlines() if "through-nginx" in line]
     assert line["peer"] == "127.0.0.1"
+
+
+def test_below_a_path_every_link_leads_back(http: httpx.Client) -> None:
+    made = http.post(f"{SUB_PATH}/v1/compress?wait=60", content=b"x" * 999)
+    job = done(made)
+    assert made.headers["Location"].startswith(f"{SUB_PATH}/v1/jobs/")
+    [result] = job["items"][0]["results"]
+    for place in (made.headers["Location"], job["links"]["items"], result["href"]):
+        assert place.startswith(SUB_PATH)
+        assert http.get(place).status_code == 200
+    for page in ("docs", "openapi.json"):
+        assert http.get(f"{SUB_PATH}/{page}").status_code == 200
 
 
 def test_it_waits_longer_than_a_request_may() -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from app.blobs.keeping import nothing_removed
 from app.cpu import PoolSettings
 from app.errors import StorageError, StorageFull
 from app.jobs.base import JobStore
@@ -262,7 +263,8 @@ async def test_what_an_item_fails_with_is_recorded(settings: Settings) -> None:
         [told] = [line for line in logged if line["event"] == "item_failed"]
         assert (told["log_level"], told["code"]) == ("error", "internal.operation")
         assert "_Unpicklable" in told["detail"]
-        [input_] = {path for path in (settings.data_dir / "blobs").rglob("*") if path.is_file()}
+        objects = settings.data_dir / "blobs" / "objects"
+        [input_] = {path for path in objects.rglob("*") if path.is_file()}
         input_.unlink()
         new = NewJob(
             client="shop",
@@ -460,6 +462,19 @@ async def test_what_is_stored_again_while_its_record_goes_stays(settings: Settin
             await runner.tidy()
             assert await stored_keys(runtime) == {again.blob.key}
             await runtime.jobs.delete_file(kept)
+
+
+async def test_what_was_deleted_during_a_backup_goes_after_it(settings: Settings) -> None:
+    async with open_runtime(settings) as runtime:
+        runner = Runner(runtime)
+        given = NamedBlob(await runtime.blobs.put(once(b"some"), 99), "n")
+        file = await runtime.jobs.add_file("shop", given, 3600)
+        with nothing_removed(settings.data_dir / "blobs"):
+            await runtime.jobs.delete_file(file.id)
+            await runner.tidy()
+            assert await stored_keys(runtime) == {given.blob.key}
+        await runner.tidy()
+        assert await stored_keys(runtime) == set()
 
 
 async def test_what_failed_before_it_had_a_record_leaves_nothing(settings: Settings) -> None:
