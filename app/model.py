@@ -195,6 +195,9 @@ class NewJob:
     """Who is told of what happens to it."""
     store: PutTarget | None = None
     """Where the one result of the item that joins is put."""
+    asides: tuple[str, ...] = ()
+    """Ids of the stored files that its steps name. The job gets files of its own in their place,
+    and its steps name those: they stay as long as it does."""
 
     @property
     def total_items(self) -> int:

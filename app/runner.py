@@ -18,6 +18,7 @@ from typing import Any, Self
 
 import structlog
 
+from app.asides import Asides
 from app.errors import (
     InternalError,
     NoSources,
@@ -69,6 +70,7 @@ class Runner:
         self._stop = asyncio.Event()
         self._drained_at: float | None = None
         self._threads = asyncio.Semaphore(THREADS)
+        self._asides = Asides(runtime)
         self._progress: dict[int, tuple[Claim, Progress]] = {}
         self._began: dict[int, float] = {}
         """By the key of an item: when its work began."""
@@ -246,11 +248,12 @@ class Runner:
                 )
                 for given in inputs
             ]
+            asides = await self._asides.local(claim, steps, stack)
             outputs: tuple[StoredOutput, ...] = ()
             for runs, group in groupby(steps, lambda s: self._runtime.operations[s.op].runs):
                 folder = await stack.enter_async_context(self._runtime.blobs.scratch())
                 chain = tuple(ChainStep(step.op, step.params) for step in group)
-                task = ChainTask(tuple(sources), chain, folder, self._runtime.item_limits)
+                task = ChainTask(tuple(sources), chain, folder, self._runtime.item_limits, asides)
                 began = partial(self._begin, claim)
                 if runs == "process":
                     finished = await self._runtime.cpu.run(task, partial(self._note, claim), began)

@@ -110,7 +110,25 @@ def new_job(
         fingerprint=fingerprint(planned, items, labels) if idempotency_key else "",
         webhook=webhook_of(runtime, labels.webhook),
         store=store,
+        asides=asides_of(runtime, planned),
     )
+
+
+def asides_of(runtime: Runtime, steps: Sequence[Step]) -> tuple[str, ...]:
+    """Give the ids of the further files that steps name, and have the guard look at the URLs.
+
+    Raises:
+        FetchError: it refuses one.
+    """
+    file_ids: dict[str, None] = {}
+    for step in steps:
+        operation = runtime.operations[step.op]
+        for aside in operation.asides(operation.params.model_validate(step.params)):
+            if aside.url is not None:
+                runtime.fetcher.guard.check_url(aside.url)
+            else:
+                file_ids[aside.key] = None
+    return tuple(file_ids)
 
 
 def plan(

@@ -15,7 +15,7 @@ from app.api.destinations import check_target, placed_in_stream, webhook_of
 from app.api.documents import parse
 from app.api.ingest import body_chunks, body_kind
 from app.api.inputs import Labels, UrlInput
-from app.api.making import check_metadata, destinations_said, plan
+from app.api.making import asides_of, check_metadata, destinations_said, plan
 from app.errors import (
     EmptyBody,
     FetchError,
@@ -70,6 +70,7 @@ async def submit_stream(
     planned, join_at = plan(runtime.operations, steps, urls=True, files=False)
     check_metadata(labels)
     webhook = webhook_of(runtime, labels.webhook)
+    asides = asides_of(runtime, planned)
     store = placed_in_stream(runtime, labels.store, joins=join_at is not None)
     params = fetch_params(planned)
     assert params is not None  # noqa: S101 - URLs are fetched first, whatever was asked
@@ -116,6 +117,7 @@ async def submit_stream(
                 fingerprint=digest.hexdigest() if idempotency_key else "",
                 webhook=webhook,
                 store=store,
+                asides=asides,
             )
         )
 

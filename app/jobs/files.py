@@ -18,12 +18,13 @@ def insert(
     item_pk: int | None = None,
     position: int | None = None,
     expires_ms: int | None = None,
+    file_id: str | None = None,
 ) -> str:
     """Record a stored file; gives its id.
 
     With `job_pk` it is a job's input; with `item_pk` and `position` too, one result of that item.
     """
-    file_id = new_id("file")
+    file_id = file_id or new_id("file")
     run(
         tx.db,
         "insert_file",

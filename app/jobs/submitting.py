@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 
-from app.errors import IdempotencyMismatch, NotFound
+from app.errors import IdempotencyMismatch, InvalidParameter, NotFound
 from app.jobs import files, rows
 from app.jobs.announcements import Announcements
 from app.jobs.backlog import Backlog
@@ -67,11 +69,16 @@ class Submissions:
         ahead = self._backlog.enter(new.client, counts.queued)
 
         def work(tx: Tx) -> Submitted:
-            return _earlier(tx, new) or self._insert(tx, new, counts, ahead)
+            if earlier := _earlier(tx, new):
+                return earlier
+            own = OwnAsides.of(tx, new)
+            return self._insert(tx, own.job, counts, ahead, own)
 
         return await self._counted(work, new.client, counts.queued)
 
-    def _insert(self, tx: Tx, new: NewJob, counts: Counts, ahead: int) -> Submitted:
+    def _insert(
+        self, tx: Tx, new: NewJob, counts: Counts, ahead: int, asides: OwnAsides
+    ) -> Submitted:
         job_id, now_ms = new_id("job"), self._now_ms()
         [row] = run(
             tx.db,
@@ -92,6 +99,7 @@ class Submissions:
             stops=new.stops,
         )
         job_pk = row["pk"]
+        asides.insert(tx, job_pk, now_ms)
         self._announcements.set_webhook(tx, job_pk, new.webhook)
         for index, item in enumerate(new.items):
             # Round robin between clients for the price of one integer: an item waits behind
@@ -132,7 +140,9 @@ class Submissions:
         def work(tx: Tx) -> Submitted:
             if earlier := _earlier(tx, new):
                 return earlier
-            job_id = self._streams.show(tx, job_pk, new, queued=queued)
+            own = OwnAsides.of(tx, new)
+            job_id = self._streams.show(tx, job_pk, own.job, queued=queued)
+            own.insert(tx, job_pk, self._now_ms())
             self._announcements.set_webhook(tx, job_pk, new.webhook)
             if new.join_at is not None:
                 priority = -(ahead + items)
@@ -259,6 +269,41 @@ class _Stream:
     async def submit(self, new: NewJob) -> Submitted:
         """See `Incoming.submit`."""
         return await self._into.show(new, self._job_pk, self._items)
+
+
+@dataclass(frozen=True, slots=True)
+class OwnAsides:
+    """A job whose steps name files of its own, and those files, not written yet."""
+
+    job: NewJob
+    files: dict[str, NamedBlob]
+    """By id."""
+
+    @classmethod
+    def of(cls, tx: Tx, new: NewJob) -> OwnAsides:
+        """Give a job files of its own for those that its client's steps name.
+
+        Raises:
+            InvalidParameter: the client has no such file.
+        """
+        steps, own = rows.dump_steps(new.steps), {}
+        for file_id in new.asides:
+            try:
+                source = _stored(tx, new.client, file_id)
+            except NotFound as error:
+                raise InvalidParameter(
+                    f"A step names a file that is not there. {error.detail}"
+                ) from None
+            own_id = new_id("file")
+            own[own_id] = source
+            # Nobody can guess an id, so that it stands nowhere else by chance.
+            steps = steps.replace(json.dumps(file_id), json.dumps(own_id))
+        return cls(replace(new, steps=rows.steps(steps)) if own else new, own)
+
+    def insert(self, tx: Tx, job_pk: int, now_ms: int) -> None:
+        """Write the files, as inputs of the job."""
+        for file_id, source in self.files.items():
+            files.insert(tx, self.job.client, source, now_ms, job_pk=job_pk, file_id=file_id)
 
 
 def _earlier(tx: Tx, new: NewJob) -> Submitted | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -109,6 +109,20 @@ class Result:
     """Parts that failed while the others went on. If nothing went on, raise instead."""
 
 
+@dataclass(frozen=True, slots=True)
+class Aside:
+    """A file that a step needs besides its inputs, as its parameters name it: one of both."""
+
+    file_id: str | None = None
+    """A stored file."""
+    url: str | None = None
+
+    @property
+    def key(self) -> str:
+        """What it is called in `Work.asides`."""
+        return self.file_id or self.url or ""
+
+
 def _untold(_done: int, _total: int) -> None:
     """Progress that nobody watches."""
 
@@ -133,10 +147,17 @@ class Work:
     """How many threads may compute right now, at least 1: the worker's own core and those of the
     workers that are idle. Ask again as work goes on: others come and go."""
 
+    asides: Mapping[str, Source] = field(default_factory=dict)
+    """By `Aside.key`, the further files that the step's parameters name."""
+
     @property
     def source(self) -> Source:
         """The input, for an operation that does not join."""
         return self.sources[0]
+
+
+def _no_asides(_params: Any) -> Sequence[Aside]:
+    return ()
 
 
 Run = Callable[[Work, Any], Result]
@@ -166,5 +187,7 @@ class Operation:
     by_accept: Callable[[str], dict[str, Any]] | None = None
     """Gives the parameters that a request's `Accept` header stands for, at the operation's own
     door and where they are not said; raises nothing."""
+    asides: Callable[[Any], Sequence[Aside]] = _no_asides
+    """Gives the further files that its parameters name. They are there when it runs."""
     example: dict[str, Any] = field(default_factory=dict)
     """Parameters for the documentation's example request."""

@@ -19,7 +19,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -77,6 +77,8 @@ class ChainTask:
     folder: Path
     """Empty or not there yet, and private to this task; removed by the caller in any case."""
     limits: Limits
+    asides: Mapping[str, Source] = field(default_factory=dict)
+    """See `Work.asides`: those of all steps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,7 +338,7 @@ class _Pass:
     ) -> None:
         self._task = task
         self._bounds = bounds
-        self._hooks: dict[str, Any] = {}
+        self._hooks: dict[str, Any] = {"asides": task.asides}
         if tell is not None:
             self._hooks["tell"] = tell
         if cores is not None:

@@ -40,6 +40,7 @@ from app.ops.imaging.frames import each_frame, joined
 from app.ops.imaging.jpeg import decoded_small
 from app.ops.imaging.loading import MEDIA_TYPE_READ, Header, load, read_header
 from app.ops.imaging.options import ImageParams, Options
+from app.ops.imaging.overlay import Overlays
 from app.ops.imaging.plan import check_format, check_plan, make_plan
 from app.ops.imaging.rights import find_rights, with_rights_only
 from app.ops.imaging.shaping import Shaper, flattened
@@ -102,7 +103,13 @@ class _Picture:
     """One result on its way."""
 
     def __init__(
-        self, name: str, options: Options, header: Header, limits: Limits, watch: Watch
+        self,
+        name: str,
+        options: Options,
+        header: Header,
+        limits: Limits,
+        watch: Watch,
+        overlays: Overlays,
     ) -> None:
         self.name = name
         self.options = options
@@ -112,7 +119,7 @@ class _Picture:
         check_plan(self.plan, self.frames, limits)
         if options.format != "auto":
             self._check(self._named_format())
-        self.shaper = Shaper(header, self.plan, options, watch)
+        self.shaper = Shaper(header, self.plan, options, watch, overlays.of(options))
         self.shaped: list[Any] = []
 
     def _named_format(self) -> Format:
@@ -198,6 +205,7 @@ class _Batch:
         self._header = header
         self._pictures: list[_Picture] = []
         self._watch = Watch(work)
+        self._overlays = Overlays(work.asides, work.limits)
         self._first_error: OffloadError | None = None
         self.outputs: list[Output] = []
         self.facts: dict[str, dict[str, Any]] = {}
@@ -212,7 +220,9 @@ class _Batch:
         """Take one more result on, if it can be made at all."""
         try:
             self._pictures.append(
-                _Picture(name, options, self._header, self._work.limits, self._watch)
+                _Picture(
+                    name, options, self._header, self._work.limits, self._watch, self._overlays
+                )
             )
         except _FAILS_ALONE as error:
             self._leave_out(name, error)
@@ -346,5 +356,6 @@ OPERATION = Operation(
     run=convert,
     by_accept=by_accept,
     door="images",
+    asides=ImageParams.asides,
     example={"width": 800, "height": 600, "fit": "inside", "format": "webp"},
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -169,6 +170,76 @@ async def test_a_file_that_is_not_the_clients_refuses_the_job_and_nothing_is_wri
     # Neither the key nor the room in the backlog is taken.
     made = await store.submit(new_job(upload("a"), upload("b"), idempotency_key="k"))
     assert made.created
+
+
+def watermarked(*file_ids: str, **others: Any) -> NewJob:
+    """A job whose step names further files, somewhere in its parameters."""
+    params = {"overlay": {"file_id": file_ids[0]}, "more": [{"file_id": i} for i in file_ids[1:]]}
+    job = new_job(**others)
+    return replace(job, steps=(Step("image", params),), asides=file_ids)
+
+
+async def test_files_that_steps_name_become_the_jobs_own(records: JobBackend) -> None:
+    store = await records.open()
+    marks = [
+        await store.add_file("shop", NamedBlob(blob(text), f"{text}.png"), HOUR_S)
+        for text in ("one", "two")
+    ]
+    new = watermarked(*(mark.id for mark in marks), idempotency_key="k", fingerprint="f")
+    job = (await store.submit(new)).job
+    [step] = job.steps
+    own = [step.params["overlay"]["file_id"], step.params["more"][0]["file_id"]]
+    assert not {*own} & {mark.id for mark in marks}
+    for file_id, mark in zip(own, marks, strict=True):
+        file = await store.get_file(file_id)
+        assert file is not None
+        assert (file.blob, file.name, file.client) == (mark.blob, mark.name, "shop")
+        assert (file.job_id, file.expires_at) == (job.id, None)
+    assert (await store.submit(new)).job.steps == job.steps
+
+    # Deleted or expired, the client's files are not missed before the job has ended and expired.
+    await store.delete_file(marks[0].id)
+    records.clock.move(2 * HOUR_S)
+    while await store.purge():
+        pass
+    assert await store.get_file(marks[1].id) is None
+    keys = [mark.blob.key for mark in marks]
+    assert await store.unreferenced(keys) == []
+    [claim] = await store.claim("cpu", 9)
+    assert claim.steps == job.steps
+    await store.finish(claim, done("result"))
+    assert await store.unreferenced(keys) == []
+    await store.delete_job(job.id)
+    while await store.purge():
+        pass
+    assert sorted(await store.unreferenced(keys)) == sorted(keys)
+
+
+@pytest.mark.parametrize("owner", [None, "another client"])
+async def test_a_step_cannot_name_a_file_that_is_not_the_clients(
+    store: JobStore, owner: str | None
+) -> None:
+    file_id = "file_unknown"
+    if owner is not None:
+        file_id = (await store.add_file(owner, NamedBlob(blob("theirs"), "n"), HOUR_S)).id
+    with pytest.raises(InvalidParameter, match=file_id):
+        await store.submit(watermarked(file_id))
+    async with store.receiving("shop", dedupe=False) as incoming:
+        await incoming.add([NewItem(url="http://o/x")])
+        with pytest.raises(InvalidParameter, match=file_id):
+            await incoming.submit(replace(watermarked(file_id), items=()))
+    assert await store.list_jobs("shop") == ([], None)
+    assert await store.claim("cpu", 9) == []
+
+
+async def test_a_job_that_arrives_in_parts_has_its_own_files_too(store: JobStore) -> None:
+    mark = await store.add_file("shop", NamedBlob(blob("mark"), "mark.png"), HOUR_S)
+    async with store.receiving("shop", dedupe=False) as incoming:
+        await incoming.add([NewItem(url="http://o/x")])
+        job = (await incoming.submit(replace(watermarked(mark.id), items=()))).job
+    own = await store.get_file(job.steps[0].params["overlay"]["file_id"])
+    assert own is not None
+    assert (own.job_id, own.blob) == (job.id, mark.blob)
 
 
 async def test_a_full_backlog_refuses_until_something_ends(records: JobBackend) -> None:

@@ -10,6 +10,8 @@ import struct
 import zlib
 from email.utils import formatdate
 
+from tests.ops.image_cases import RED, encoded, plain
+
 BODY = os.urandom(1000) + b"content " * 2000
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
@@ -176,6 +178,7 @@ PAGES = {
     "/to-port-too-high": redirect("http://127.0.0.1:65536/"),
     "/to-crlf": redirect("/echo?%0d%0aX-Injected:%201"),
     "/site.css": answer(b"a { color: red }", "200 OK", "Content-Type: text/css; charset=utf-8"),
+    "/mark.png": answer(encoded(plain(20, 10, RED))),
     "/page.html": answer(b"<!DOCTYPE html><p>hi", "200 OK", "Content-Type: text/html"),
     "/set-cookie": answer(BODY, "200 OK", "Set-Cookie: session=1; Path=/"),
     "/typed": answer(

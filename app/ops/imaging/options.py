@@ -16,13 +16,13 @@ from pydantic import (
 )
 
 from app.ops import spellings
-from app.ops.base import Params
+from app.ops.base import Aside, Params
 from app.ops.jsontext import value_of
 
 MOST_VARIANTS = 50
 
 Fit = Literal["inside", "outside", "cover", "contain", "pad", "fill"]
-Gravity = Literal[
+Place = Literal[
     "center",
     "north",
     "northeast",
@@ -32,9 +32,8 @@ Gravity = Literal[
     "southwest",
     "west",
     "northwest",
-    "attention",
-    "entropy",
 ]
+Gravity = Place | Literal["attention", "entropy"]
 TargetFormat = Annotated[
     Literal["keep", "auto", "jpeg", "png", "webp", "avif", "gif", "tiff"],
     BeforeValidator(spellings.picture),
@@ -70,6 +69,57 @@ def _colour(value: str) -> str:
 
 
 Colour = Annotated[str, AfterValidator(_colour), Field(json_schema_extra={"pattern": _COLOUR})]
+
+
+class Overlay(Params):
+    """A picture that is laid on the result: a stored file's, or a URL's."""
+
+    file_id: str | None = Field(
+        default=None, min_length=1, max_length=100, description="Of a stored file of yours."
+    )
+    url: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=8 << 10,
+        description="Fetched as any URL is, once for the job.",
+    )
+    position: Place = Field(default="southeast", description="Where it lies.")
+    opacity: float = Field(
+        default=1, gt=0, le=1, description="1 covers what lies below, 0.5 lets half through."
+    )
+    scale: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="Its width, as a share of the result's. If not given, it has its own size. "
+        "One that would not fit is made smaller until it does.",
+    )
+    offset_x: int = Field(
+        default=0,
+        ge=0,
+        le=16_384,
+        description="Pixels from the left or right side that `position` names, or to the right "
+        "of the middle; with `tiled` between two.",
+    )
+    offset_y: int = Field(
+        default=0,
+        ge=0,
+        le=16_384,
+        description="Pixels from the top or bottom that `position` names, or below the middle; "
+        "with `tiled` between two.",
+    )
+    tiled: bool = Field(default=False, description="Again and again, all over the result.")
+
+    @model_validator(mode="after")
+    def _is_one_file(self) -> Self:
+        if (self.file_id is None) == (self.url is None):
+            raise ValueError("it takes either a `file_id` or a `url`")
+        return self
+
+    @property
+    def aside(self) -> Aside:
+        """The file that it is."""
+        return Aside(file_id=self.file_id, url=self.url)
 
 
 class Options(Params):
@@ -146,6 +196,11 @@ class Options(Params):
         le=10,
         description="Sharpen the lightness of the resized picture; sigma in pixels of the "
         "unsharp mask.",
+    )
+    overlay: Annotated[Overlay | None, BeforeValidator(_json_or_value)] = Field(
+        default=None,
+        description="A watermark: a picture that is laid on the result, on each of its frames. In "
+        "a form or a query as JSON text.",
     )
     format: TargetFormat = Field(
         default="keep",
@@ -273,6 +328,11 @@ class ImageParams(Options):
             )
             for variant in self.variants
         ]
+
+    def asides(self) -> list[Aside]:
+        """Give the files of all overlays."""
+        overlays = [options.overlay for _, options in self.pictures()]
+        return [overlay.aside for overlay in overlays if overlay is not None]
 
     @model_validator(mode="after")
     def _all_can_be_made(self) -> Self:

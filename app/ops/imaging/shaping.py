@@ -6,6 +6,7 @@ from typing import Any
 
 from app.ops.imaging.loading import Header, resized
 from app.ops.imaging.options import Options
+from app.ops.imaging.overlay import Layer
 from app.ops.imaging.plan import Plan, place
 from app.ops.imaging.watch import Watch
 
@@ -13,11 +14,14 @@ from app.ops.imaging.watch import Watch
 class Shaper:
     """Applies one set of options to a picture, or to all frames of one alike."""
 
-    def __init__(self, header: Header, plan: Plan, options: Options, watch: Watch) -> None:
+    def __init__(
+        self, header: Header, plan: Plan, options: Options, watch: Watch, layer: Layer | None
+    ) -> None:
         self._header = header
         self._plan = plan
         self._options = options
         self._watch = watch
+        self._layer = layer
         self._colour = colour(options.background)
         self._cut_at: tuple[int, int] | None = None
         # Meaningless in CMYK, which only print can show; and its profile does not fit sRGB.
@@ -47,7 +51,7 @@ class Shaper:
         picture = self._padded(picture)
         if self._options.flatten and picture.hasalpha():
             picture = flattened(picture, self._options.background)
-        return picture
+        return picture if self._layer is None else self._layer.on(picture)
 
     def _scaled(self, picture: Any) -> Any:
         plan, options = self._plan, self._options
