@@ -22,7 +22,7 @@ class Page:
 
     def __init__(self, browser):
         self.browser = browser
-        self._wait = WebDriverWait(browser, PATIENCE_S, poll_frequency=0.05)
+        self._wait = WebDriverWait(browser, PATIENCE_S, poll_frequency=0.2)
 
     def one(self, selector, inside=None):
         """Give the element, once it is there."""
@@ -104,7 +104,8 @@ def browser(tmp_path_factory):
         "--no-sandbox",  # as root, and in containers
         "--disable-dev-shm-usage",
         "--disable-background-networking",
-        "--window-size=1300,1600",
+        "--disable-gpu",
+        "--window-size=1300,900",
         "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
         "--no-proxy-server",
         f"--user-data-dir={tmp_path_factory.mktemp('browser')}",
