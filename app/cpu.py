@@ -25,6 +25,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from multiprocessing.synchronize import Barrier
+from multiprocessing.util import Finalize
 from typing import Any
 
 import structlog
@@ -151,7 +152,7 @@ class CpuPool:
         await self._warm_up(self._generation)
         self._ready.set()
 
-    async def close(self, grace_s: float = 1.0) -> None:
+    async def close(self, grace_s: float = 0.2) -> None:
         """End the children: at once if idle, by SIGKILL if still at work after `grace_s`."""
         for task in self._background:
             task.cancel()
@@ -404,6 +405,9 @@ def _start_worker(board: Any, all_up: Barrier, parent_pid: int, memory_bytes: in
         _place = COLUMNS * sum(1 for pid in board[0::COLUMNS] if pid)
         board[_place] = os.getpid()
     _board = board.get_obj()
+    # Nothing is left to do when a child has ended its work; taking apart the interpreter with all
+    # its libraries would be half a second on every core, at each stop and each replacement.
+    Finalize(None, os._exit, args=(0,), exitpriority=-100)
     prepare_worker(memory_bytes)
     all_up.wait()
 
