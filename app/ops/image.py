@@ -122,6 +122,11 @@ class _Picture:
         self.shaper = Shaper(header, self.plan, options, watch, overlays.of(options))
         self.shaped: list[Any] = []
 
+    @property
+    def pixels(self) -> int:
+        """Of all frames of the result together."""
+        return self.plan.canvas[0] * self.plan.canvas[1] * self.frames
+
     def _named_format(self) -> Format:
         assert self.options.format != "auto"  # noqa: S101 - the caller has looked
         return self.header.written if self.options.format == "keep" else self.options.format
@@ -310,7 +315,9 @@ class _Batch:
             finished = self._watch.over(finished)
         asked = picture.encoding(written)
         pixels = finished.width * finished.height
-        encoding = affordable(asked, pixels, self._watch.time_left_s)
+        share = picture.pixels / sum(one.pixels for one in self._pictures)
+        time_s = share * self._work.limits.time_s
+        encoding = affordable(asked, pixels, time_s, self._watch.time_left_s)
         target = self._work.folder / f"{number}{SUFFIX[written]}"
         save(finished, target, encoding)
         stem = PurePosixPath(self._work.source.name).stem or "image"

@@ -276,9 +276,11 @@ def test_effort_gives_way_to_time_and_facts_say_so(make_work, monkeypatch, writt
 
 def test_a_picture_that_takes_longer_than_there_is_time_is_not_begun():
     with pytest.raises(DeadlineExceeded, match="50,000,000 pixels as avif would take some 10 s"):
-        affordable(Encoding("avif"), 50_000_000, 19)
-    assert affordable(Encoding("avif"), 50_000_000, 30).effort < 5
-    assert affordable(Encoding("png"), 50_000_000, 1) == Encoding("png")
+        affordable(Encoding("avif"), 50_000_000, 19, 19)
+    assert affordable(Encoding("avif"), 50_000_000, 30, 20).effort < 5
+    with pytest.raises(DeadlineExceeded, match="3 s are left"):
+        affordable(Encoding("avif"), 50_000_000, 30, 3)
+    assert affordable(Encoding("png"), 50_000_000, 1, 1) == Encoding("png")
 
 
 # -- metadata ------------------------------------------------------------------------------------

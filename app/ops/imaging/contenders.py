@@ -74,14 +74,15 @@ class Contender:
         elif self.method == "lossless" and self.format == "webp":
             _write_exact_webp(picture, target, final=final, keep=keep)
         else:
-            # mozjpeg makes the passes such that the file gets smaller.
-            progressive = self.format == "jpeg"
-            effort = _EFFORT[self.format]
-            save(
-                picture,
-                target,
-                Encoding(self.format, quality, progressive=progressive, effort=effort, keep=keep),
+            encoding = Encoding(
+                self.format,
+                quality,
+                progressive=self.format == "jpeg",
+                best_passes=final,
+                effort=_EFFORT[self.format],
+                keep=keep,
             )
+            save(picture, target, encoding)
 
 
 _QUALITIES: dict[Format, tuple[int, int, int]] = {

@@ -63,8 +63,8 @@ _WEBP_LOSSLESS_S = (0.25, 1.0, 2.0, 2.0, 2.0, 3.0, 10.0)
 _GIF_S = (0.0, 1.2, 1.2, 1.2, 3.0, 4.6, 8.0, 12.0)
 
 _SHARE_OF_TIME = 0.5
-"""Of the time that an item has left, so much is planned to be spent in such a call: others may
-want the core as well."""
+"""Of the time that there is for a picture, so much is planned to be spent in such a call: others
+may want the core as well."""
 
 Keep = Literal["exif", "xmp", "iptc", "other", "icc", "all"]
 
@@ -80,22 +80,28 @@ class Encoding:
     """For WebP and AVIF, which can be either."""
     progressive: bool = False
     """JPEG, PNG and GIF: in passes, coarse first."""
+    best_passes: bool = True
+    """Of a progressive JPEG with much effort: whether to look for the passes that make it
+    smallest, 1 to 2 % for half as much time again."""
     effort: int = BALANCED_EFFORT
     """0 to 9: how long to try for a smaller file."""
     keep: tuple[Keep, ...] = ()
     """Which of the picture's fields are written as metadata."""
 
 
-def affordable(encoding: Encoding, pixels: int, time_s: float) -> Encoding:
+def affordable(encoding: Encoding, pixels: int, time_s: float, left_s: float) -> Encoding:
     """Lower the effort until the codec's one long call is likely to end in time.
 
     Args:
         encoding: what is asked.
         pixels: of all frames together.
-        time_s: what is left.
+        time_s: what is meant for this picture, of an item's limit: the same at any time, and so
+            is the effort.
+        left_s: what the clock says is left.
 
     Raises:
-        DeadlineExceeded: the least effort would take longer than half of that.
+        DeadlineExceeded: the least effort would take longer than half of `time_s`, or the call
+            longer than is left.
     """
     effort, spent_s = encoding.effort, max(time_s, 0) * _SHARE_OF_TIME
     while effort > 0 and _time_s(encoding, effort, pixels) > spent_s:
@@ -104,7 +110,12 @@ def affordable(encoding: Encoding, pixels: int, time_s: float) -> Encoding:
     if needed_s > spent_s:
         raise DeadlineExceeded(
             f"Writing {pixels:,} pixels as {encoding.format} would take some {needed_s:.0f} s; "
-            f"of the {time_s:.0f} s that the item has left, {_SHARE_OF_TIME:.0%} may be spent so."
+            f"of the {time_s:.0f} s that there are for it, {_SHARE_OF_TIME:.0%} may be spent so."
+        )
+    if needed_s > left_s:
+        raise DeadlineExceeded(
+            f"Writing {pixels:,} pixels as {encoding.format} would take some {needed_s:.0f} s; "
+            f"{max(left_s, 0):.0f} s are left."
         )
     return replace(encoding, effort=effort)
 
@@ -151,7 +162,7 @@ def _jpeg(encoding: Encoding) -> dict[str, Any]:
     }
     if encoding.effort >= _TRELLIS_EFFORT:
         options |= {"trellis_quant": True, "overshoot_deringing": True}
-        options["optimize_scans"] = encoding.progressive
+        options["optimize_scans"] = encoding.progressive and encoding.best_passes
     return options
 
 

@@ -277,9 +277,12 @@ class Race:
         return cost_s
 
     def _encode(self, contender: Contender, quality: int | None) -> Entry:
-        self.pay(self._whole_s(contender))
+        cost_s = self._whole_s(contender)
+        # Of a JPEG, that is worth a percent; of the others, more.
+        final = contender.format != "jpeg" or self.budget.has_for_more(cost_s)
+        self.pay(cost_s)
         path = self.new_path(contender)
-        contender.write(self._picture, path, quality, final=True, keep=self._keep)
+        contender.write(self._picture, path, quality, final=final, keep=self._keep)
         if contender.format == "png":
             path = self._recoded(contender, path)
         like = 1.0
