@@ -85,7 +85,7 @@ class OptimizeParams(Params):
         min_length=1,
         max_length=5,
         description="What may be written; the smallest is taken. `keep` is the input's own "
-        "format: a GIF or TIFF is then only coded better, with the same pixels; of what is read "
+        "format: a GIF or TIFF is then only coded better; of what is read "
         "and not written, JPEG or PNG. If not given, what the request's Accept header names "
         "(`image/webp`, `image/avif`) is tried beside `keep`. As a list, or in a query separated "
         "by commas.",
@@ -109,9 +109,9 @@ def optimize(work: Work, params: OptimizeParams) -> Result:
     Lossy results are upright and in 8-bit sRGB: 16 bits a channel become 8, CMYK and wide gamuts
     are converted. Lossless ones keep depth and profile; a JPEG that is only coded better keeps
     its orientation as a note, all others are upright. Animations keep frames, delays and loops:
-    a GIF is coded better if its frames stay the same to the pixel, and WebP can be lossy. What
-    would lose pages or frames (multi-page TIFF, animated PNG, AVIF sequence) is given back as it
-    is.
+    a GIF is coded better with the same pixels, or, if it may be lossy and a frame has 256
+    colours, with one of them less; WebP can be lossy. What would lose pages or frames
+    (multi-page TIFF, animated PNG, AVIF sequence) is given back as it is.
 
     Returns:
         One output, never larger than the input, named as the source with the suffix of its

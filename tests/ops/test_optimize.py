@@ -438,6 +438,23 @@ def test_a_gif_is_coded_better_with_the_same_frames(make_work):
         assert after.info["duration"] == delays[number]
 
 
+def test_of_a_gif_with_256_colours_one_may_go_but_not_without_loss(make_work):
+    grain = photo(160, 120, 4)
+    frames = [grain.rotate(number).quantize(256) for number in range(0, 40, 10)]
+    assert len(frames[1].getcolors()) == 256
+    content = encoded(
+        frames[0], "GIF", save_all=True, append_images=frames[1:], disposal=2, optimize=False
+    )
+    for mode in ("lossy", "lossless"):
+        made, _, facts = run(make_work, content, "film.gif", formats=["keep"], mode=mode)
+        assert facts["kept_original"] or facts["likeness"] >= 0.995
+        [tried] = facts["candidates"] or [{"likeness": 0}]
+        assert (tried["likeness"] > 0.995) == (mode == "lossy")
+        assert tried["likeness"] < 1
+        if mode == "lossless":
+            assert made == content
+
+
 def test_a_gif_that_gets_no_smaller_is_said_not_to(make_work):
     frames = [photo(60, 50, seed).quantize(64) for seed in range(3)]
     content = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])

@@ -25,7 +25,7 @@ _WRITE_S = {
     ("png", "lossless"): 0.2,
     ("png", "palette"): 0.9,
     ("jpeg", "recoded"): 0.15,
-    ("gif", "recoded"): 3.0,
+    ("gif", "recoded"): 0.5,
     ("tiff", "recoded"): 0.2,
 }
 _OXIPNG_S = (0.15, 0.5, 0.9)

@@ -147,6 +147,16 @@ class Race:
             loser.path.unlink(missing_ok=True)
         return met
 
+    @property
+    def exact(self) -> bool:
+        """Whether nothing may be lost."""
+        return self._goal.likeness == 1
+
+    def likeness_of(self, contender: Contender, path: Path) -> float:
+        """Measure a finished file against the picture."""
+        self.pay(self._whole_s(contender))
+        return 1 - self._loss(self._picture, contender, path)
+
     def new_path(self, contender: Contender) -> Path:
         """Give a new file name in the folder of the work."""
         self._made += 1

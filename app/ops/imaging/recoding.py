@@ -41,8 +41,16 @@ class Recoding:
         target = self._race.new_path(self.contender)
         stored = as_stored(self._header.path, kind, frames)
         written = self._rewrite(stored, target) if kind in ("gif", "tiff") else self._recode(target)
-        if written and same_pixels(stored, target, kind, frames) and self._moves_alike(target):
-            self._race.enter(Entry(self.contender, None, target, target.stat().st_size, 1.0))
+        contender, like = self.contender, 0.0
+        if written and self._moves_alike(target):
+            if same_pixels(stored, target, kind, frames):
+                like = 1.0
+            elif kind == "gif" and not self._race.exact:
+                # One of its colours is needed for what stays as it is: of 256, one is lost.
+                contender = Contender("gif", "palette")
+                like = self._race.likeness_of(contender, target)
+        if like:
+            self._race.enter(Entry(contender, None, target, target.stat().st_size, like))
         else:
             target.unlink(missing_ok=True)
         return written
