@@ -163,30 +163,37 @@ def _join_at(operations: Mapping[str, Operation], steps: Sequence[Step]) -> int 
 
 
 def fingerprint(steps: Sequence[Step], items: Sequence[NewItem], labels: Labels) -> str:
-    """Digest what makes a request what it is, contents of uploads included."""
-    said: list[Any] = [
-        [[step.op, step.params] for step in steps],
-        [
-            [
-                [item.upload.blob.key, item.upload.name] if item.upload else None,
-                item.file_id,
-                item.url,
-                dict(item.headers or {}),
-                item.name,
-                item.sha256,
-                item.max_bytes,
-            ]
-            for item in items
-        ],
-        [labels.tag, labels.metadata],
-    ]
-    stores = [[n, i.store.url, dict(i.store.headers)] for n, i in enumerate(items) if i.store]
-    said += destinations_said(labels, stores)
+    """Digest what makes a request what it is, contents of uploads included.
+
+    Of one JSON array, written item by item: in one go, megabytes of it would keep every other
+    thread waiting.
+    """
     digest = hashlib.sha256()
-    # Piece by piece: written in one go, megabytes would keep every other thread waiting.
-    for piece in json.JSONEncoder(sort_keys=True).iterencode(said):
-        digest.update(piece.encode())
+
+    def say(before: str, said: Any) -> None:
+        digest.update((before + json.dumps(said, sort_keys=True)).encode())
+
+    say("[", [[step.op, step.params] for step in steps])
+    for n, item in enumerate(items):
+        say(", " if n else ", [", _said(item))
+    say("], ", [labels.tag, labels.metadata])
+    stores = [[n, i.store.url, dict(i.store.headers)] for n, i in enumerate(items) if i.store]
+    for told in destinations_said(labels, stores):
+        say(", ", told)
+    digest.update(b"]")
     return digest.hexdigest()
+
+
+def _said(item: NewItem) -> list[Any]:
+    return [
+        [item.upload.blob.key, item.upload.name] if item.upload else None,
+        item.file_id,
+        item.url,
+        dict(item.headers or {}),
+        item.name,
+        item.sha256,
+        item.max_bytes,
+    ]
 
 
 def destinations_said(labels: Labels, stores: Sequence[Any] = ()) -> list[Any]:
