@@ -21,8 +21,9 @@ demo: $(VENV)/.run
 heif: $(VENV)/.run
 	$(PIP) install --require-hashes --no-build-isolation -r requirements/heif.txt
 
+# Side by side: much of a test is waiting for a process, and none knows of another.
 test: $(VENV)/.dev clients
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 # Generators of clients, for the tests of the API's description. Without npm and Chromium those
 # tests are skipped, and say so.
