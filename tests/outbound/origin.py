@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import gzip
-import os
+import random
 import re
 import socket
 import struct
@@ -12,7 +12,7 @@ from email.utils import formatdate
 
 from tests.ops.image_cases import RED, encoded, plain
 
-BODY = os.urandom(1000) + b"content " * 2000
+BODY = random.Random(7).randbytes(1000) + b"content " * 2000
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
