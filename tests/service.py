@@ -9,10 +9,13 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
+
+import httpx
 
 START_TIMEOUT_S = 60
 
@@ -76,6 +79,19 @@ class Service:
             for pid in listed.split()
             if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
         ]
+
+    def logged(self, words: str) -> str:
+        """Give the one line of the log that has these words; it comes after the answer."""
+        deadline = time.monotonic() + 20
+        while not (found := [line for line in self._log_lines() if words in line]):
+            assert time.monotonic() < deadline, self.log.read_text()
+            httpx.get(f"{self.url}/livez")
+        [line] = found
+        return line
+
+    def _log_lines(self) -> list[str]:
+        # The last piece is a line that is not written to its end yet.
+        return self.log.read_text().split("\n")[:-1]
 
     def kill(self) -> None:
         """SIGKILL, as a crash does it."""

@@ -135,8 +135,7 @@ def test_the_log_names_the_client_behind_trusted_proxies(services):
     hops = "203.0.113.9, 198.51.100.7:4711, 127.0.0.1"
     asked = {"X-Forwarded-For": hops, "X-Request-Id": "behind-a-proxy"}
     httpx.get(f"{services['header'].url}/v1/limits", headers=asked)
-    lines = map(json.loads, services["header"].log.read_text().splitlines())
-    [line] = [line for line in lines if line.get("request_id") == "behind-a-proxy"]
+    line = json.loads(services["header"].logged("behind-a-proxy"))
     assert line["peer"] == "198.51.100.7"
 
 

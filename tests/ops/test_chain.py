@@ -349,7 +349,10 @@ def test_a_known_failure_keeps_both_its_voices(make_task, trouble):
         (
             ChainStep("image"),
             "image.unsupported",
-            "The content is text/plain. Taken are JPEG, PNG, WebP, GIF, TIFF and AVIF.",
+            (
+                "The content is text/plain. Taken are "
+                "JPEG, PNG, WebP, GIF, TIFF, AVIF, HEIC, BMP and ICO."
+            ),
         ),
     ],
 )

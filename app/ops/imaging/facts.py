@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from app.errors import ImageError, LimitError
+from app.errors import ImageError, LimitError, MemoryExceeded
 from app.ops.base import Limits
 from app.ops.imaging.failures import translating
 from app.ops.imaging.loading import Header, load, read_header
@@ -54,7 +54,7 @@ def describe_picture(path: Path, limits: Limits, *, verify: bool) -> dict[str, A
     try:
         header = read_header(path)
         facts = _facts(header)
-    except ImageError as error:
+    except (ImageError, MemoryExceeded) as error:
         return {"readable": False, "verified": False, "reason": error.detail}
     facts |= {"readable": True, "verified": False}
     if verify:
