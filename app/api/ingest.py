@@ -210,7 +210,7 @@ async def _receive_parts(
 ) -> None:
     storing: list[asyncio.Future[Blob]] = []
     told: list[tuple[str, str]] = []
-    fields_bytes = 0
+    fields_bytes = unused = 0
     at_once = asyncio.Semaphore(SMALL_FILES_AT_ONCE)
     try:
         async for part in reader.parts():
@@ -230,6 +230,11 @@ async def _receive_parts(
                         f"The form's fields are larger than {MAX_FIELDS_BYTES} bytes together."
                     )
                 received.fields.append((part.name, _text(value, part.name)))
+            else:
+                # What a browser sends for a file input that nobody used.
+                unused += 1
+                if unused > MAX_FIELDS:
+                    raise TooManyItems(f"More than {MAX_FIELDS} parts with an empty filename.")
         paths = paths_of(paths, received.fields)
         named = [(kept_name(name, paths), claimed) for name, claimed in told]
         blobs = await asyncio.gather(*storing)

@@ -6,7 +6,9 @@ can be awaited, so that a file goes straight from the socket into the store.
 
 from __future__ import annotations
 
+import asyncio
 import re
+import sys
 from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -20,6 +22,10 @@ from app.errors import MalformedBody
 
 MAX_HEADERS_PER_PART = 16
 MAX_HEADER_BYTES = 16 << 10
+SLICE_BYTES = 8 << 10
+"""Parsed at a time while parts are small, before the event loop has its turn."""
+SMALL_PARTS = 4
+"""More in a slice are small ones, of which each costs 60 us whatever is in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +82,9 @@ class MultipartReader:
         self._chunks = chunks
         self._events: deque[Part | bytes | object] = deque()
         self._finished = False
+        self._unparsed = b""
+        self._begun = 0
+        self._slice_bytes = SLICE_BYTES
         self._headers: list[tuple[str, bytes]] = []
         self._field = self._value = b""
         try:
@@ -122,22 +131,34 @@ class MultipartReader:
         while not self._events:
             if self._finished:
                 return None
-            try:
-                chunk = await anext(self._chunks, b"")
-                if not chunk:
-                    raise MalformedBody(
-                        "The multipart body ends before its closing boundary."
-                        if self._parser.state
-                        else "The body is not multipart."
-                    )
-                self._parser.write(chunk)
-            except FormParserError as error:
-                raise MalformedBody("The multipart body is not well-formed.") from error
+            if self._unparsed:
+                await asyncio.sleep(0)
+            elif chunk := await anext(self._chunks, b""):
+                self._unparsed = chunk
+            else:
+                raise MalformedBody(
+                    "The multipart body ends before its closing boundary."
+                    if self._parser.state
+                    else "The body is not multipart."
+                )
+            self._parse()
         return self._events.popleft()
+
+    def _parse(self) -> None:
+        """Parse what has come: all of it, unless there are many parts in it."""
+        end, before = self._slice_bytes, self._begun
+        piece, self._unparsed = self._unparsed[:end], self._unparsed[end:]
+        try:
+            self._parser.write(piece)
+        except FormParserError as error:
+            raise MalformedBody("The multipart body is not well-formed.") from error
+        many = self._begun - before > SMALL_PARTS
+        self._slice_bytes = SLICE_BYTES if many else sys.maxsize
 
     # -- what the parser calls ---------------------------------------------------------------
 
     def _on_part_begin(self) -> None:
+        self._begun += 1
         self._headers = []
         self._field = self._value = b""
 
