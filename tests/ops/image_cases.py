@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pillow_heif
 from PIL import Image, ImageDraw
 
@@ -57,8 +58,10 @@ def corner_colours(picture: Image.Image, inset: int = 4) -> list[tuple[int, ...]
     return [picture.getpixel(place) for place in places]
 
 
-def noise(width: int, height: int) -> Image.Image:
-    return Image.effect_noise((width, height), 80).convert("RGB")
+def noise(width: int, height: int, seed: int = 0) -> Image.Image:
+    """Give grey noise around the middle; the same for the same seed, whatever ran before."""
+    grey = np.random.default_rng(seed).normal(128, 80, (height, width))
+    return Image.fromarray(grey.clip(0, 255).astype(np.uint8)).convert("RGB")
 
 
 def half_clear() -> Image.Image:

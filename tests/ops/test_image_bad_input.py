@@ -115,7 +115,7 @@ def test_a_cut_file_is_an_error_and_no_grey_picture(make_work, kind, options, sh
 @pytest.mark.parametrize("kind", ["GIF", "WEBP"])
 @pytest.mark.parametrize("share", [0.5, 0.9])
 def test_a_cut_animation_is_an_error_too(make_work, kind, share):
-    frames = [noise(60, 40) for _ in range(8)]
+    frames = [noise(60, 40, seed) for seed in range(8)]
     content = encoded(frames[0], kind, save_all=True, append_images=frames[1:], duration=50)
     with pytest.raises(ImageUnreadable):
         make(make_work, content[: int(len(content) * share)])

@@ -85,7 +85,7 @@ def test_a_turned_picture_is_as_good_as_any(make_work, kind, orientation, operat
 def test_an_animation_that_is_turned_is_left_alone(make_work):
     exif = Image.Exif()
     exif[0x0112] = 6
-    frames = [noise(30, 20) for _ in range(3)]
+    frames = [noise(30, 20, seed) for seed in range(3)]
     content = encoded(frames[0], "WEBP", save_all=True, append_images=frames[1:], exif=exif)
     result = optimize(make_work(content, "a.webp"), OptimizeParams())
     assert result.facts["kept_original"]
