@@ -92,6 +92,8 @@ def test_a_body_without_a_line_is_refused(http):
         problem(post(http, b"\n \n", **{"Content-Type": kind}), 400, "input.missing")
 
 
+DEEP = b"[" * 999 + b"]" * 999
+
 BROKEN = [
     (b"http://b/", 400, "input.malformed", "is not valid JSON"),
     (b'{"url": "http://a/"', 400, "input.malformed", "not valid JSON"),
@@ -100,7 +102,7 @@ BROKEN = [
     (b'{"url": "http://a/", "digest": "x"}', 422, "input.invalid", "`digest`"),
     (b'{"url": "http://a/", "max_bytes": 1e999}', 400, "input.malformed", "too large"),
     (b'{"url": "http://a/", "max_bytes": %d}' % 10**23, 400, "input.malformed", "digits"),
-    (b'{"url": "http://a/", "headers": {"A": %s}}' % (b"[" * 999), 400, "input.malformed", "deep"),
+    (b'{"url": "http://a/", "headers": {"A": %s}}' % DEEP, 400, "input.malformed", "deep"),
     (b'"\\ud800"', 400, "input.malformed", "not valid JSON"),
     (b"[]", 422, "input.invalid", "no string and no object"),
     (b"7", 422, "input.invalid", "no string and no object"),
