@@ -41,8 +41,7 @@ class Asides:
         """
         found: dict[str, Source] = {}
         for step in steps:
-            operation = self._runtime.operations[step.op]
-            for aside in operation.asides(operation.params.model_validate(step.params)):
+            for aside in self._runtime.operations[step.op].asides_of(step.params):
                 if aside.key not in found:
                     given = await self._given(claim, aside)
                     path = await stack.enter_async_context(

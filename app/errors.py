@@ -62,6 +62,11 @@ class Refusal:
     """For the client."""
 
 
+def is_internal(code: str) -> bool:
+    """Tell whether a code is of what no request and no input should be able to bring about."""
+    return code.startswith("internal.")
+
+
 class OffloadError(Exception):
     """Base of all failures that this service reports under a code of its own."""
 

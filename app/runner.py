@@ -26,6 +26,7 @@ from app.errors import (
     OperationFailed,
     Refusal,
     StorageError,
+    is_internal,
 )
 from app.logs import number_of
 from app.model import Blob, Claim, Done, Failed, Lane, NamedBlob, Outcome, Progress
@@ -56,8 +57,6 @@ BEGUN_AFTER_S = 0.1
 its own, its outcome says when it began."""
 ADOPT_AT_ONCE = 16
 STORE_RETRY_S = 1.0
-OUR_FAULT = "internal."
-"""How the codes begin of what no input should be able to bring about."""
 STORE_RETRY_MAX_S = 30.0
 
 
@@ -178,7 +177,7 @@ class Runner:
         there_s = (now - (claim.submitted_at or now)).total_seconds()
         level = number_of(self._runtime.settings.log.items)
         log.log(
-            logging.ERROR if problem and problem.code.startswith(OUR_FAULT) else level,
+            logging.ERROR if problem and is_internal(problem.code) else level,
             "item",
             **_who(claim),
             ops=">".join(step.op for step in claim.steps),
@@ -195,7 +194,7 @@ class Runner:
         try:
             return await self._work_on(claim)
         except OffloadError as error:
-            if error.code.startswith(OUR_FAULT):
+            if is_internal(error.code):
                 log.error("item_failed", **_who(claim), code=error.code, detail=error.log_detail)  # noqa: TRY400
             elif error.log_detail:
                 log.info("item_failed", **_who(claim), code=error.code, detail=error.log_detail)
@@ -259,7 +258,7 @@ class Runner:
                     finished = await self._runtime.cpu.run(task, partial(self._note, claim), began)
                 else:
                     finished = await self._run_in_thread(task, began)
-                ours = any(part.code.startswith(OUR_FAULT) for part in finished.refused)
+                ours = any(is_internal(part.code) for part in finished.refused)
                 if finished.log_detail or ours:
                     tell = log.error if ours else log.info
                     tell("parts_failed", **_who(claim), detail=finished.log_detail)

@@ -122,8 +122,7 @@ def asides_of(runtime: Runtime, steps: Sequence[Step]) -> tuple[str, ...]:
     """
     file_ids: dict[str, None] = {}
     for step in steps:
-        operation = runtime.operations[step.op]
-        for aside in operation.asides(operation.params.model_validate(step.params)):
+        for aside in runtime.operations[step.op].asides_of(step.params):
             if aside.url is not None:
                 runtime.fetcher.guard.check_url(aside.url)
             else:

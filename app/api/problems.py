@@ -25,6 +25,7 @@ from app.errors import (
     InvalidParameter,
     OffloadError,
     Problem,
+    is_internal,
 )
 
 log = structlog.get_logger(__name__)
@@ -130,7 +131,7 @@ def install(app: FastAPI) -> None:
         assert isinstance(error, OffloadError)  # noqa: S101 - what the handler is registered for
         if error.log_detail or error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             # A failure inside is the operator's to mend, all else is the request's own.
-            level = logging.ERROR if error.code.startswith("internal.") else logging.WARNING
+            level = logging.ERROR if is_internal(error.code) else logging.WARNING
             detail = error.log_detail or error.detail
             log.log(level, "refused", path=request.url.path, code=error.code, detail=detail)
         return respond(error.problem(), error.headers)

@@ -156,10 +156,6 @@ class Work:
         return self.sources[0]
 
 
-def _no_asides(_params: Any) -> Sequence[Aside]:
-    return ()
-
-
 Run = Callable[[Work, Any], Result]
 """Does the work. Raises `OffloadError` where it can name the reason; anything else is reported
 as `internal.operation`. May leave rubbish in `folder` when it fails."""
@@ -187,7 +183,11 @@ class Operation:
     by_accept: Callable[[str], dict[str, Any]] | None = None
     """Gives the parameters that a request's `Accept` header stands for, at the operation's own
     door and where they are not said; raises nothing."""
-    asides: Callable[[Any], Sequence[Aside]] = _no_asides
+    asides: Callable[[Any], Sequence[Aside]] | None = None
     """Gives the further files that its parameters name. They are there when it runs."""
     example: dict[str, Any] = field(default_factory=dict)
     """Parameters for the documentation's example request."""
+
+    def asides_of(self, params: Mapping[str, Any]) -> Sequence[Aside]:
+        """Give the further files that the parameters of a job's step name."""
+        return self.asides(self.params.model_validate(params)) if self.asides else ()
