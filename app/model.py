@@ -67,6 +67,10 @@ BLAKE3_PREFIX = "b3-"
 """Of the keys of bytes whose sha256 nobody asked for."""
 
 
+SMALL_BYTES = 64 << 10
+"""Up to so many bytes are a value, kept in the records: no file, no sync of its own."""
+
+
 def new_id(prefix: str) -> str:
     """Make an identifier nobody can guess: 128 random bits in hex behind `prefix` and `_`."""
     return f"{prefix}_{secrets.token_hex(16)}"
@@ -81,6 +85,8 @@ class Blob:
     size_bytes: int
     media_type: str
     """By content; of a text, also by what it is called (`app/ops/text_types.py`)."""
+    value: bytes | None = field(default=None, repr=False)
+    """The bytes themselves, up to `SMALL_BYTES`; None where the blob store has them."""
 
     @property
     def sha256(self) -> str | None:
