@@ -76,6 +76,15 @@ class OffloadError(Exception):
     retryable: ClassVar[bool] = False
     """Whether the same request may succeed later, unchanged."""
 
+    def __init_subclass__(
+        cls, code: str = "", status: int = 0, title: str = "", retryable: bool | None = None
+    ) -> None:
+        """Take what its line declares; what that leaves out is its group's."""
+        super().__init_subclass__()
+        cls.code, cls.status = code or cls.code, status or cls.status
+        cls.title = title or cls.title
+        cls.retryable = cls.retryable if retryable is None else retryable
+
     def __init__(self, detail: str, *, log_detail: str = "", **extra: Any) -> None:
         """Keep the client's sentence, the operator's, and members to add to the problem."""
         super().__init__(detail)
@@ -94,646 +103,181 @@ class OffloadError(Exception):
         )
 
 
-# -- input.* -----------------------------------------------------------------------------------
+# The table: a line for the class with all that is reported of it, and a line for when. What a line
+# leaves out is that of its group, which stands first.
+# fmt: off
 
-
-class InputError(OffloadError):
+class InputError(OffloadError, code="input.invalid", status=422, title="The request is not valid"):
     """The request, or one input of it, is not something this service can act on."""
-
-    code = "input.invalid"
-    status = 422
-    title = "The request is not valid"
-
-
 class InvalidParameter(InputError):
     """A parameter is unknown, of the wrong type or out of range."""
-
-
-class MissingInput(InputError):
+class MissingInput(InputError, code="input.missing", status=400, title="Nothing to work on"):
     """No file, no URL and no stored file was given."""
-
-    code = "input.missing"
-    status = 400
-    title = "Nothing to work on"
-
-
-class NoSources(InputError):
+class NoSources(InputError, code="input.none_left", status=422, title="Nothing is left to join"):
     """A step that joins comes after items of which none has a result."""
-
-    code = "input.none_left"
-    status = 422
-    title = "Nothing is left to join"
-
-
-class EmptyBody(InputError):
+class EmptyBody(InputError, code="input.empty", status=400, title="The body is empty"):
     """The request has no body where one was promised."""
-
-    code = "input.empty"
-    status = 400
-    title = "The body is empty"
-
-
-class MalformedBody(InputError):
+class MalformedBody(InputError, code="input.malformed", status=400, title="The body cannot be parsed"):
     """The body is not what its Content-Type says: broken multipart, JSON or text."""
-
-    code = "input.malformed"
-    status = 400
-    title = "The body cannot be parsed"
-
-
-class IncompleteBody(InputError):
+class IncompleteBody(InputError, code="input.incomplete", status=408, title="The body did not arrive whole", retryable=True):
     """The client went away, or stalled, before the whole body had arrived."""
-
-    code = "input.incomplete"
-    status = 408
-    title = "The body did not arrive whole"
-    retryable = True
-
-
-class DigestMismatch(InputError):
+class DigestMismatch(InputError, code="input.digest", status=400, title="The body does not have the announced digest", retryable=True):  # damaged on the way
     """The body, or a part of it, is not the one whose digest came with it; nothing was stored."""
-
-    code = "input.digest"
-    status = 400
-    title = "The body does not have the announced digest"
-    retryable = True  # damaged on the way, most likely
-
-
-class LateHead(InputError):
+class LateHead(InputError, code="input.late", status=408, title="The request did not arrive in time", retryable=True):
     """The request's head did not arrive whole in the time that it has."""
-
-    code = "input.late"
-    status = 408
-    title = "The request did not arrive in time"
-    retryable = True
-
-
-class MalformedRequest(InputError):
+class MalformedRequest(InputError, code="input.http", status=400, title="Not a valid HTTP request"):
     """What arrived is not HTTP/1.1."""
-
-    code = "input.http"
-    status = 400
-    title = "Not a valid HTTP request"
-
-
-class UnsupportedBody(InputError):
+class UnsupportedBody(InputError, code="input.unsupported", status=415, title="The body's type is not supported"):
     """The Content-Type or Content-Encoding of the request is not one this door takes."""
-
-    code = "input.unsupported"
-    status = 415
-    title = "The body's type is not supported"
-
-
-class UnknownRoute(InputError):
+class UnknownRoute(InputError, code="input.no_such_path", status=404, title="No such path"):
     """No such path."""
-
-    code = "input.no_such_path"
-    status = 404
-    title = "No such path"
-
-
-class MethodNotAllowed(InputError):
+class MethodNotAllowed(InputError, code="input.method", status=405, title="Method not allowed"):
     """The path exists, the method does not."""
-
-    code = "input.method"
-    status = 405
-    title = "Method not allowed"
-
-
-class NotFound(InputError):
+class NotFound(InputError, code="input.not_found", status=404, title="Not found"):
     """No job or file has that id, or it belongs to another client."""
-
-    code = "input.not_found"
-    status = 404
-    title = "Not found"
-
-
-class Expired(InputError):
+class Expired(InputError, code="input.expired", status=410, title="Expired"):
     """It was here, and retention has removed its data."""
-
-    code = "input.expired"
-    status = 410
-    title = "Expired"
-
-
-class Conflict(InputError):
+class Conflict(InputError, code="input.conflict", status=409, title="Not possible in this state"):
     """The job or file is not in a state that allows this."""
-
-    code = "input.conflict"
-    status = 409
-    title = "Not possible in this state"
-
-
-class IdempotencyMismatch(InputError):
+class IdempotencyMismatch(InputError, code="input.idempotency", title="The idempotency key belongs to another request"):
     """The Idempotency-Key was used before with another request."""
-
-    code = "input.idempotency"
-    title = "The idempotency key belongs to another request"
-
-
-class PreconditionFailed(InputError):
+class PreconditionFailed(InputError, code="input.precondition", status=412, title="Precondition failed"):
     """If-Match or If-Unmodified-Since does not hold."""
-
-    code = "input.precondition"
-    status = 412
-    title = "Precondition failed"
-
-
-class RangeNotSatisfiable(InputError):
+class RangeNotSatisfiable(InputError, code="input.range", status=416, title="Range not satisfiable"):
     """None of the asked ranges lies inside the file."""
-
-    code = "input.range"
-    status = 416
-    title = "Range not satisfiable"
-
-
-class Unauthorized(InputError):
+class Unauthorized(InputError, code="input.unauthorized", status=401, title="An API key is needed"):
     """API keys are configured, and the request carries none that is known."""
 
-    code = "input.unauthorized"
-    status = 401
-    title = "An API key is needed"
-
-
-# -- limit.* -----------------------------------------------------------------------------------
-
-
-class LimitError(OffloadError):
+class LimitError(OffloadError, code="limit.exceeded", status=422, title="Over a limit"):
     """The request is valid and larger than the operator allows."""
-
-    code = "limit.exceeded"
-    status = 422
-    title = "Over a limit"
-
-
-class BodyTooLarge(LimitError):
+class BodyTooLarge(LimitError, code="limit.body", status=413, title="The body is too large"):
     """The request body, or one part of it, is over its size limit."""
-
-    code = "limit.body"
-    status = 413
-    title = "The body is too large"
-
-
-class HeadTooLarge(LimitError):
+class HeadTooLarge(LimitError, code="limit.head", status=431, title="The request's head is too large"):
     """The request's line, its headers, its trailers or its chunk extensions are over their size."""
-
-    code = "limit.head"
-    status = 431
-    title = "The request's head is too large"
-
-
-class TooManyConnections(LimitError):
+class TooManyConnections(LimitError, code="limit.connections", status=503, title="Too many connections", retryable=True):
     """As many connections are at work as the service can have."""
-
-    code = "limit.connections"
-    status = 503
-    title = "Too many connections"
-    retryable = True
-
-
-class TooManyItems(LimitError):
+class TooManyItems(LimitError, code="limit.items", title="Too many items"):
     """More items, parts, fields or steps than one job may have."""
-
-    code = "limit.items"
-    title = "Too many items"
-
-
-class QueueFull(LimitError):
+class QueueFull(LimitError, code="limit.queue", status=429, title="The queue is full", retryable=True):
     """The service has accepted as much unfinished work as it is set up for."""
-
-    code = "limit.queue"
-    status = 429
-    title = "The queue is full"
-    retryable = True
-
-
-class DeadlineExceeded(LimitError):
+class DeadlineExceeded(LimitError, code="limit.time", title="The work took too long"):
     """The item's work took longer than an item may take."""
-
-    code = "limit.time"
-    title = "The work took too long"
-
-
-class MemoryExceeded(LimitError):
+class MemoryExceeded(LimitError, code="limit.memory", title="The work needs too much memory"):
     """The item's work needed more memory than a worker may use."""
-
-    code = "limit.memory"
-    title = "The work needs too much memory"
-
-
-class PixelsExceeded(LimitError):
+class PixelsExceeded(LimitError, code="limit.pixels", title="The picture is too large"):
     """Pixels times frames, by the header, are over the budget."""
-
-    code = "limit.pixels"
-    title = "The picture is too large"
-
-
-class OutputTooLarge(LimitError):
+class OutputTooLarge(LimitError, code="limit.output", title="The result is too large"):
     """The result grew past what one item may produce."""
-
-    code = "limit.output"
-    title = "The result is too large"
-
-
-class RatioExceeded(LimitError):
+class RatioExceeded(LimitError, code="limit.ratio", title="The input expands too much"):
     """Decoding gave more bytes for each byte read than the budget allows: a bomb, most likely."""
-
-    code = "limit.ratio"
-    title = "The input expands too much"
-
-
-class TooManyMembers(LimitError):
+class TooManyMembers(LimitError, code="limit.entries", title="The archive has too many members"):
     """The archive has more members than asked or allowed."""
 
-    code = "limit.entries"
-    title = "The archive has too many members"
-
-
-# -- fetch.* -----------------------------------------------------------------------------------
-
-
-class FetchError(OffloadError):
+class FetchError(OffloadError, code="fetch.failed", status=502, title="The URL could not be fetched"):
     """The URL could not be fetched."""
-
-    code = "fetch.failed"
-    status = 502
-    title = "The URL could not be fetched"
-
-
-class FetchUrlInvalid(FetchError):
+class FetchUrlInvalid(FetchError, code="fetch.url", status=422, title="The URL is not one that can be fetched"):
     """Not an absolute http or https URL, or one with parts we do not send (user info)."""
-
-    code = "fetch.url"
-    status = 422
-    title = "The URL is not one that can be fetched"
-
-
-class FetchForbidden(FetchError):
+class FetchForbidden(FetchError, code="fetch.forbidden", status=403, title="The address is not allowed"):
     """The address guard refuses the scheme, port or address."""
-
-    code = "fetch.forbidden"
-    status = 403
-    title = "The address is not allowed"
-
-
-class FetchNameError(FetchError):
+class FetchNameError(FetchError, code="fetch.dns", title="The host name does not resolve", retryable=True):
     """The host name does not resolve."""
-
-    code = "fetch.dns"
-    title = "The host name does not resolve"
-    retryable = True
-
-
-class FetchConnectError(FetchError):
+class FetchConnectError(FetchError, code="fetch.connect", title="No connection to the origin", retryable=True):
     """No connection: refused, unreachable, reset, or TLS failed."""
-
-    code = "fetch.connect"
-    title = "No connection to the origin"
-    retryable = True
-
-
-class FetchProxyError(FetchError):
+class FetchProxyError(FetchError, code="fetch.proxy", title="The proxy gave no connection to the origin", retryable=True):
     """The configured proxy is not there, does not speak HTTP, or does not let us through."""
-
-    code = "fetch.proxy"
-    title = "The proxy gave no connection to the origin"
-    retryable = True
-
-
-class FetchTlsError(FetchError):
+class FetchTlsError(FetchError, code="fetch.tls", title="TLS failed"):
     """The TLS handshake or the certificate check failed."""
-
-    code = "fetch.tls"
-    title = "TLS failed"
-
-
-class FetchTimeout(FetchError):
+class FetchTimeout(FetchError, code="fetch.timeout", status=504, title="The origin took too long", retryable=True):
     """A connect, read or total deadline passed."""
-
-    code = "fetch.timeout"
-    status = 504
-    title = "The origin took too long"
-    retryable = True
-
-
-class FetchStatusError(FetchError):
+class FetchStatusError(FetchError, code="fetch.status", title="The origin answered with an error"):
     """The origin answered with a status that is not a success."""
-
-    code = "fetch.status"
-    title = "The origin answered with an error"
-
-
-class FetchRedirectError(FetchError):
+class FetchRedirectError(FetchError, code="fetch.redirects", title="The redirects cannot be followed"):
     """Too many redirects, or one that cannot be followed."""
-
-    code = "fetch.redirects"
-    title = "The redirects cannot be followed"
-
-
-class FetchTooLarge(FetchError):
+class FetchTooLarge(FetchError, code="fetch.too_large", status=413, title="The response is too large"):
     """The body, decoded, is over the size cap."""
-
-    code = "fetch.too_large"
-    status = 413
-    title = "The response is too large"
-
-
-class FetchTruncated(FetchError):
+class FetchTruncated(FetchError, code="fetch.truncated", title="The response is incomplete", retryable=True):
     """The body ended before its declared end: length, chunk or content coding."""
-
-    code = "fetch.truncated"
-    title = "The response is incomplete"
-    retryable = True
-
-
-class FetchEncodingError(FetchError):
+class FetchEncodingError(FetchError, code="fetch.encoding", title="The response's coding cannot be read"):
     """A content coding that we did not ask for and cannot verify, or a damaged one."""
-
-    code = "fetch.encoding"
-    title = "The response's coding cannot be read"
-
-
-class FetchDigestMismatch(FetchError):
+class FetchDigestMismatch(FetchError, code="fetch.digest", title="The content does not have the expected digest"):
     """The content arrived whole and is not the one whose digest was given."""
-
-    code = "fetch.digest"
-    title = "The content does not have the expected digest"
-
-
-class FetchTypeRefused(FetchError):
+class FetchTypeRefused(FetchError, code="fetch.type", status=415, title="The response's type is not accepted"):
     """The content, or what the origin calls it, is of no type among `accept_types`."""
-
-    code = "fetch.type"
-    status = 415
-    title = "The response's type is not accepted"
-
-
-class FetchProtocolError(FetchError):
+class FetchProtocolError(FetchError, code="fetch.protocol", title="The origin's answer is not valid HTTP", retryable=True):
     """The origin does not speak HTTP as RFC 9110 and 9112 have it."""
 
-    code = "fetch.protocol"
-    title = "The origin's answer is not valid HTTP"
-    retryable = True
-
-
-# -- delivery.* --------------------------------------------------------------------------------
-
-
-class DeliveryError(OffloadError):
+class DeliveryError(OffloadError, code="delivery.failed", status=502, title="The delivery failed"):
     """A webhook or a result could not be handed over to its receiver."""
-
-    code = "delivery.failed"
-    status = 502
-    title = "The delivery failed"
-
-
-class ReceiverRefused(DeliveryError):
+class ReceiverRefused(DeliveryError, code="delivery.status", title="The receiver did not accept it"):
     """The receiver answered with a status that is not a success; redirects are not followed."""
-
-    code = "delivery.status"
-    title = "The receiver did not accept it"
-
-
-class ReceiverGone(DeliveryError):
+class ReceiverGone(DeliveryError, code="delivery.gone", status=410, title="The endpoint is gone"):
     """The endpoint answered 410, so nothing more is sent to it."""
-
-    code = "delivery.gone"
-    status = 410
-    title = "The endpoint is gone"
-
-
-class AttemptsExhausted(DeliveryError):
+class AttemptsExhausted(DeliveryError, code="delivery.exhausted", title="Every attempt failed"):
     """No attempt of the whole schedule succeeded."""
-
-    code = "delivery.exhausted"
-    title = "Every attempt failed"
-
-
-class EndpointMissing(DeliveryError):
+class EndpointMissing(DeliveryError, code="delivery.endpoint", status=409, title="No endpoint to deliver to"):
     """No endpoint is configured, or no secret to sign with."""
-
-    code = "delivery.endpoint"
-    status = 409
-    title = "No endpoint to deliver to"
-
-
-class NotOneResult(DeliveryError):
+class NotOneResult(DeliveryError, code="delivery.results", status=422, title="Not exactly one result to put"):
     """One URL takes one result, and the item has none or several."""
 
-    code = "delivery.results"
-    status = 422
-    title = "Not exactly one result to put"
-
-
-# -- codec.*, image.* --------------------------------------------------------------------------
-
-
-class CodecError(OffloadError):
+class CodecError(OffloadError, code="codec.failed", status=422, title="The compression failed"):
     """A compressed stream could not be made or read."""
-
-    code = "codec.failed"
-    status = 422
-    title = "The compression failed"
-
-
-class CodecUnknown(CodecError):
+class CodecUnknown(CodecError, code="codec.unknown", status=415, title="Not a known compression format"):
     """The content is in none of the compression formats that are read here, or not in the named."""
-
-    code = "codec.unknown"
-    status = 415
-    title = "Not a known compression format"
-
-
-class StreamTruncated(CodecError):
+class StreamTruncated(CodecError, code="codec.truncated", title="The compressed stream is cut"):
     """A compressed stream ends before its end."""
-
-    code = "codec.truncated"
-    title = "The compressed stream is cut"
-
-
-class StreamDamaged(CodecError):
+class StreamDamaged(CodecError, code="codec.damaged", title="The compressed stream is damaged"):
     """A compressed stream breaks its format's rules, or its checksum does not fit."""
-
-    code = "codec.damaged"
-    title = "The compressed stream is damaged"
-
-
-class TrailingData(CodecError):
+class TrailingData(CodecError, code="codec.trailing_data", title="Something follows the compressed stream"):
     """Something that is no part of it follows a compressed stream."""
 
-    code = "codec.trailing_data"
-    title = "Something follows the compressed stream"
-
-
-class ImageError(OffloadError):
+class ImageError(OffloadError, code="image.failed", status=422, title="The picture could not be processed"):
     """A picture could not be read or made."""
-
-    code = "image.failed"
-    status = 422
-    title = "The picture could not be processed"
-
-
-class ImageUnsupported(ImageError):
+class ImageUnsupported(ImageError, code="image.unsupported", status=415, title="Not a picture of a supported kind"):
     """The content is not a picture of a kind that is decoded here."""
-
-    code = "image.unsupported"
-    status = 415
-    title = "Not a picture of a supported kind"
-
-
-class ImageUnreadable(ImageError):
+class ImageUnreadable(ImageError, code="image.unreadable", title="The picture is damaged"):
     """The content claims to be a picture and is cut, damaged or inconsistent."""
 
-    code = "image.unreadable"
-    title = "The picture is damaged"
-
-
-# -- archive.* ---------------------------------------------------------------------------------
-
-
-class ArchiveError(OffloadError):
+class ArchiveError(OffloadError, code="archive.failed", status=422, title="The archive could not be processed"):
     """An archive, or a member of one, could not be made or read."""
-
-    code = "archive.failed"
-    status = 422
-    title = "The archive could not be processed"
-
-
-class ArchiveUnsupported(ArchiveError):
+class ArchiveUnsupported(ArchiveError, code="archive.unsupported", status=415, title="Not an archive of a supported kind"):
     """Not an archive of a kind that is read here, or a member that uses what is not."""
-
-    code = "archive.unsupported"
-    status = 415
-    title = "Not an archive of a supported kind"
-
-
-class ArchiveDamaged(ArchiveError):
+class ArchiveDamaged(ArchiveError, code="archive.damaged", title="The archive is damaged"):
     """The archive contradicts itself, or a member's bytes are not those it was made of."""
-
-    code = "archive.damaged"
-    title = "The archive is damaged"
-
-
-class ArchiveTruncated(ArchiveError):
+class ArchiveTruncated(ArchiveError, code="archive.truncated", title="The archive is cut"):
     """The archive ends before its end."""
-
-    code = "archive.truncated"
-    title = "The archive is cut"
-
-
-class ArchiveTrailing(ArchiveError):
+class ArchiveTrailing(ArchiveError, code="archive.trailing_data", title="Something follows the archive's end"):
     """Bytes follow the archive's end; they belong to no member and were not read."""
-
-    code = "archive.trailing_data"
-    title = "Something follows the archive's end"
-
-
-class ArchiveOverlap(ArchiveError):
+class ArchiveOverlap(ArchiveError, code="archive.overlap", title="Members of the archive overlap"):
     """Members of a zip share bytes, as those of a bomb do and honest ones never."""
-
-    code = "archive.overlap"
-    title = "Members of the archive overlap"
-
-
-class MemberEncrypted(ArchiveError):
+class MemberEncrypted(ArchiveError, code="archive.encrypted", title="The member is encrypted"):
     """The member, or the archive's directory, needs a password."""
-
-    code = "archive.encrypted"
-    title = "The member is encrypted"
-
-
-class MemberPathUnsafe(ArchiveError):
+class MemberPathUnsafe(ArchiveError, code="archive.unsafe_path", title="The member's path is not safe"):
     """The member's path is absolute, climbs with `..`, or is none that can be stored."""
-
-    code = "archive.unsafe_path"
-    title = "The member's path is not safe"
-
-
-class MemberIsLink(ArchiveError):
+class MemberIsLink(ArchiveError, code="archive.link", title="The member is a link"):
     """The member is a symbolic or hard link: it has no content of its own."""
-
-    code = "archive.link"
-    title = "The member is a link"
-
-
-class MemberIsSpecial(ArchiveError):
+class MemberIsSpecial(ArchiveError, code="archive.special_file", title="The member is no ordinary file"):
     """The member is a device, a FIFO or a socket."""
-
-    code = "archive.special_file"
-    title = "The member is no ordinary file"
-
-
-class MemberNameTaken(ArchiveError):
+class MemberNameTaken(ArchiveError, code="archive.collision", title="Two members would have one path"):
     """Two files would get one path in the archive, and `on_collision` is `error`."""
 
-    code = "archive.collision"
-    title = "Two members would have one path"
-
-
-# -- storage.* ---------------------------------------------------------------------------------
-
-
-class StorageError(OffloadError):
+class StorageError(OffloadError, code="storage.unavailable", status=503, title="The store is not available", retryable=True):
     """Bytes or records could not be kept or read."""
-
-    code = "storage.unavailable"
-    status = 503
-    title = "The store is not available"
-    retryable = True
-
-
-class StorageFull(StorageError):
+class StorageFull(StorageError, code="storage.full", status=507, title="No space left"):
     """The free-space floor is reached, or the disk is full."""
-
-    code = "storage.full"
-    status = 507
-    title = "No space left"
-
-
-class BlobMissing(StorageError):
+class BlobMissing(StorageError, code="storage.missing", status=500, title="Stored bytes are missing", retryable=False):
     """A record points at bytes that are gone."""
-
-    code = "storage.missing"
-    status = 500
-    title = "Stored bytes are missing"
-    retryable = False
-
-
-# -- internal.* --------------------------------------------------------------------------------
-
 
 class InternalError(OffloadError):
     """Our fault."""
-
-
-class WorkerLost(InternalError):
+class WorkerLost(InternalError, code="internal.worker_lost", title="The worker process died on this item"):
     """The worker process died while it ran this item alone."""
-
-    code = "internal.worker_lost"
-    title = "The worker process died on this item"
-
-
-class Interrupted(InternalError):
+class Interrupted(InternalError, code="internal.interrupted", title="The work was interrupted too often"):
     """The service itself went down under this item too many times."""
-
-    code = "internal.interrupted"
-    title = "The work was interrupted too often"
-
-
-class Stopping(InternalError):
+class Stopping(InternalError, code="internal.stopping", status=503, title="The service is being stopped", retryable=True):
     """The service is being stopped, and the request was not done in the time that was left."""
-
-    code = "internal.stopping"
-    status = 503
-    title = "The service is being stopped"
-    retryable = True
-
-
-class OperationFailed(InternalError):
+class OperationFailed(InternalError, code="internal.operation", title="The operation failed"):
     """An operation raised something it does not promise to raise."""
-
-    code = "internal.operation"
-    title = "The operation failed"
+# fmt: on
 
 
 def _leaves(base: type[OffloadError]) -> dict[str, type[OffloadError]]:
