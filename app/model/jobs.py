@@ -1,4 +1,4 @@
-"""The nouns, their states and the moves between them; pure, frozen, and the same in every store.
+"""What clients submit and watch, its states and the moves between them.
 
 A *job* is what a client submits and watches. It has one or more *items*, each passing through the
 job's *steps*. A *file* is a stored blob with a name: inputs and results are both files.
@@ -6,7 +6,6 @@ job's *steps*. A *file* is a stored blob with a name: inputs and results are bot
 
 from __future__ import annotations
 
-import base64
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +14,8 @@ from enum import StrEnum
 from typing import Any, Literal
 
 from app.errors import Problem, Refusal
+from app.model.blobs import Blob, File, NamedBlob
+from app.model.deliveries import Push, PutTarget, Webhook
 
 MAX_INTERRUPTIONS = 10
 """How often the service may go down under an item before the item is given up. Work runs in
@@ -58,17 +59,8 @@ class ItemStatus(StrEnum):
 
 Lane = Literal["io", "cpu"]
 """Which slots an item waits for, by its first step: many that wait, few that compute."""
-
 JOIN_LANE: Lane = "cpu"
 FETCH_LANE: Lane = "io"
-
-
-BLAKE3_PREFIX = "b3-"
-"""Of the keys of bytes whose sha256 nobody asked for."""
-
-
-SMALL_BYTES = 64 << 10
-"""Up to so many bytes are a value, kept in the records: no file, no sync of its own."""
 
 
 def new_id(prefix: str) -> str:
@@ -77,80 +69,11 @@ def new_id(prefix: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Blob:
-    """Stored bytes, addressed by what they are."""
-
-    key: str
-    """Digest of the bytes in lower-case hex: their sha256, or behind `b3-` their BLAKE3."""
-    size_bytes: int
-    media_type: str
-    """By content; of a text, also by what it is called (`app/ops/text_types.py`)."""
-    value: bytes | None = field(default=None, repr=False)
-    """The bytes themselves, up to `SMALL_BYTES`; None where the blob store has them."""
-
-    @property
-    def sha256(self) -> str | None:
-        """In lower-case hex; None of bytes that came in and were never asked for it."""
-        return None if self.key.startswith(BLAKE3_PREFIX) else self.key
-
-    @property
-    def repr_digest(self) -> str | None:
-        """As the header Repr-Digest says it (RFC 9530); None where there is no `sha256`."""
-        if self.sha256 is None:
-            return None
-        return f"sha-256=:{base64.b64encode(bytes.fromhex(self.sha256)).decode()}:"
-
-
-@dataclass(frozen=True, slots=True)
-class NamedBlob:
-    """A blob and the name under which a client knows it; a file before it has a record."""
-
-    blob: Blob
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class File:
-    """A stored blob with a name, for as long as its record lives."""
-
-    id: str
-    client: str
-    blob: Blob
-    name: str
-    job_id: str | None
-    """The job that it is an input or result of; None for a file stored by itself."""
-    created_at: datetime
-    expires_at: datetime | None
-    """None while its job is still at work."""
-
-
-@dataclass(frozen=True, slots=True)
 class Step:
     """One operation and its parameters, validated when the job was submitted."""
 
     op: str
     params: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class PutTarget:
-    """A URL, presigned as a rule, that a result is sent to with PUT."""
-
-    url: str
-    headers: Mapping[str, str] = field(default_factory=dict)
-    """Sent beside, or in place of, those that describe the result."""
-
-
-@dataclass(frozen=True, slots=True)
-class Webhook:
-    """Who is told of a job's events."""
-
-    url: str | None
-    """None for the endpoint that the operator configured, whatever it is when an event is sent."""
-    events: frozenset[str]
-    """Some of `EVENTS`."""
-    secret: str | None = None
-    """Signs what is sent to `url`; None where the operator's secrets do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -372,127 +295,3 @@ def job_status(counts: Counts, *, stops: bool = False) -> JobStatus:
     if counts.succeeded == counts.total:
         return JobStatus.SUCCEEDED
     return JobStatus.PARTIAL if counts.succeeded else JobStatus.FAILED
-
-
-# -- what is sent out --------------------------------------------------------------------------
-
-JOB_EVENTS = ("job.succeeded", "job.partial", "job.failed", "job.canceled", "job.expired")
-"""One of these for each way in which a job ends, and one for when its data is gone."""
-ITEM_EVENTS = ("item.succeeded", "item.failed", "push.succeeded", "push.failed")
-"""Told to those who ask for them: there may be a million."""
-EVENTS = JOB_EVENTS + ITEM_EVENTS
-TEST_EVENT = "webhook.test"
-
-
-class DeliveryStatus(StrEnum):
-    """Where a delivery stands."""
-
-    PENDING = "pending"
-    SENDING = "sending"
-    DELIVERED = "delivered"
-    DEAD = "dead"
-    """Given up, and its record says why."""
-
-    @property
-    def done(self) -> bool:
-        """Whether nothing more is tried."""
-        return self in (DeliveryStatus.DELIVERED, DeliveryStatus.DEAD)
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One try to deliver something, and what came of it."""
-
-    at: datetime
-    elapsed_ms: int
-    http_status: int | None
-    """None where no answer came."""
-    problem: Problem | None
-    """None where it succeeded."""
-    answer: str = ""
-    """The first bytes of the answer's body, as text."""
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """One event on its way to one endpoint, as its record shows it."""
-
-    id: str
-    """The `webhook-id`: the same at every attempt, whatever happens in between."""
-    client: str
-    event: str
-    status: DeliveryStatus
-    job_id: str | None
-    """None for a test."""
-    item_index: int | None
-    url: str | None
-    """None for the endpoint that the operator configured."""
-    created_at: datetime
-    due_at: datetime | None
-    """When it is tried next; None unless it is pending."""
-    ended_at: datetime | None
-    problem: Problem | None
-    """Why it is dead."""
-    attempts: tuple[Attempt, ...]
-    """The latest ones, oldest first."""
-
-
-@dataclass(frozen=True, slots=True)
-class Push:
-    """One result on its way to the URL that its item named."""
-
-    status: DeliveryStatus
-    attempts: int
-    due_at: datetime | None
-    ended_at: datetime | None
-    problem: Problem | None
-    """Of the last attempt, or why it is dead."""
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """Where a delivery goes, as far as taking turns is concerned."""
-
-    key: int
-    origin: str
-    """Scheme, host and port; or a name for the endpoint that the operator configured."""
-    lane: str
-    """The same, and the path."""
-
-
-@dataclass(frozen=True, slots=True)
-class Parcel:
-    """A delivery that was claimed: all that is needed to send it. `claim` fences it."""
-
-    key: int
-    claim: int
-    id: str
-    tries: int
-    """Attempts made so far, since it was created or replayed."""
-    route: Route
-    created_at: datetime
-    event: str | None
-    """None for a push."""
-    data: dict[str, Any]
-    """What the event says."""
-    url: str | None
-    secret: str | None
-    asked: bool
-    """Whether a client asked for this very delivery: a test, or a replay."""
-    target: PutTarget | None = None
-    """Where a push goes; None for an event."""
-    content: NamedBlob | None = None
-    """What a push sends; None for an event, and where it is gone."""
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What becomes of a delivery after an attempt."""
-
-    status: DeliveryStatus
-    due_at: datetime | None = None
-    """When it is tried again; set for PENDING."""
-    problem: Problem | None = None
-    """Why it is dead; set for DEAD."""
-    disabled: bool = False
-    """Whether nothing more is to be sent to that endpoint of that job."""

@@ -1,0 +1,60 @@
+"""Bytes and the names that clients know them by; pure and frozen."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass, field
+from datetime import datetime
+
+BLAKE3_PREFIX = "b3-"
+"""Of the keys of bytes whose sha256 nobody asked for."""
+SMALL_BYTES = 64 << 10
+"""Up to so many bytes are a value, kept in the records: no file, no sync of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """Stored bytes, addressed by what they are."""
+
+    key: str
+    """Digest of the bytes in lower-case hex: their sha256, or behind `b3-` their BLAKE3."""
+    size_bytes: int
+    media_type: str
+    """By content; of a text, also by what it is called (`app/ops/text_types.py`)."""
+    value: bytes | None = field(default=None, repr=False)
+    """The bytes themselves, up to `SMALL_BYTES`; None where the blob store has them."""
+
+    @property
+    def sha256(self) -> str | None:
+        """In lower-case hex; None of bytes that came in and were never asked for it."""
+        return None if self.key.startswith(BLAKE3_PREFIX) else self.key
+
+    @property
+    def repr_digest(self) -> str | None:
+        """As the header Repr-Digest says it (RFC 9530); None where there is no `sha256`."""
+        if self.sha256 is None:
+            return None
+        return f"sha-256=:{base64.b64encode(bytes.fromhex(self.sha256)).decode()}:"
+
+
+@dataclass(frozen=True, slots=True)
+class NamedBlob:
+    """A blob and the name under which a client knows it; a file before it has a record."""
+
+    blob: Blob
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A stored blob with a name, for as long as its record lives."""
+
+    id: str
+    client: str
+    blob: Blob
+    name: str
+    job_id: str | None
+    """The job that it is an input or result of; None for a file stored by itself."""
+    created_at: datetime
+    expires_at: datetime | None
+    """None while its job is still at work."""
