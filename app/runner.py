@@ -29,7 +29,7 @@ from app.errors import (
     is_internal,
 )
 from app.logs import number_of
-from app.model import Blob, Claim, Done, Failed, Lane, NamedBlob, Outcome, Progress
+from app.model import Blob, Claim, Done, Failed, Lane, NamedBlob, Outcome, Progress, new_key
 from app.ops.base import Source
 from app.ops.chain import (
     MAX_TOLD,
@@ -234,10 +234,11 @@ class Runner:
                 fetching = steps.pop(0)
                 if claim.url is not None:
                     inputs = (await fetch_item(self._runtime, claim, fetching, facts),)
+            fetched = inputs[0].blob if claim.url is not None else None
             if not inputs:
                 raise NoSources("No item before it has a result, so there is nothing to join.")
             if not steps:
-                return Done(inputs, facts)
+                return Done(inputs, facts, fetched=fetched)
             sources = [
                 Source(
                     await stack.enter_async_context(self._runtime.blobs.local(given.blob.key)),
@@ -267,7 +268,7 @@ class Runner:
                 refused.extend(finished.refused)
                 sources = [Source(o.path, o.name, o.media_type, o.size_bytes) for o in outputs]
             results = await self._adopt(outputs)
-            return Done(results, facts, tuple(refused[:MAX_TOLD]))
+            return Done(results, facts, tuple(refused[:MAX_TOLD]), fetched)
 
     async def _run_in_thread(self, task: ChainTask, began: Callable[[], None]) -> Finished:
         async with self._threads:
@@ -280,7 +281,7 @@ class Runner:
         results: list[NamedBlob] = []
         for start in range(0, len(outputs), ADOPT_AT_ONCE):
             batch = outputs[start : start + ADOPT_AT_ONCE]
-            blobs = [Blob(output.sha256, output.size_bytes, output.media_type) for output in batch]
+            blobs = [Blob(new_key(), o.size_bytes, o.media_type, o.sha256) for o in batch]
             pairs = list(zip(batch, blobs, strict=True))
             await asyncio.gather(*(self._runtime.blobs.adopt(o.path, b) for o, b in pairs))
             results += [NamedBlob(blob, output.name) for output, blob in pairs]

@@ -35,7 +35,8 @@ async def fetch_item(
         OffloadError: why it could not be fetched.
     """
     params = FetchParams.model_validate(step.params)
-    if claim.twin is not None and (blob := await _stored(runtime, blob_in(claim.twin))):
+    if claim.twin is not None and claim.inputs:
+        blob = claim.inputs[0].blob
         facts["fetch"] = claim.twin | {"deduped": True}
     else:
         blob = await _brought(runtime, claim, params, facts)
@@ -80,11 +81,6 @@ def stored_facts(blob: Blob) -> dict[str, Any]:
     return {"media_type": blob.media_type, "size_bytes": blob.size_bytes, "sha256": blob.sha256}
 
 
-def blob_in(facts: Mapping[str, Any]) -> Blob:
-    """Read what `stored_facts` says."""
-    return Blob(facts["sha256"], facts["size_bytes"], facts["media_type"])
-
-
 def _news(answer: Unchanged) -> dict[str, Any]:
     """Give what a 304 adds to what is known: not what it leaves out because nothing has changed."""
     silent = ("claimed_media_type", "name", "etag", "last_modified", "headers")
@@ -102,7 +98,7 @@ async def _known(runtime: Runtime, claim: Claim, params: FetchParams, key: bytes
     limit = runtime.settings.fetch.tightened(params).max_bytes
     wanted = Wanted(min(claim.max_bytes or limit, limit), params.accept_types, claim.sha256)
     blob, claimed = known.blob, known.facts["claimed_media_type"]
-    fits = wanted.fits(blob.size_bytes, blob.key) and wanted.accepts(blob.media_type, claimed)
+    fits = wanted.fits(blob.size_bytes, blob.digest) and wanted.accepts(blob.media_type, claimed)
     return known if fits and await _stored(runtime, blob) else None
 
 

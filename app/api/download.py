@@ -38,7 +38,7 @@ async def download(
 
     Raises `PreconditionFailed` if `if_match` names another file.
     """
-    etag = f'"{file.blob.key}"'
+    etag = f'"{file.blob.digest}"'
     headers = {
         "ETag": etag,
         "Accept-Ranges": "bytes",

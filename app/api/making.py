@@ -185,7 +185,7 @@ def fingerprint(steps: Sequence[Step], items: Sequence[NewItem], labels: Labels)
 
 def _said(item: NewItem) -> list[Any]:
     return [
-        [item.upload.blob.key, item.upload.name] if item.upload else None,
+        [item.upload.blob.digest, item.upload.name] if item.upload else None,
         item.file_id,
         item.url,
         dict(item.headers or {}),

@@ -32,9 +32,9 @@ class BlobSettings(BaseModel):
 
 
 class BlobStore(Protocol):
-    """Immutable bytes under the name of their digest.
+    """Immutable bytes, each time they are stored under a key of their own.
 
-    Storing the same bytes again is harmless and renews their grace time. Whoever stores bytes
+    Whoever stores bytes
     must record a reference to them while `holding`; if nobody does, they go after the grace time.
     """
 
@@ -52,7 +52,7 @@ class BlobStore(Protocol):
     ) -> Blob:
         """Store a stream: counted, hashed and typed in one pass, never whole in memory.
 
-        Without `sha256` the name is the bytes' BLAKE3: on processors that have no instructions
+        Without `sha256` the digest is the bytes' BLAKE3: on processors that have no instructions
         for SHA-256, computing that takes longer than everything else about storing a file.
 
         When it returns, the bytes are on disk under their final name, or nowhere: what `chunks`
@@ -67,7 +67,8 @@ class BlobStore(Protocol):
     async def adopt(self, path: Path, blob: Blob) -> None:
         """Take over a finished file of the store's own scratch folder, without a copy.
 
-        `blob` says what it holds; the file is gone from `path` afterwards.
+        `blob` says what it holds and, with a new key, where it goes; the file is gone from `path`
+        afterwards.
 
         Raises `StorageFull` while the free-space floor is not kept.
         """

@@ -24,7 +24,7 @@ from app.blobs.base import BlobSettings
 from app.blobs.holds import Hold, Holds
 from app.blobs.keeping import Removals
 from app.errors import BlobMissing, BodyTooLarge, StorageError, StorageFull
-from app.model import BLAKE3_PREFIX, Blob
+from app.model import BLAKE3_PREFIX, Blob, new_key
 from app.ops.media_type import sniff
 from app.ops.space import SETTING, check_space, free_bytes
 
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 THREADS = 8
 FOLDERS = 256
-"""By the first two digits of the digest."""
+"""By the first two digits of the key."""
 REMOVALS = 5
 """A file that appears while its folder is being removed keeps it; each round is a new look."""
 BUFFER_BYTES = 512 << 10
@@ -320,8 +320,8 @@ class _Upload:
             os.fsync(self._descriptor)
             os.close(self._descriptor)
             self._descriptor = -1
-            key = self._prefix + self._hash.hexdigest()
-            blob = Blob(key, self._size_bytes, sniff(self._head))
+            digest = self._prefix + self._hash.hexdigest()
+            blob = Blob(new_key(), self._size_bytes, sniff(self._head), digest)
             self._store.publish(self._path, blob.key, self._hold)
             return blob
 
@@ -373,7 +373,7 @@ def _remove_all(folder: Path) -> None:
 
 
 def object_path(objects: Path, key: str) -> Path:
-    """Give where the bytes of a key are, by the first two digits of their digest."""
+    """Give where the bytes of a key are, by the first two digits of it."""
     return objects / key.removeprefix(BLAKE3_PREFIX)[:2] / key
 
 

@@ -13,7 +13,7 @@ from app.errors import Conflict, Expired
 from app.jobs import rows
 from app.jobs.database import run
 from app.jobs.writer import Tx
-from app.model import FETCH_LANE, Failed, ItemStatus, JobStatus, NewItem, NewJob, Outcome
+from app.model import FETCH_LANE, Done, Failed, ItemStatus, JobStatus, NewItem, NewJob, Outcome
 
 PACED = "paced"
 """The lane of a URL whose turn has not come: nobody claims from it."""
@@ -81,7 +81,8 @@ class Batches:
             followers = sorted(row["idx"] for row in failed)
             if followers:
                 [job] = run(tx.db, "count_failed", job_pk=job["pk"], n=len(followers))
-        elif item["has_twins"]:
+        elif item["has_twins"] and isinstance(outcome, Done):
+            run(tx.db, "keep_fetched", pk=pk, **rows.blob_columns(outcome.fetched))
             run(tx.db, "free_twins", pk=pk, lane=_lane(job))
             tx.after_commit(self._on_queued)
         if item["fetches"]:

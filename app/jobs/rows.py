@@ -131,7 +131,19 @@ def blob(row: sqlite3.Row) -> Blob | None:
     """Read the blob columns that items and files share."""
     if row["blob"] is None:
         return None
-    return Blob(row["blob"], row["size_bytes"], row["media_type"])
+    return Blob(row["blob"], row["size_bytes"], row["media_type"], row["digest"])
+
+
+def blob_columns(stored: Blob | None) -> dict[str, Any]:
+    """Give the columns that `blob` reads."""
+    if stored is None:
+        return dict.fromkeys(("blob", "media_type", "size_bytes", "digest"))
+    return {
+        "blob": stored.key,
+        "media_type": stored.media_type,
+        "size_bytes": stored.size_bytes,
+        "digest": stored.digest,
+    }
 
 
 def file(row: sqlite3.Row) -> File:
@@ -162,7 +174,7 @@ def item(row: sqlite3.Row, results: tuple[File, ...], pushed: Push | None) -> It
         name=row["name"],
         url=row["url"] or None,
         file_id=row["file_id"],
-        blob=blob(row),
+        blob=None if row["url"] else blob(row),
         joins=bool(row["joins"]),
         progress=progress(row),
         facts=load(row["facts"]),
@@ -195,7 +207,7 @@ def claim(
 ) -> Claim:
     """Read an items row that was just claimed, what its job says to do, and what it builds on."""
     chain, join_at = steps(job_row["steps"]), job_row["join_at"]
-    stored = to_join if row["joins"] else [row]
+    stored = to_join if row["joins"] else twin or [row]
     return Claim(
         item_key=row["pk"],
         attempt=row["attempt"],

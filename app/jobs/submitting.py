@@ -212,9 +212,7 @@ class Submissions:
             priority=priority,
             name=(source.name if source else item.name) or "",
             file_id=file_id,
-            blob=source.blob.key if source else None,
-            media_type=source.blob.media_type if source else None,
-            size_bytes=source.blob.size_bytes if source else None,
+            **rows.blob_columns(source.blob if source else None),
             url=item.url,
             headers=rows.dump(dict(item.headers)) if item.headers else None,
             joins=False,
@@ -232,7 +230,7 @@ class Submissions:
     ) -> None:
         nothing = dict.fromkeys(
             (
-                *("file_id", "blob", "media_type", "size_bytes", "url", "headers"),
+                *("file_id", "url", "headers"),
                 *("sha256", "max_bytes", "twin_key", "twin_of", "broken"),
             )
         )
@@ -247,6 +245,7 @@ class Submissions:
             name="",
             joins=True,
             ended_ms=None,
+            **rows.blob_columns(None),
             **nothing,
         )
         self._announcements.set_store(tx, row["pk"], new.store)

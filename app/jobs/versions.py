@@ -17,9 +17,7 @@ def remember(tx: Tx, job_id: str, version: Version, now_ms: int) -> None:
         "put_version",
         job_id=job_id,
         key=version.key,
-        blob=version.blob.key,
-        media_type=version.blob.media_type,
-        size_bytes=version.blob.size_bytes,
+        **rows.blob_columns(version.blob),
         facts=rows.dump(version.facts),
         now_ms=now_ms,
     )

@@ -3,31 +3,39 @@
 from __future__ import annotations
 
 import base64
+import secrets
 from dataclasses import dataclass, field
 from datetime import datetime
 
 BLAKE3_PREFIX = "b3-"
-"""Of the keys of bytes whose sha256 nobody asked for."""
+"""Of the digests of bytes whose sha256 nobody asked for."""
 SMALL_BYTES = 64 << 10
 """Up to so many bytes are a value, kept in the records: no file, no sync of its own."""
 
 
+def new_key() -> str:
+    """Make the key of a blob: 128 random bits in hex."""
+    return secrets.token_hex(16)
+
+
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """Stored bytes, addressed by what they are."""
+    """Stored bytes: where they are, and what they are."""
 
     key: str
-    """Digest of the bytes in lower-case hex: their sha256, or behind `b3-` their BLAKE3."""
+    """Where the store has them: made by us, never used again. (Up to 0.2 it was the digest.)"""
     size_bytes: int
     media_type: str
     """By content; of a text, also by what it is called (`app/ops/text_types.py`)."""
+    digest: str
+    """In lower-case hex: their sha256, or behind `b3-` their BLAKE3."""
     value: bytes | None = field(default=None, repr=False)
     """The bytes themselves, up to `SMALL_BYTES`; None where the blob store has them."""
 
     @property
     def sha256(self) -> str | None:
         """In lower-case hex; None of bytes that came in and were never asked for it."""
-        return None if self.key.startswith(BLAKE3_PREFIX) else self.key
+        return None if self.digest.startswith(BLAKE3_PREFIX) else self.digest
 
     @property
     def repr_digest(self) -> str | None:

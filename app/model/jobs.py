@@ -233,7 +233,8 @@ class Claim:
     steps: tuple[Step, ...]
     name: str
     inputs: tuple[NamedBlob, ...]
-    """The stored file; none for a URL; for an item that joins, all there is to join."""
+    """The stored file; for an item that joins, all there is to join; for a URL none, or what an
+    item that asked for the same has fetched."""
     url: str | None
     headers: dict[str, str]
     sha256: str | None = None
@@ -264,6 +265,8 @@ class Done:
     results: tuple[NamedBlob, ...]
     facts: dict[str, Any]
     refused: tuple[Refusal, ...] = ()
+    fetched: Blob | None = None
+    """Of a URL: its content, kept like an input where other items wait for it."""
 
 
 @dataclass(frozen=True, slots=True)

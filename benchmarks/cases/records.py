@@ -26,7 +26,7 @@ from benchmarks import stats
 from benchmarks.bench import Bench, Table
 
 CALLERS = (1, 64)
-SOURCE = NamedBlob(Blob("0" * 64, 1000, "text/plain"), "a.txt")
+SOURCE = NamedBlob(Blob("0" * 32, 1000, "text/plain", "0" * 64), "a.txt")
 NEW = NewJob("bench", (Step("compress"),), (NewItem(upload=SOURCE),), retention_s=3600)
 
 
@@ -81,7 +81,7 @@ def _calls_per_commit(number: int) -> Iterator[None]:
 
 
 async def _cycles(folder: Path, callers: int, count: int) -> float:
-    result = NamedBlob(Blob("1" * 64, 500, "application/gzip"), "a.txt.gz")
+    result = NamedBlob(Blob("1" * 32, 500, "application/gzip", "1" * 64), "a.txt.gz")
     outcome = Done((result,), {"compress": {"ratio": 2.0}})
     async with _store(folder) as store:
 

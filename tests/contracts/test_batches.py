@@ -30,7 +30,11 @@ pytestmark = pytest.mark.anyio
 
 FETCH = Step("fetch", {})
 PACK = Step("archive", {"format": "zip"})
-FETCHED = Done((NamedBlob(blob("x"), "x"),), {"fetch": {"sha256": blob("x").key, "name": "x"}})
+FETCHED = Done(
+    (NamedBlob(blob("x"), "x"),),
+    {"fetch": {"sha256": blob("x").sha256, "name": "x"}},
+    fetched=blob("x"),
+)
 
 
 def url(number: int, **others: Any) -> NewItem:
@@ -161,6 +165,28 @@ async def test_a_twin_waits_for_the_first_and_is_told_what_it_found(store: JobSt
     for claim in (other, *twins):
         await store.finish(claim, FETCHED)
     assert (await job_now(store, job)).status is JobStatus.SUCCEEDED
+
+
+async def test_a_twin_is_given_what_the_first_has_fetched_whatever_became_of_it(
+    store: JobStore,
+) -> None:
+    page, result = blob("page"), NamedBlob(blob("page.gz"), "page.gz")
+    job = await submitted(store, url(1), url(1), url(2), dedupe=True)
+    first, other = await claimed(store)
+    assert (first.inputs, other.inputs) == ((), ())
+    facts = {"fetch": {"name": "page"}}
+    await store.finish(first, Done((result,), facts, fetched=page))
+    await store.finish(other, Done((), facts, fetched=blob("nobody waits for it")))
+    [twin] = await claimed(store)
+    assert [given.blob for given in twin.inputs] == [page]
+    assert [item.blob for item in await items_of(store, job)] == [None] * 3
+    assert await store.unreferenced([page.key, blob("nobody waits for it").key]) == [
+        blob("nobody waits for it").key
+    ]
+    await store.finish(twin, Done((result,), facts))
+    await store.delete_job(job.id)
+    assert page.key in await store.loose()
+    assert await store.unreferenced([page.key]) == [page.key]
 
 
 async def test_twins_fail_with_the_first(store: JobStore) -> None:

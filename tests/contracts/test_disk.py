@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import hashlib
 import os
 import stat
 import threading
@@ -16,9 +15,8 @@ import pytest
 
 from app.blobs.disk import DiskBlobStore
 from app.errors import StorageError, StorageFull
-from app.model import Blob
 from tests.contracts.backends import DiskBackend, files_end_at
-from tests.contracts.test_blob_store import MIB, put, read
+from tests.contracts.test_blob_store import MIB, of, put, read
 
 pytestmark = pytest.mark.anyio
 
@@ -74,7 +72,7 @@ async def test_bytes_are_synced_then_renamed_then_the_folder_is_synced(
 async def test_a_result_is_synced_then_renamed_then_the_folder_is_synced(
     blobs: DiskBlobStore, steps: list[Step]
 ) -> None:
-    blob = Blob(hashlib.sha256(b"x").hexdigest(), 1, "text/plain")
+    blob = of(b"x")
     async with blobs.scratch() as folder:
         (folder / "made").write_bytes(b"x")
         await blobs.adopt(folder / "made", blob)

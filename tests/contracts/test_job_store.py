@@ -47,7 +47,8 @@ MANY = 10_000
 
 
 def blob(text: str) -> Blob:
-    return Blob(hashlib.sha256(text.encode()).hexdigest(), len(text), "text/plain")
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return Blob(f"key-of-{text}", len(text), "text/plain", digest)
 
 
 def upload(text: str) -> NewItem:

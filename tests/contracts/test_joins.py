@@ -192,7 +192,7 @@ async def test_parts_that_failed_alone_are_told_with_the_item(store: JobStore) -
     job = await submitted(store, joining(upload("a")))
     [claim] = await claimed(store)
     refused = (Refusal("bin/é", "archive.link", "It is a link."),)
-    await store.finish(claim, Done((NamedBlob(Blob("k" * 64, 1, "x/y"), "b"),), {}, refused))
+    await store.finish(claim, Done((NamedBlob(Blob("k", 1, "x/y", "d" * 64), "b"),), {}, refused))
     item = (await items_of(store, job))[0]
     assert item.refused == refused
     assert len(item.results) == 1

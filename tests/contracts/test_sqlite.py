@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from app.errors import NotFound, StorageError, StorageFull
-from app.jobs.database import STATEMENTS, connect, migrate
+from app.jobs.database import STATEMENTS, _migrations, connect, migrate
 from app.jobs.sqlite import SqliteJobStore
 from app.jobs.writer import Tx
 from app.model import Job, NewItem
@@ -215,3 +215,34 @@ async def test_what_an_earlier_version_wrote_that_is_no_json_is_told_as_json(
 async def test_nothing_is_written_down_that_is_no_json(store: SqliteJobStore) -> None:
     with pytest.raises(ValueError, match="JSON compliant"):
         await store.submit(new_job(metadata={"a": float("nan")}))
+
+
+async def test_the_digests_of_an_older_folder_are_its_keys(tmp_path: Path) -> None:
+    path = tmp_path / "offload.db"
+    older = [file for number, file in _migrations().items() if number <= 6]
+    with closing(connect(path)) as db:
+        for file in older:
+            db.executescript(file.read_text("utf-8"))
+        db.executescript("""
+            PRAGMA user_version = 6;
+            INSERT INTO files VALUES (1, 'file_1', 'shop', 'aa', 'n', 'x/y', 1, NULL, NULL, NULL,
+                                      1, NULL);
+            INSERT INTO jobs (pk, id, client, status, seq, steps, metadata, queued, retention_ms,
+                              created_ms) VALUES (1, 'job_1', 'shop', 'queued', 1, '[]', '{}', 2,
+                                                  1, 1);
+            INSERT INTO items (job_pk, idx, status, seq, lane, priority, name, blob)
+            VALUES (1, 0, 'queued', 1, 'cpu', 0, 'n', 'b3-bb'),
+                   (1, 1, 'queued', 1, 'io', 0, '', NULL);
+            INSERT INTO versions VALUES ('shop', x'00', 'cc', 'x/y', 1, '{}', 1);
+        """)
+        migrate(db)
+        told = [
+            db.execute(f"SELECT blob, digest FROM {table}").fetchall()
+            for table in ("files", "items", "versions")
+        ]
+        assert [[tuple(row) for row in rows] for rows in told] == [
+            [("aa", "aa")],
+            [("b3-bb", "b3-bb"), (None, None)],
+            [("cc", "cc")],
+        ]
+        assert db.execute("SELECT * FROM loose_blobs").fetchall() == []

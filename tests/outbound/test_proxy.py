@@ -470,7 +470,7 @@ async def test_results_are_put_through_the_proxy(receiver, proxy, open_fetcher, 
         fetcher.client,
         PutTarget(f"{receiver.url}/ok"),
         path,
-        Blob("00" * 32, 600_000, "text/plain"),
+        Blob("key", 600_000, "text/plain", "00" * 32),
         timeout_s=5,
         at=AT,
     )

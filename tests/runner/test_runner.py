@@ -22,6 +22,7 @@ from app.errors import StorageError, StorageFull
 from app.jobs.base import JobStore
 from app.model import (
     Counts,
+    File,
     Item,
     ItemStatus,
     Job,
@@ -454,14 +455,14 @@ async def test_what_is_stored_again_while_its_record_goes_stays(settings: Settin
             file = await runtime.jobs.add_file("shop", await store(), 3600)
             await runtime.jobs.delete_file(file.id)
 
-            async def store_again() -> str:
+            async def store_again() -> File:
                 with runtime.blobs.holding():
-                    return (await runtime.jobs.add_file("shop", await store(), 3600)).id
+                    return await runtime.jobs.add_file("shop", await store(), 3600)
 
             kept, _ = await asyncio.gather(store_again(), runner.tidy())
             await runner.tidy()
-            assert await stored_keys(runtime) == {again.blob.key}
-            await runtime.jobs.delete_file(kept)
+            assert await stored_keys(runtime) == {kept.blob.key}
+            await runtime.jobs.delete_file(kept.id)
 
 
 async def test_what_was_deleted_during_a_backup_goes_after_it(settings: Settings) -> None:

@@ -21,6 +21,11 @@ UPDATE jobs SET released = :released WHERE pk = :job_pk;
 UPDATE items SET lane = :lane
 WHERE twin_of = :pk AND lane = 'twin' AND status = 'queued' RETURNING pk;
 
+-- name: keep_fetched
+-- What an item has fetched stays, like an input, for those that wait for it.
+UPDATE items SET blob = :blob, media_type = :media_type, size_bytes = :size_bytes, digest = :digest
+WHERE pk = :pk AND EXISTS (SELECT 1 FROM items AS twin WHERE twin.twin_of = :pk);
+
 -- name: fail_twins
 -- The item that others wait for has failed, and so have they.
 UPDATE items SET status = 'failed', facts = :facts, problem = :problem, seq = :seq,
@@ -32,8 +37,9 @@ WHERE twin_of = :pk AND lane = 'twin' AND status = 'queued' RETURNING idx;
 UPDATE jobs SET queued = queued - :n, failed = failed + :n WHERE pk = :job_pk RETURNING *;
 
 -- name: twin_facts
--- What the item that another waited for has found out.
-SELECT facts FROM items WHERE pk = :pk AND status = 'succeeded';
+-- What the item that another waited for has found out, and fetched.
+SELECT facts, name, blob, media_type, size_bytes, digest FROM items
+WHERE pk = :pk AND status = 'succeeded';
 
 -- name: get_join
 SELECT pk, status FROM items WHERE job_pk = :job_pk AND joins = 1;
@@ -71,11 +77,12 @@ UPDATE jobs SET seq = seq + 1, failed = failed - :failed, canceled = canceled - 
 WHERE pk = :job_pk RETURNING *;
 
 -- name: put_version
-INSERT INTO versions (client, key, blob, media_type, size_bytes, facts, seen_ms)
-SELECT client, :key, :blob, :media_type, :size_bytes, :facts, :now_ms FROM jobs WHERE id = :job_id
+INSERT INTO versions (client, key, blob, media_type, size_bytes, digest, facts, seen_ms)
+SELECT client, :key, :blob, :media_type, :size_bytes, :digest, :facts, :now_ms
+FROM jobs WHERE id = :job_id
 ON CONFLICT (client, key) DO UPDATE SET
     blob = excluded.blob, media_type = excluded.media_type, size_bytes = excluded.size_bytes,
-    facts = excluded.facts, seen_ms = excluded.seen_ms;
+    digest = excluded.digest, facts = excluded.facts, seen_ms = excluded.seen_ms;
 
 -- name: get_version
 SELECT versions.* FROM versions JOIN jobs ON jobs.client = versions.client

@@ -33,7 +33,7 @@ WHERE pk IN (SELECT value FROM json_each(:pks)) AND status = 'pending' RETURNING
 
 -- name: push_sources
 -- What a push sends, and where to: an item's results.
-SELECT items.store, files.blob, files.size_bytes, files.media_type, files.name
+SELECT items.store, files.blob, files.size_bytes, files.media_type, files.digest, files.name
 FROM items JOIN files ON files.item_pk = items.pk WHERE items.pk = :item_pk LIMIT 2;
 
 -- name: settle

@@ -11,19 +11,19 @@ RETURNING pk;
 -- name: insert_item
 -- One input of a new job; or, with `joins`, what all the others are joined into.
 INSERT INTO items (job_pk, idx, status, seq, lane, priority, name, file_id, blob, media_type,
-                   size_bytes, url, headers, joins, started_ms, finished_ms, sha256, max_bytes,
+                   size_bytes, digest, url, headers, joins, started_ms, finished_ms, sha256, max_bytes,
                    twin_key, twin_of, broken)
 VALUES (:job_pk, :idx, :status, 1, :lane, :priority, :name, :file_id, :blob, :media_type,
-        :size_bytes, :url, :headers, :joins, :ended_ms, :ended_ms, :sha256, :max_bytes,
+        :size_bytes, :digest, :url, :headers, :joins, :ended_ms, :ended_ms, :sha256, :max_bytes,
         :twin_key, :twin_of, :broken)
 RETURNING pk;
 
 -- name: insert_file
 -- A stored file, a job's input, or (with item_pk and position) one result of an item.
-INSERT INTO files (id, client, blob, name, media_type, size_bytes, job_pk, item_pk, position,
-                   created_ms, expires_ms)
-VALUES (:id, :client, :blob, :name, :media_type, :size_bytes, :job_pk, :item_pk, :position,
-        :now_ms, :expires_ms);
+INSERT INTO files (id, client, blob, name, media_type, size_bytes, digest, job_pk, item_pk,
+                   position, created_ms, expires_ms)
+VALUES (:id, :client, :blob, :name, :media_type, :size_bytes, :digest, :job_pk, :item_pk,
+        :position, :now_ms, :expires_ms);
 
 -- name: get_job
 -- A job, and how many of those that count as running wait for a worker.
@@ -79,12 +79,12 @@ UPDATE items SET status = 'running', attempt = attempt + 1,
                  progress_done = NULL, progress_total = NULL
 WHERE pk IN (SELECT pk FROM items WHERE status = 'queued' AND lane = :lane
              ORDER BY priority DESC, pk LIMIT :limit)
-RETURNING pk, job_pk, idx, attempt, name, blob, media_type, size_bytes, url, headers, priority,
+RETURNING pk, job_pk, idx, attempt, name, blob, media_type, size_bytes, digest, url, headers, priority,
           joins, sha256, max_bytes, twin_of, broken;
 
 -- name: join_sources
 -- What there is to join: all results of a job so far, in input order.
-SELECT files.blob, files.name, files.media_type, files.size_bytes
+SELECT files.blob, files.name, files.media_type, files.size_bytes, files.digest
 FROM items JOIN files ON files.item_pk = items.pk
 WHERE items.job_pk = :job_pk ORDER BY items.idx, files.position;
 
