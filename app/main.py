@@ -21,12 +21,12 @@ from app.api import (
     health,
     jobs,
     operations,
-    problems,
     webhooks,
 )
 from app.api.access import RequestLog
 from app.api.forwarded import Forwarded
 from app.api.linger import LingeringClose
+from app.api.problems import Problems
 from app.courier import Courier
 from app.logs import number_of
 from app.ops.registry import load_operations
@@ -58,8 +58,12 @@ class Service(FastAPI):
     trusted_proxies: tuple[Network, ...] = ()
 
     def build_middleware_stack(self) -> ASGIApp:
-        """Put together what a request passes through."""
-        served = RequestLog(super().build_middleware_stack(), self.access_level)
+        """Put together what a request passes through: these, and nothing of the framework's.
+
+        FastAPI's own ones serve what handlers here do not do: close forms, bound bodies that it
+        reads, trace.
+        """
+        served = RequestLog(LingeringClose(Problems(self.router)), self.access_level)
         return Forwarded(served, self.shown_below, self.trusted_proxies)
 
 
@@ -100,15 +104,16 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.access_level = number_of(settings.log.access)
     app.shown_below, app.trusted_proxies = settings.root_path, settings.trusted_proxies
-    problems.install(app)
-    app.add_middleware(LingeringClose)
     known = list(load_operations().values())
-    app.include_router(events.router)
-    app.include_router(jobs.router())
-    for operation in known:
-        app.include_router(doors.door(operation))
-    for part in (files, webhooks, operations, health, docs):
-        app.include_router(part.router)
+    # Side by side, not included: FastAPI matches what is included twice.
+    for routes in (
+        events.router,
+        jobs.router(),
+        *(doors.door(operation) for operation in known),
+        *(part.router for part in (files, webhooks, operations, health)),
+    ):
+        app.router.routes += routes.routes
+    app.router.routes += docs.ROUTES
     components.install(app, known)
     return app
 

@@ -12,6 +12,7 @@ from starlette.responses import RedirectResponse
 from app.api import problems
 from app.api.deps import RuntimeDep
 from app.api.download import download as send_file
+from app.api.routes import json_of
 from app.api.schemas import JobView, content_path, job_path, job_view
 from app.errors import Conflict, InvalidParameter
 from app.model import Item, Job
@@ -111,9 +112,7 @@ async def submitted(runtime: Runtime, job: Job, wishes: Wishes) -> Response:
         headers["Retry-After"] = str(POLL_AFTER_S)
     elif wishes.redirect or wishes.download:
         return await result_of(runtime, job, wishes)
-    document = (await view(runtime, job)).model_dump_json()
-    status = 200 if job.status.done else 202
-    return Response(document, status, headers, "application/json")
+    return json_of(await view(runtime, job), 200 if job.status.done else 202, headers)
 
 
 async def result_of(runtime: Runtime, job: Job, wishes: Wishes) -> Response:

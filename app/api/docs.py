@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fastapi import APIRouter, Request
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
 
 from app import __version__
@@ -35,31 +36,25 @@ HEADERS = {
     "frame-ancestors 'none'",
 }
 
-router = APIRouter(include_in_schema=False)
-READ = ["GET", "HEAD"]
 
-
-@router.api_route("/docs", methods=READ)
 async def docs(request: Request) -> Response:
     """Give the page."""
     return await _file("docs.html", request)
 
 
-@router.api_route("/docs/{name}", methods=READ)
-async def asset(name: str, request: Request) -> Response:
+async def asset(request: Request) -> Response:
     """Give what the page loads."""
+    name = request.path_params["name"]
     if name not in SERVED:
         raise HTTPException(404)
     return await _file(name, request)
 
 
-@router.api_route("/favicon.ico", methods=READ)
 async def favicon(request: Request) -> Response:
     """Give the icon where browsers look for it unasked."""
     return await _file("icon.svg", request)
 
 
-@router.api_route("/", methods=READ)
 async def root(request: Request) -> Response:
     """Lead people to the page, and tell programs where things are."""
     base = str(request.scope.get("root_path", "")).rstrip("/")
@@ -87,3 +82,14 @@ async def _file(name: str, request: Request) -> Response:
     response = await FILES.get_response(name, request.scope)
     response.headers.update(HEADERS)
     return response
+
+
+ROUTES = [
+    Route(path, endpoint, methods=["GET"], include_in_schema=False)  # and HEAD, which it adds
+    for path, endpoint in {
+        "/docs": docs,
+        "/docs/{name}": asset,
+        "/favicon.ico": favicon,
+        "/": root,
+    }.items()
+]

@@ -15,7 +15,7 @@ from app.api.links import link
 from app.api.names import NameQuery, PathsQuery
 from app.api.nearest import shown
 from app.api.problems import documented
-from app.api.routes import Router
+from app.api.routes import Router, json_of
 from app.api.schemas import FileView, file_view
 from app.api.sentences import UNKNOWN
 from app.api.slips import check_fields
@@ -34,10 +34,9 @@ async def _store(
     request: Request,
     runtime: RuntimeDep,
     client: ClientDep,
-    response: Response,
     filename: str | None,
     paths: PathsQuery,
-) -> FileView:
+) -> Response:
     with runtime.blobs.holding():
         received = await receive(request, runtime, raw_name=filename, paths=paths, sha256=True)
         if received.document is not None:
@@ -52,8 +51,7 @@ async def _store(
             raise TooManyItems("Store one file a request.")
         retention_s = runtime.settings.jobs.retention_s
         file = await runtime.jobs.add_file(client, received.uploads[0], retention_s)
-    response.headers["Location"] = link(f"/v1/files/{file.id}")
-    return file_view(file)
+    return json_of(file_view(file), 201, {"Location": link(f"/v1/files/{file.id}")})
 
 
 _STORED = documented(400, 401, 408, 413, 415, 422, 503, 507)
@@ -73,6 +71,7 @@ _CONTENT: dict[str, Any] = {
     summary="Store a file for later jobs",
     operation_id="store_file",
     status_code=201,
+    response_model=FileView,
     responses=_STORED,
     openapi_extra={
         "requestBody": {
@@ -90,17 +89,16 @@ _CONTENT: dict[str, Any] = {
         }
     },
 )
-@router.put("", status_code=201, include_in_schema=False)
+@router.put("", include_in_schema=False)
 async def store(
     request: Request,
     runtime: RuntimeDep,
     client: ClientDep,
-    response: Response,
     filename: NameQuery = None,
     paths: PathsQuery = None,
-) -> FileView:
+) -> Response:
     """Store one file; its id serves as an input of any number of jobs until it expires."""
-    return await _store(request, runtime, client, response, filename, paths)
+    return await _store(request, runtime, client, filename, paths)
 
 
 @router.put(
@@ -108,20 +106,20 @@ async def store(
     summary="Store a file under a name, as `curl -T` does",
     operation_id="store_named_file",
     status_code=201,
+    response_model=FileView,
     responses=_STORED,
     openapi_extra={"requestBody": {"required": True, "content": openapi.RAW}},
 )
-@router.post("/{filename:path}", status_code=201, include_in_schema=False)
+@router.post("/{filename:path}", include_in_schema=False)
 async def store_named(
     request: Request,
     runtime: RuntimeDep,
     client: ClientDep,
-    response: Response,
     filename: Annotated[str, Path()],
     paths: PathsQuery = None,
-) -> FileView:
+) -> Response:
     """Store the body as one file."""
-    return await _store(request, runtime, client, response, filename, paths)
+    return await _store(request, runtime, client, filename, paths)
 
 
 @router.get(

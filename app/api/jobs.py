@@ -27,7 +27,7 @@ from app.api.names import PathsQuery
 from app.api.nearest import shown
 from app.api.options import DOCUMENT, FORM, texts
 from app.api.problems import documented
-from app.api.routes import Router
+from app.api.routes import Router, json_of
 from app.api.schemas import ItemPage, JobPage, JobView, item_view, job_view
 from app.api.slips import no_job
 from app.api.stream import LINES, submit_stream
@@ -92,7 +92,7 @@ def router() -> Router:
             made = await runtime.jobs.submit(await aside(runtime, received.text_bytes, understood))
         return await submitted(runtime, made.job, how)
 
-    routes.include_router(_records)
+    routes.routes += _records.routes
     return routes
 
 
@@ -153,9 +153,8 @@ async def get_job(
     job: OwnJobDep,
     runtime: RuntimeDep,
     how: WishesDep,
-    response: Response,
     if_none_match: Annotated[str | None, Header()] = None,
-) -> JobView | Response:
+) -> Response:
     """Give the job as it is; with `wait`, as soon as it is done.
 
     With `If-None-Match` a wait ends at the first change instead, and 304 says there was none.
@@ -173,8 +172,7 @@ async def get_job(
         return Response(status_code=304, headers=headers)
     if (how.redirect or how.download) and job.status.done:
         return await result_of(runtime, job, how)
-    response.headers.update(headers)
-    return await view(runtime, job)
+    return json_of(await view(runtime, job), headers=headers)
 
 
 def etag(job: Job) -> str:

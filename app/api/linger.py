@@ -24,10 +24,10 @@ class LingeringClose:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request; linger if its body was left unread."""
-        if scope["type"] != "http":
+        unread = scope["type"] == "http" and _has_body(scope)
+        if not unread:
             await self._app(scope, receive, send)
             return
-        unread = _has_body(scope)
 
         async def receiving() -> Message:
             nonlocal unread

@@ -8,12 +8,13 @@ from http import HTTPStatus
 from typing import Any
 
 import structlog
-from fastapi import FastAPI, Request
+from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.nearest import shown
 from app.api.paths import methods_of, no_such_method, no_such_path
@@ -123,51 +124,69 @@ class Findings:
         return InvalidParameter(detail, errors=self._told, **extra)
 
 
-def install(app: FastAPI) -> None:
-    """Make `app` answer every failure, its own and the framework's, with a problem."""
+class Problems:
+    """Pure ASGI middleware that answers every failure, our own and the framework's, so."""
 
-    @app.exception_handler(OffloadError)
-    async def ours(request: Request, error: Exception) -> Response:
-        assert isinstance(error, OffloadError)  # noqa: S101 - what the handler is registered for
-        if error.log_detail or error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            # A failure inside is the operator's to mend, all else is the request's own.
-            level = logging.ERROR if is_internal(error.code) else logging.WARNING
-            detail = error.log_detail or error.detail
-            log.log(level, "refused", path=request.url.path, code=error.code, detail=detail)
-        return respond(error.problem(), error.headers)
+    def __init__(self, app: ASGIApp) -> None:
+        """Wrap `app`."""
+        self._app = app
 
-    @app.exception_handler(RequestValidationError)
-    async def validation(request: Request, error: Exception) -> Response:
-        assert isinstance(error, RequestValidationError)  # noqa: S101
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request; what nobody has foreseen is raised all the same, for the server."""
+        started = False
+
+        async def sending(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, sending)
+        except Exception as error:
+            request = Request(scope)
+            response = None if started else _answer_to(error, request)
+            if response is not None:
+                await response(scope, receive, send)
+                return
+            log.exception("unhandled", path=request.url.path)
+            if not started:
+                failed = InternalError("The service failed on this request.")
+                await respond(failed.problem())(scope, receive, send)
+            raise
+
+
+def _answer_to(error: Exception, request: Request) -> Response | None:
+    """Answer what a request can fail with; None for anything else, which is a bug."""
+    if isinstance(error, OffloadError):
+        return _refused(error, request)
+    if isinstance(error, RequestValidationError):
         findings = Findings()
         findings.add(error)
         return respond(findings.error().problem())
-
-    @app.exception_handler(HTTPException)
-    async def http(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)  # noqa: S101
-        ours_instead = {
-            HTTPStatus.NOT_FOUND: no_such_path,
-            HTTPStatus.METHOD_NOT_ALLOWED: no_such_method,
-        }.get(HTTPStatus(error.status_code))
-        problem = (
-            ours_instead(request).problem()
-            if ours_instead
-            else Problem("input.invalid", error.detail, error.status_code, error.detail)
-        )
-        headers = dict(error.headers or {})
-        if problem.status == HTTPStatus.METHOD_NOT_ALLOWED:
-            headers["Allow"] = ", ".join(methods_of(request))
-        return respond(problem, headers)
-
-    @app.exception_handler(ClientDisconnect)
-    async def gone(request: Request, error: Exception) -> Response:
+    if isinstance(error, HTTPException):
+        return _not_here(error, request)
+    if isinstance(error, ClientDisconnect):
         return respond(IncompleteBody("The body ended early.").problem())
+    return None
 
-    @app.exception_handler(Exception)
-    async def bug(request: Request, error: Exception) -> Response:
-        log.error("unhandled", path=request.url.path, exc_info=error)
-        return respond(InternalError("The service failed on this request.").problem())
+
+def _refused(error: OffloadError, request: Request) -> Response:
+    if error.log_detail or error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        # A failure inside is the operator's to mend, all else is the request's own.
+        level = logging.ERROR if is_internal(error.code) else logging.WARNING
+        detail = error.log_detail or error.detail
+        log.log(level, "refused", path=request.url.path, code=error.code, detail=detail)
+    return respond(error.problem(), error.headers)
+
+
+def _not_here(error: HTTPException, request: Request) -> Response:
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        return respond(no_such_path(request).problem(), error.headers)
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers = {"Allow": ", ".join(methods_of(request))}
+        return respond(no_such_method(request).problem(), headers)
+    problem = Problem("input.invalid", error.detail, error.status_code, error.detail)
+    return respond(problem, error.headers)
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:

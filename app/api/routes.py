@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Coroutine, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qsl
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
+from pydantic import BaseModel
 from starlette.responses import StreamingResponse
 from starlette.routing import Match
-from starlette.types import Scope
+from starlette.types import Receive, Scope, Send
 
 from app.api.names import PATHS
 from app.api.nearest import hint, shown
 from app.api.options import QUERY, texts
 from app.api.sentences import UNKNOWN
+from app.api.solving import Solved
 from app.errors import InvalidParameter
 
 
@@ -34,34 +36,46 @@ class Route(APIRoute):
         """Every query parameter that it reads."""
         return self.more_query | frozenset(_declared(self.dependant))
 
+    @cached_property
+    def _solved(self) -> Solved:
+        return Solved(self.dependant)
+
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Tell whether a request is this route's.
 
         A file's name at the end of a path has folders only for those who want to keep them: for
         all others there is no such path, as there is none for a name that is empty.
         """
-        match, found = super().matches(scope)
-        name = found.get("path_params", {}).get("filename")
-        if name == "" or ("/" in str(name) and not _keeps_paths(scope)):
+        found = self.path_regex.match(scope["path"].removeprefix(scope.get("root_path", "")))
+        if found is None:
             return Match.NONE, {}
-        return match, found
+        params = found.groupdict()
+        name = params.get("filename")
+        if name is not None and (not name or ("/" in name and not _keeps_paths(scope))):
+            return Match.NONE, {}
+        fits = scope["method"] in (self.methods or ())
+        return Match.FULL if fits else Match.PARTIAL, {"path_params": params, "route": self}
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Give the handler, with what holds for all around it."""
-        handler = super().get_route_handler()
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request that is this route's, its method apart."""
+        if scope["method"] not in (self.methods or ()):
+            raise HTTPException(405)
+        response = await self._answer(Request(scope, receive, send))
+        await response(scope, receive, send)
 
-        async def handled(request: Request) -> Response:
+    async def _answer(self, request: Request) -> Response:
+        if request.scope["query_string"]:
             for name in request.query_params:
                 if name not in self.query:
                     raise _unknown(name, self.query)
             texts(request.query_params.multi_items(), QUERY, many=self.lists)
-            response = await handler(request)
-            if request.method == "HEAD" and isinstance(response, StreamingResponse):
-                # A stream of events would go on until the job ends, and say nothing.
-                return _head_of(response)
-            return response
-
-        return handled
+        response = await self._solved(request)
+        if not isinstance(response, Response):
+            return json_of(response, self.status_code or 200)
+        if request.method == "HEAD" and isinstance(response, StreamingResponse):
+            # A stream of events would go on until the job ends, and say nothing.
+            return _head_of(response)
+        return response
 
 
 class Router(APIRouter):
@@ -100,6 +114,15 @@ class Router(APIRouter):
         assert isinstance(route, Route)  # noqa: S101 - it has just been made as one
         route.more_query = self._more_query
         route.lists = self._lists
+
+
+def json_of(
+    view: BaseModel | None, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Answer with a document; with None, without a body."""
+    if view is None:
+        return Response(status_code=status, headers=headers)
+    return Response(view.model_dump_json(), status, headers, "application/json")
 
 
 def _keeps_paths(scope: Scope) -> bool:

@@ -14,7 +14,7 @@ from app.api.ingest import JSON, body_kind, read_document
 from app.api.jobs import CursorQuery
 from app.api.openapi import endpoint_body
 from app.api.problems import ProblemView, documented, view_of
-from app.api.routes import Router
+from app.api.routes import Router, json_of
 from app.api.schemas import Moment, Page
 from app.errors import NotFound, UnsupportedBody
 from app.model import Attempt, Delivery, DeliveryStatus
@@ -172,8 +172,7 @@ async def send_test(
     runtime: RuntimeDep,
     client: ClientDep,
     request: Request,
-    response: Response,
-) -> DeliveryView:
+) -> Response:
     """Send `webhook.test` to an endpoint, or to the configured one, once, and tell the outcome."""
     document = await read_document(request, MAX_ENDPOINT_BYTES)
     if document and body_kind(request) != JSON:
@@ -182,6 +181,4 @@ async def send_test(
     made = await runtime.outbox.test(client, endpoint_to_test(runtime, endpoint))
     patience_s = runtime.settings.webhooks.timeout_s + TEST_GRACE_S
     delivery = await runtime.outbox.ended(made.id, patience_s) or made
-    if delivery.status in (DeliveryStatus.PENDING, DeliveryStatus.SENDING):
-        response.status_code = 202
-    return delivery_view(delivery)
+    return json_of(delivery_view(delivery), 200 if delivery.status.done else 202)
