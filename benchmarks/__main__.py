@@ -9,10 +9,9 @@ import tempfile
 from pathlib import Path
 
 from benchmarks import machine
-from benchmarks.bench import Bench, Case
+from benchmarks.bench import ROOT, Bench, Case
 from benchmarks.cases import (
     codecs,
-    fetch_1000,
     fetch_million,
     fetch_peers,
     gzip_64mb,
@@ -22,19 +21,18 @@ from benchmarks.cases import (
     pictures,
     records,
     saturated,
-    small_files,
+    second_design,
 )
 from benchmarks.peers import found
 
 CASES: dict[str, Case] = {
+    "second-design": second_design.run,
     "gzip-64mb": gzip_64mb.run,
     "image-12mp": image_12mp.run,
     "codecs": codecs.run,
     "codecs-others": codecs.others,
     "codecs-memory": codecs.memory,
     "pictures": pictures.run,
-    "small-files": small_files.run,
-    "fetch-1000": fetch_1000.run,
     "fetch-peers": fetch_peers.run,
     "saturated": saturated.run,
     "memory": memory.run,
@@ -51,7 +49,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="runs of everything (default 3)")
     parser.add_argument("--quick", action="store_true", help="tiny sizes: proves only that it runs")
     parser.add_argument("--only", choices=CASES, action="append", help="a case; may be repeated")
-    parser.add_argument("--urls", type=int, help="how many fetch-million fetches (a million)")
+    parser.add_argument("--urls", type=int, help="length of the long lists of URLs")
+    parser.add_argument("--app", type=Path, default=ROOT, help="checkout of the measured service")
     parser.add_argument("--out", type=Path, help="append to this file too, e.g. RESULTS.md")
     parser.add_argument("--dir", type=Path, help="folder on the disk to be measured")
     asked = parser.parse_args()
@@ -59,14 +58,16 @@ def main() -> None:
         parser.error("--rounds must be at least 1")
     if asked.urls is not None and asked.urls < 1:
         parser.error("--urls must be at least 1")
+    if not (asked.app / "app" / "__main__.py").is_file():
+        parser.error(f"--app {asked.app} is no checkout of the service")
     # An ordinary exit on SIGTERM too, so that every started process is ended.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with tempfile.TemporaryDirectory(prefix="offload-bench-", dir=asked.dir) as folder:
-        bench = Bench(Path(folder), asked.rounds, asked.quick, asked.urls)
+        bench = Bench(Path(folder), asked.rounds, asked.quick, asked.urls, asked.app.resolve())
         rounds = "1 round" if asked.rounds == 1 else f"medians of {asked.rounds} rounds"
         kind = "**QUICK run: the figures mean nothing**; " if asked.quick else ""
         run = f"- Run: {kind}{rounds}; client and service share the cores"
-        _put(asked.out, "\n".join([*machine.described(bench.folder), *found.described(), run, ""]))
+        _put(asked.out, "\n".join([*machine.described(bench), *found.described(), run, ""]))
         for name in asked.only or everything():
             bench.say(name)
             for table in CASES[name](bench):

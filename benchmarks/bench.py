@@ -11,6 +11,9 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+ROOT = Path(__file__).resolve().parent.parent
+"""The checkout that these benchmarks are part of."""
+
 
 @dataclass(frozen=True, slots=True)
 class Table:
@@ -43,7 +46,9 @@ class Bench:
     rounds: int
     quick: bool
     urls: int | None = None
-    """As many as `fetch-million` is told to fetch, instead of its own number."""
+    """As many as are to go through in the cases of long lists, instead of their own number."""
+    app: Path = ROOT
+    """The checkout whose service is measured; peers, origin and clients are always ours."""
     started: float = field(default_factory=time.monotonic)
 
     def size(self, full: T, quick: T) -> T:

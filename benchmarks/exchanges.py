@@ -7,6 +7,7 @@ What is kept, to be checked, is sent as it is.
 
 from __future__ import annotations
 
+import asyncio
 import time
 import zlib
 from collections.abc import Awaitable, Callable, Sequence
@@ -17,6 +18,9 @@ from benchmarks.wire import Connection, Response, Upload, multipart
 
 WAIT_S = 300
 """As OFFLOAD_JOBS_WAIT_MAX_S of the measured service: no result is ever polled for."""
+
+CHECKED = 4
+"""As many results are looked at before a load."""
 
 Exchange = Callable[[Connection, int], Awaitable[Response]]
 """Does the n-th piece of work over a connection of its own and gives the answer that has the
@@ -98,6 +102,24 @@ def put(path: str, files: Sequence[bytes], name: str) -> Exchange:
         return made
 
     return exchange
+
+
+def checked_results(
+    port: int, kept: Exchange, decode: Callable[[bytes], bytes], files: Sequence[bytes]
+) -> None:
+    """Do a few, also to warm up, and see that what was sent comes of each.
+
+    Raises:
+        RuntimeError: something else came.
+    """
+
+    async def several() -> list[bytes]:
+        async with Connection(port) as connection:
+            return [(await kept(connection, number)).body for number in range(CHECKED)]
+
+    for number, body in enumerate(asyncio.run(several())):
+        if decode(body) != files[number % len(files)]:
+            raise RuntimeError(f"Result {number} is not of what was sent.")
 
 
 def get(paths: Sequence[str], *, keep: bool = False) -> Exchange:

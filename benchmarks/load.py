@@ -11,11 +11,13 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 from dataclasses import dataclass
 from functools import partial
 
+import uvloop
+
 from benchmarks.exchanges import Exchange
 from benchmarks.stats import percentile
 from benchmarks.wire import Connection
 
-LIMIT_S = 900
+LIMIT_S = 300
 """No single load takes longer, whatever went wrong."""
 
 Task = Callable[[int], Awaitable[object]]
@@ -56,8 +58,11 @@ def run(
     count: int | None = None,
     seconds: float | None = None,
 ) -> Load:
-    """Put a load on a service, until `count` requests are sent or `seconds` are over."""
-    return asyncio.run(closed_loop(port, exchange, clients, count=count, seconds=seconds))
+    """Put a load on a service, until `count` requests are sent or `seconds` are over.
+
+    By the loop that costs the client least, since it shares the cores.
+    """
+    return uvloop.run(closed_loop(port, exchange, clients, count=count, seconds=seconds))
 
 
 def run_here(task: Task, clients: int, *, seconds: float) -> Load:
@@ -98,9 +103,11 @@ async def _repeated(
 
     async def client() -> None:
         async with client_made() as task:
-            while time.perf_counter() < stop_at and not (stop and stop.is_set()):
+            while not (stop and stop.is_set()):
                 number = next(numbers)
-                if count is not None and number >= count:
+                # One is always done, on however busy a machine: there is no rate of nothing.
+                late = number > 0 and time.perf_counter() >= stop_at
+                if late or (count is not None and number >= count):
                     return
                 sent = time.perf_counter()
                 await task(number)

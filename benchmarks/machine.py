@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-from benchmarks.services import ROOT
+from benchmarks.bench import ROOT, Bench
 
 PACKAGES = (
     *("fastapi", "uvicorn", "uvloop", "httptools", "python-multipart"),
@@ -31,7 +31,7 @@ PACKAGES = (
 )
 
 
-def described(folder: Path) -> list[str]:
+def described(bench: Bench) -> list[str]:
     """Give the lines that stand above the tables."""
     now = datetime.now(UTC)
     memory_kib = int(_field("/proc/meminfo", "MemTotal").split()[0])
@@ -39,9 +39,9 @@ def described(folder: Path) -> list[str]:
     model, cores = _field("/proc/cpuinfo", "model name"), len(os.sched_getaffinity(0))
     memory = f"{memory_kib / (1 << 20):.0f} GiB"
     system = f"Linux {platform.release()}, {' '.join(platform.libc_ver())}"
-    disk = f"fsync of 4 KiB {_fsync_ms(folder):.2f} ms (median of 100)"
+    disk = f"fsync of 4 KiB {_fsync_ms(bench.folder):.2f} ms (median of 100)"
     return [
-        f"- Date: {now:%Y-%m-%d %H:%M} UTC; commit {_commit()}",
+        f"- Date: {now:%Y-%m-%d %H:%M} UTC; commit {_commits(bench.app)}",
         f"- Machine: {model}, {cores} cores, {memory}, {system}",
         f"- Disk: {disk}; load average at the start: {os.getloadavg()[0]:.2f}",
         f"- Python {platform.python_version()}; {versions}",
@@ -63,9 +63,14 @@ def _version(package: str) -> str:
         return "none"
 
 
-def _commit() -> str:
+def _commits(app: Path) -> str:
+    benchmarks, service = _commit(ROOT), _commit(app)
+    return service if app == ROOT else f"{service}, measured by the benchmarks of {benchmarks}"
+
+
+def _commit(checkout: Path) -> str:
     command = ("git", "describe", "--always", "--dirty")
-    asked = subprocess.run(command, cwd=ROOT, capture_output=True, check=False, text=True)
+    asked = subprocess.run(command, cwd=checkout, capture_output=True, check=False, text=True)
     return asked.stdout.strip() or "unknown"
 
 

@@ -9,7 +9,7 @@ import zlib
 from concurrent.futures import ProcessPoolExecutor
 from io import BytesIO
 
-from fastapi import FastAPI, Response, UploadFile
+from fastapi import FastAPI, Request, Response, UploadFile
 from PIL import Image
 
 app = FastAPI()
@@ -39,6 +39,14 @@ async def thumbnail_file(file: UploadFile, width: int = 800, height: int = 600) 
     loop = asyncio.get_running_loop()
     result = await loop.run_in_executor(executor, thumbnail, data, width, height)
     return Response(result, media_type="image/jpeg")
+
+
+@app.put("/count")
+async def count_bytes(request: Request) -> dict[str, int]:
+    size_bytes = 0
+    async for chunk in request.stream():
+        size_bytes += len(chunk)
+    return {"size_bytes": size_bytes}
 
 
 @app.get("/ping")

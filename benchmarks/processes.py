@@ -3,11 +3,36 @@
 from __future__ import annotations
 
 import os
+import resource
+from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 _CPU_FIELDS = slice(11, 15)
 """utime, stime, cutime and cstime in what follows a command's name: ended children count too."""
+_OWN_FIELDS = slice(11, 13)
+"""The first two: nobody else's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cpu:
+    """Seconds of CPU that a service, or whoever does the work, has used."""
+
+    first_s: float
+    """Of its first process, its ended threads included."""
+    threads_s: Mapping[int, float]
+    """Of the threads that the first process has, by their ids; its own is that of its main one."""
+    others_s: float
+    """Of all processes that it has started."""
+
+    def since(self, before: Cpu) -> Cpu:
+        """Give what was used between two looks."""
+        threads_s = {
+            thread: used_s - before.threads_s.get(thread, 0.0)
+            for thread, used_s in self.threads_s.items()
+        }
+        return Cpu(self.first_s - before.first_s, threads_s, self.others_s - before.others_s)
 
 
 def members(group: int) -> list[int]:
@@ -25,13 +50,43 @@ def members(group: int) -> list[int]:
 
 def cpu_s(group: int) -> float:
     """Give the seconds of CPU that a group has used, those of its ended children included."""
-    ticks = 0
-    for pid in members(group):
-        with suppress(OSError):
-            ticks += sum(map(int, _stat(pid)[_CPU_FIELDS]))
-    return ticks / os.sysconf("SC_CLK_TCK")
+    return sum(_used_s(pid, _CPU_FIELDS) for pid in members(group))
 
 
-def _stat(pid: int) -> list[str]:
+def cpu(group: int) -> Cpu:
+    """Give what a service has used, by process and by thread; it is named by its group."""
+    threads = sorted(int(entry.name) for entry in os.scandir(f"/proc/{group}/task"))
+    threads_s = {thread: _used_s(f"{group}/task/{thread}", _OWN_FIELDS) for thread in threads}
+    first_s = _used_s(group, _OWN_FIELDS)
+    return Cpu(first_s, threads_s, cpu_s(group) - first_s)
+
+
+def cpu_of_children() -> Cpu:
+    """Give what was used by what this process has started in its own group, ended or not.
+
+    Services have groups of their own, and so do not count while they run.
+    """
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    mine = os.getpid()
+    running_s = sum(
+        _used_s(pid, _CPU_FIELDS) for pid in members(os.getpgrp()) if _parent(pid) == mine
+    )
+    return Cpu(0.0, {}, ended.ru_utime + ended.ru_stime + running_s)
+
+
+def _parent(pid: int) -> int:
+    with suppress(OSError):
+        return int(_stat(pid)[1])
+    return 0
+
+
+def _used_s(process: int | str, fields: slice) -> float:
+    """Give nothing for what has ended since."""
+    with suppress(OSError):
+        return sum(map(int, _stat(process)[fields])) / os.sysconf("SC_CLK_TCK")
+    return 0.0
+
+
+def _stat(process: int | str) -> list[str]:
     """Give what follows the command's name, which may have spaces and brackets of its own."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()

@@ -14,9 +14,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.bench import ROOT, Bench
 from benchmarks.exchanges import WAIT_S
 
-ROOT = Path(__file__).resolve().parent.parent
 PYTHON = (sys.executable, "-m")
 START_S = 60
 STOP_S = 20
@@ -56,24 +56,31 @@ def naive(folder: Path) -> Iterator[Service]:
 
 
 @contextmanager
-def offload(folder: Path, settings: Mapping[str, str] | None = None) -> Iterator[Service]:
+def offload(bench: Bench, settings: Mapping[str, str] | None = None) -> Iterator[Service]:
     """Run Offload as `make run` does, on a data folder of its own that is removed afterwards."""
     with (
-        tempfile.TemporaryDirectory(dir=folder, prefix="data-") as data,
-        offload_on(Path(data), free_port(), folder, settings) as service,
+        tempfile.TemporaryDirectory(dir=bench.folder, prefix="data-") as data,
+        offload_on(bench, Path(data), free_port(), settings) as service,
     ):
         yield service
 
 
 @contextmanager
 def offload_on(
-    data: Path, port: int, folder: Path, settings: Mapping[str, str] | None = None
+    bench: Bench, data: Path, port: int, settings: Mapping[str, str] | None = None
 ) -> Iterator[Service]:
     """Run Offload on a data folder and a port that may have been another's before."""
     env = MALLOC | BOUNDS | {"OFFLOAD_PORT": str(port), "OFFLOAD_DATA_DIR": str(data)}
     env |= settings or {}
-    with running(folder, "offload", (*PYTHON, "app", "serve"), env, port) as service:
+    command = (interpreter(bench.app), "-m", "app", "serve")
+    with running(bench.folder, "offload", command, env, port, cwd=bench.app) as service:
         yield service
+
+
+def interpreter(app: Path) -> str:
+    """Give the Python of a checkout's own environment; of one that has none, ours."""
+    own = app / ".venv" / "bin" / "python"
+    return str(own) if own.exists() else sys.executable
 
 
 @contextmanager
@@ -94,7 +101,12 @@ def free_port() -> int:
 
 @contextmanager
 def running(
-    folder: Path, name: str, command: Sequence[str], env: Mapping[str, str], port: int
+    folder: Path,
+    name: str,
+    command: Sequence[str],
+    env: Mapping[str, str],
+    port: int,
+    cwd: Path = ROOT,
 ) -> Iterator[Service]:
     """Run a command that listens on a loopback port; its log is in `folder`, by its name."""
     inherited = {
@@ -106,7 +118,7 @@ def running(
     with log.open("ab") as output:
         process = subprocess.Popen(
             command,
-            cwd=ROOT,
+            cwd=cwd,
             env=inherited | dict(env),
             stdin=subprocess.DEVNULL,
             stdout=output,

@@ -42,7 +42,7 @@ class Held:
 
 def held(bench: Bench, exchange: Exchange, clients: int, count: int) -> Held:
     """Start a service, let it work, and give what its heaviest worker held meanwhile."""
-    with services.offload(bench.folder, _LIMITS) as service:
+    with services.offload(bench, _LIMITS) as service:
         workers = sorted(memory.children(service.pid))
         idle = max(map(memory.rss_bytes, workers))
         for pid in workers:

@@ -137,7 +137,7 @@ def _beside(
     bench: Bench, pairs: Sequence[Pair], size_bytes: int, in_flight: tuple[int, int]
 ) -> list[Table]:
     tables = []
-    with services.offload(bench.folder) as offload:
+    with services.offload(bench) as offload:
         for kind, generate in (("logs", corpus.logs), ("text", corpus.source_text)):
             given = _written(bench, kind, generate(size_bytes))
             tables.append(_table(bench, offload, given, pairs, in_flight))

@@ -91,13 +91,13 @@ def run(bench: Bench) -> list[Table]:
 async def _told(bench: Bench, story: Story, origin: Service, data: Path) -> None:
     urls = fetches.urls_of(origin.port, story.count + WARM_UP, BODY_BYTES)
     port = services.free_port()
-    with services.offload_on(data, port, bench.folder, fetches.SETTINGS) as service:
+    with services.offload_on(bench, data, port, fetches.SETTINGS) as service:
         await _until_half(bench, story, service, data, urls)
         os.kill(service.pid, signal.SIGKILL)
         story.killed_s = story.course.now_s
         await _orphans_gone(service.pid)
         story.orphans_s = story.course.now_s - story.killed_s
-    with services.offload_on(data, port, bench.folder, fetches.SETTINGS) as service:
+    with services.offload_on(bench, data, port, fetches.SETTINGS) as service:
         story.listening_s = story.course.now_s
         await _to_the_end(bench, story, service, data)
         story.database_bytes = database_bytes(data)
@@ -112,20 +112,20 @@ async def _until_half(
     """Upload the list while another job is polled, then poll until half of it is done."""
     course = story.course
     async with Connection(service.port) as connection, Connection(service.port) as uploading:
-        warm = await _submitted(connection, _listed(urls[story.count :]))
-        await _polled(connection, warm, lambda job: bool(job["done"]))
+        warm = await submitted(connection, listed(urls[story.count :]))
+        await polled_until(connection, warm, lambda job: bool(job["done"]))
         story.idle_bytes = memory.rss_bytes(service.pid)
-        listed = _listed(urls[: story.count])
+        upload_of_all = listed(urls[: story.count])
         course.started = time.monotonic()
         with Sampled(course, service.pid, data):
-            upload = asyncio.create_task(_submitted(uploading, listed))
-            await _polled(
+            upload = asyncio.create_task(submitted(uploading, upload_of_all))
+            await polled_until(
                 connection, warm, lambda _: upload.done(), lambda ms, _: course.note(ms, 0)
             )
             story.job = await upload
             story.uploaded_s = course.now_s
             bench.say(f"uploaded in {story.uploaded_s:.0f} s")
-            job = await _polled(
+            job = await polled_until(
                 connection, story.job, lambda job: over(job) >= story.count // 2, course.note
             )
         story.finished_at_kill = over(job)
@@ -140,7 +140,7 @@ async def _to_the_end(bench: Bench, story: Story, service: Service, data: Path) 
     course = story.course
     async with Connection(service.port) as connection:
         with Sampled(course, service.pid, data):
-            story.job = await _polled(
+            story.job = await polled_until(
                 connection, story.job, lambda job: bool(job["done"]), course.note
             )
         story.done_s = course.now_s
@@ -151,7 +151,7 @@ async def _to_the_end(bench: Bench, story: Story, service: Service, data: Path) 
     story.peaks_bytes.append(memory.peak_rss_bytes(service.pid))
 
 
-def _listed(urls: Sequence[str]) -> Upload:
+def listed(urls: Sequence[str]) -> Upload:
     """Write a list of URLs as NDJSON."""
     pieces = tuple(
         "".join(f'"{url}"\n' for url in urls[start : start + LINES_AT_ONCE]).encode()
@@ -160,14 +160,14 @@ def _listed(urls: Sequence[str]) -> Upload:
     return Upload("application/x-ndjson", pieces)
 
 
-async def _submitted(connection: Connection, upload: Upload) -> dict[str, Any]:
+async def submitted(connection: Connection, upload: Upload) -> dict[str, Any]:
     """Upload a list; give the job as it was answered."""
     made = checked(await connection.request("POST", "/v1/fetch", upload, keep=True), 202)
     job: dict[str, Any] = made.json()
     return job
 
 
-async def _polled(
+async def polled_until(
     connection: Connection,
     job: dict[str, Any],
     until: Callable[[dict[str, Any]], bool],

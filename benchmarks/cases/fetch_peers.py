@@ -108,7 +108,7 @@ def _beside_origin(origin: Service, fetch: Callable[[], Spent]) -> Measured:
 
 def _ours(bench: Bench, origin: Service, urls: Sequence[str], size_bytes: int) -> Spent:
     """Fetch by a service that has just started, so that its peak is that of these bodies."""
-    with services.offload(bench.folder, fetches.SETTINGS) as service:
+    with services.offload(bench, fetches.SETTINGS) as service:
         fetches.fetch(service.port, fetches.urls_of(origin.port, WARM_UP, 1))
         os.sync()
         with Peak(partial(tree_pss_bytes, service.pid)) as peak:

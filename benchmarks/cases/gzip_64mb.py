@@ -25,7 +25,7 @@ def run(bench: Bench) -> list[Table]:
         "logs": corpus.logs(size_bytes),
         "text": corpus.source_text(size_bytes),
     }
-    with services.naive(bench.folder) as naive, services.offload(bench.folder) as offload:
+    with services.naive(bench.folder) as naive, services.offload(bench) as offload:
         return [_table(bench, kind, data, naive, offload) for kind, data in inputs.items()]
 
 

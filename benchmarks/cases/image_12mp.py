@@ -26,7 +26,7 @@ def run(bench: Bench) -> list[Table]:
     naive_exchange = exchanges.naive("/thumbnail", photographs, "a.jpg")
     offload_exchange = exchanges.offload(DOOR, photographs, "a.jpg")
     seconds = bench.size(10.0, 1.0)
-    with services.naive(bench.folder) as naive, services.offload(bench.folder) as offload:
+    with services.naive(bench.folder) as naive, services.offload(bench) as offload:
         _verify(naive, exchanges.naive("/thumbnail", photographs, "a.jpg", keep=True))
         _verify(offload, exchanges.offload(DOOR, photographs, "a.jpg", keep=True))
         results = {

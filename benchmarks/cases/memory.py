@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
-from pathlib import Path
 from statistics import median
 
 from benchmarks import corpus, exchanges, load, services, stats
@@ -18,7 +17,7 @@ from benchmarks.wire import Connection, Upload
 
 REQUIRED_GROWTH_MB = 50.0
 
-Start = Callable[[Path], AbstractContextManager[Service]]
+Start = Callable[[], AbstractContextManager[Service]]
 
 
 def run(bench: Bench) -> list[Table]:
@@ -51,12 +50,12 @@ def _under_load(bench: Bench) -> Table:
     for name, (pair, clients, count) in loads.items():
         results = bench.alternate(
             {
-                f"{service}, {name}": partial(_peak, bench.folder, start, exchange, clients, count)
-                for (service, start), exchange in zip(_starts().items(), pair, strict=True)
+                f"{service}, {name}": partial(_peak, start, exchange, clients, count)
+                for (service, start), exchange in zip(_starts(bench).items(), pair, strict=True)
             }
         )
         naive, offload = results.values()
-        for service, found in zip(_starts(), (naive, offload), strict=True):
+        for service, found in zip(_starts(bench), (naive, offload), strict=True):
             peaks = [peak for _, peak in found]
             rows.append(
                 [
@@ -74,14 +73,15 @@ def _under_load(bench: Bench) -> Table:
     return Table("memory: the whole process tree", columns, rows, notes)
 
 
-def _starts() -> dict[str, Start]:
-    return {"naive": services.naive, "Offload": services.offload}
+def _starts(bench: Bench) -> dict[str, Start]:
+    return {
+        "naive": partial(services.naive, bench.folder),
+        "Offload": partial(services.offload, bench),
+    }
 
 
-def _peak(
-    folder: Path, start: Start, exchange: Exchange, clients: int, count: int
-) -> tuple[int, int]:
-    with start(folder) as service, Peak(partial(tree_pss_bytes, service.pid)) as peak:
+def _peak(start: Start, exchange: Exchange, clients: int, count: int) -> tuple[int, int]:
+    with start() as service, Peak(partial(tree_pss_bytes, service.pid)) as peak:
         load.run(service.port, exchange, clients, count=count)
     return peak.before_bytes, peak.bytes
 
@@ -97,7 +97,7 @@ def _huge_upload(bench: Bench) -> Table:
     growths, trees, seconds = [], [], []
     for number in range(bench.rounds):
         bench.say(f"round {number + 1} of {bench.rounds}: upload of {upload.size_bytes >> 20} MiB")
-        with services.offload(bench.folder, settings) as service:
+        with services.offload(bench, settings) as service:
             asyncio.run(_put(service, Upload(upload.content_type, (piece[: 1 << 20],))))
             with (
                 Peak(partial(rss_bytes, service.pid)) as api,

@@ -45,14 +45,14 @@ Make = Callable[..., Exchange]
 
 
 def run(bench: Bench) -> list[Table]:
-    with services.offload(bench.folder) as offload:
+    with services.offload(bench) as offload:
         tables = [_jpegs(bench, offload), _pngs(bench, offload), _small(bench, offload)]
     return [*tables, _memory(bench)]
 
 
 def _jpegs(bench: Bench, offload: Service) -> Table:
     pictures = corpus.photographs(bench.size(12, 2))
-    paths = _written(bench.folder / "jpegs", pictures, ".jpg")
+    paths = written(bench.folder / "jpegs", pictures, ".jpg")
     seconds = bench.size(10.0, 0.5)
     required = {BARE_PYVIPS: 0.8}
     missing = {}
@@ -67,12 +67,12 @@ def _jpegs(bench: Bench, offload: Service) -> Table:
                 continue
             service = stack.enter_context(server.start(bench.folder, paths[0].parent))
             targets = [server.target.format(path.name) for path in paths]
-            run, sizes[server.name] = _served(
+            run, sizes[server.name] = served(
                 service, partial(exchanges.get, targets), len(paths), ("JPEG", (800, 600)), seconds
             )
             runs[server.name] = run
         make = partial(exchanges.offload, JPEG_DOOR, pictures, "a.jpg")
-        runs[OURS], sizes[OURS] = _served(offload, make, len(paths), ("JPEG", (800, 600)), seconds)
+        runs[OURS], sizes[OURS] = served(offload, make, len(paths), ("JPEG", (800, 600)), seconds)
         race = raced(bench, runs, CLIENTS, "12 MP JPEG")
     title = f"pictures: {len(paths)} JPEGs of 4000x3000, {_weight(pictures)}, to 800x600 JPEG q80"
     notes = [
@@ -87,13 +87,13 @@ def _jpegs(bench: Bench, offload: Service) -> Table:
 
 def _pngs(bench: Bench, offload: Service) -> Table:
     pictures = corpus.pngs(*bench.size((2, 6), (1, 1)))
-    paths = _written(bench.folder / "pngs", pictures, ".png")
+    paths = written(bench.folder / "pngs", pictures, ".png")
     seconds = bench.size(10.0, 0.5)
     folder = bench.folder / "by-pillow"
     with bare.pooled(bare.by_pillow, paths, folder) as task:
         sizes = {BARE_PILLOW: _sizes(_read(folder, paths), "PNG", None)}
         make = partial(exchanges.offload, PNG_DOOR, pictures, "a.png")
-        ours, sizes[OURS] = _served(offload, make, len(paths), ("PNG", None), seconds)
+        ours, sizes[OURS] = served(offload, make, len(paths), ("PNG", None), seconds)
         runs: dict[str, Run] = {
             BARE_PILLOW: partial(load.run_here, task, seconds=seconds),
             OURS: ours,
@@ -123,7 +123,7 @@ def _small(bench: Bench, offload: Service) -> Table:
         runs: dict[str, Run] = {}
         sizes = {}
         for name, service, make in ((NAIVE, naive, theirs), (OURS, offload, ours)):
-            runs[name], sizes[name] = _served(service, make, len(pictures), expected, seconds)
+            runs[name], sizes[name] = served(service, make, len(pictures), expected, seconds)
         race = raced(bench, runs, CLIENTS, "2 MP JPEG")
     count, weight = len(pictures), _weight(pictures)
     title = f"pictures: {count} JPEGs of 1632x1224, {weight}, to 400x300 JPEG q80"
@@ -143,7 +143,7 @@ def _memory(bench: Bench) -> Table:
     )
 
 
-def _written(folder: Path, pictures: Sequence[bytes], suffix: str) -> list[Path]:
+def written(folder: Path, pictures: Sequence[bytes], suffix: str) -> list[Path]:
     folder.mkdir()
     paths = [folder / f"{number}{suffix}" for number in range(len(pictures))]
     for path, picture in zip(paths, pictures, strict=True):
@@ -155,7 +155,7 @@ def _read(folder: Path, paths: Sequence[Path]) -> list[bytes]:
     return [(folder / path.name).read_bytes() for path in paths]
 
 
-def _served(
+def served(
     service: Service,
     make: Make,
     count: int,

@@ -35,8 +35,8 @@ def run(bench: Bench) -> list[Table]:
     }
     rows: list[list[str]] = []
     notes: list[str] = []
-    with services.naive(bench.folder) as naive, services.offload(bench.folder) as offload:
-        poll = asyncio.run(_finished_job(offload))
+    with services.naive(bench.folder) as naive, services.offload(bench) as offload:
+        poll = asyncio.run(finished_job(offload))
         targets = {"naive": (naive, ("/ping",)), "Offload": (offload, ("/livez", poll))}
         for name, (service, paths) in targets.items():
             for path in paths:
@@ -82,7 +82,7 @@ def _row(name: str, probes: list[Probed], rates: list[float]) -> list[str]:
     ]
 
 
-async def _finished_job(offload: Service) -> str:
+async def finished_job(offload: Service) -> str:
     """Make the job that is polled; gives its path."""
     async with Connection(offload.port) as connection:
         target = f"/v1/compress?wait={exchanges.WAIT_S}"
