@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
+from functools import partial
 from math import ceil
 from typing import cast
 
@@ -13,7 +14,8 @@ import uvicorn
 from app.main import State, create_app
 from app.settings import Settings
 from app.wire.crowd import Crowd, room
-from app.wire.protocol import BoundedProtocol, Wire
+from app.wire.ending import Wire
+from app.wire.protocol import BoundedProtocol
 
 GRACEFUL_S = 3.0
 """How long uploads and downloads under way may hold a shutdown."""
@@ -34,7 +36,7 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 create_app(settings),
-                http=wire.protocol(),
+                http=cast("type[BoundedProtocol]", partial(BoundedProtocol, wire)),
                 ws="none",
                 loop="uvloop",
                 lifespan="on",

@@ -133,11 +133,11 @@ def test_answers_before_a_bad_head_still_come(tight):
         assert ended(connection) == b""
 
 
-def test_pipelined_requests_are_answered_in_order_and_wait_outside(tight):
+def test_pipelined_requests_are_answered_in_order_and_wait_outside(service):
     """More of them than the service takes in at once: the others are left in the pipe."""
     many = 2_000
     paths = [f"/v1/files/file_{n:032x}" for n in range(many)]
-    with connect(tight.url) as connection:
+    with connect(service.url) as connection:
         connection.sendall(b"".join(head("GET", path) for path in paths) + GET)
         answers = Pipe(connection)
         seen = [answer_on(answers).text for _ in range(many)]
