@@ -18,7 +18,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext, suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Literal, TextIO
 
 import structlog
@@ -112,25 +114,23 @@ def configure_logging(settings: LogSettings) -> None:
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
+    rendered: list[structlog.typing.Processor] = [
+        structlog.processors.format_exc_info,
+        _in_one_line,
+        structlog.processors.JSONRenderer() if as_json else _console(),
+    ]
+    handler = logging.StreamHandler(said.err if said else None)
+    # Our own lines go past `logging`, at half its cost; libraries' lines come through it.
     structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            *shared,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
-        logger_factory=structlog.stdlib.LoggerFactory(),
+        processors=[*shared, *rendered],
+        wrapper_class=structlog.make_filtering_bound_logger(number_of(settings.level)),
+        logger_factory=partial(_Lines, handler),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(said.err if said else None)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.format_exc_info,
-                _in_one_line,
-                structlog.processors.JSONRenderer() if as_json else _console(),
-            ],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendered],
         )
     )
     logging.basicConfig(level=number_of(settings.level), handlers=[handler])
@@ -139,6 +139,20 @@ def configure_logging(settings: LogSettings) -> None:
     logging.getLogger("python_multipart").setLevel(logging.ERROR)
     if said:
         said.listen()
+
+
+class _Lines:
+    """Writes lines where a handler does. As with the handler, a stream that fails harms nobody."""
+
+    def __init__(self, handler: logging.StreamHandler[TextIO], *_: Any) -> None:
+        self._handler = handler
+
+    def info(self, line: str) -> None:
+        with self._handler.lock or nullcontext(), suppress(OSError, ValueError):
+            self._handler.stream.write(line + "\n")
+            self._handler.stream.flush()
+
+    debug = warning = error = critical = info
 
 
 def _console() -> structlog.dev.ConsoleRenderer:
