@@ -24,9 +24,17 @@ class Service:
     """`offload serve` on a free port."""
 
     def __init__(
-        self, data_dir: Path, env: Mapping[str, str] | None = None, files: int | None = None
+        self,
+        data_dir: Path,
+        env: Mapping[str, str] | None = None,
+        files: int | None = None,
+        *,
+        patience_s: float = START_TIMEOUT_S,
     ) -> None:
-        """Start it, and return once it listens; with `files` as its limit of open ones."""
+        """Start it, and return once it listens; with `files` as its limit of open ones.
+
+        One that does not listen within `patience_s` is killed: that is an AssertionError.
+        """
         self.data_dir = data_dir
         self.log = data_dir.with_suffix(".log")
         own = {key: value for key, value in os.environ.items() if not key.startswith("OFFLOAD_")}
@@ -42,7 +50,7 @@ class Service:
             )
         self.said = ""
         """What it has written to standard output: up to where it listens, then up to its end."""
-        self.url = self._announced_url()
+        self.url = self._announced_url(patience_s)
 
     @classmethod
     @contextmanager
@@ -56,10 +64,10 @@ class Service:
         finally:
             running.stop()
 
-    def _announced_url(self) -> str:
+    def _announced_url(self, patience_s: float) -> str:
         assert self.process.stdout is not None
         # Reading blocks, so the patience is in another thread.
-        patience = threading.Timer(START_TIMEOUT_S, self.process.kill)
+        patience = threading.Timer(patience_s, self.process.kill)
         patience.start()
         try:
             for line in self.process.stdout:
