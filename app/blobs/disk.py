@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import hashlib
+import math
 import os
 import secrets
 import shutil
@@ -224,7 +225,7 @@ class DiskBlobStore:
     def _older_than(self, folder: Path, age_s: float) -> list[str]:
         limit = self._clock() - age_s
         with os.scandir(folder) as entries:
-            return [entry.name for entry in entries if entry.stat().st_mtime <= limit]
+            return [entry.name for entry in entries if _stored_at(entry) <= limit]
 
     def _delete(self, key: str, age_s: float) -> bool:
         path = self._path(key)
@@ -370,6 +371,14 @@ def _remove_all(folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         if not folder.exists():
             return
+
+
+def _stored_at(entry: os.DirEntry[str]) -> float:
+    """Give a file's mtime; of one that somebody removes meanwhile, a time that never comes."""
+    try:
+        return entry.stat().st_mtime
+    except FileNotFoundError:
+        return math.inf
 
 
 def object_path(objects: Path, key: str) -> Path:
