@@ -108,7 +108,9 @@ class RulesStore(Protocol):
 
     async def job(self, job_id: str) -> Seen | None: ...
 
-    async def ended_since(self, job_id: str, after: tuple[int, int]) -> list[tuple[int, int]]:
+    async def ended_since(
+        self, job_id: str, after: tuple[int, int], limit: int
+    ) -> list[tuple[int, int]]:
         """Give seq and index of what became final, as an event stream tells it."""
 
 
@@ -208,8 +210,11 @@ class SqliteRules:
             Counter((delivery.event, delivery.item_index) for delivery in told),
         )
 
-    async def ended_since(self, job_id: str, after: tuple[int, int]) -> list[tuple[int, int]]:
-        return [(item.seq, item.index) for item in await self._store.items_since(job_id, after)]
+    async def ended_since(
+        self, job_id: str, after: tuple[int, int], limit: int
+    ) -> list[tuple[int, int]]:
+        ended = await self._store.items_since(job_id, after, limit)
+        return [(item.seq, item.index) for item in ended]
 
 
 async def _submitted(store: JobStore, order: Order) -> Submitted:

@@ -226,6 +226,9 @@ class Model:
                 job.expired, job.expires_at = True, self.now_s + RETENTION_S
                 job.told["job.expired", None] += 1
 
+    def held(self) -> list[Hand]:
+        return [hand for hand in self.hands if self.holds(hand)]
+
     def holds(self, hand: Hand) -> bool:
         job = self.jobs.get(hand.job)
         if job is None:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tests.contracts.rules_adapter import RulesStore, SqliteRules, Taken
 from tests.contracts.rules_model import Hand, Model, ModelJob, Order
@@ -22,14 +22,17 @@ from tests.contracts.rules_model import Hand, Model, ModelJob, Order
 T = TypeVar("T")
 
 EXAMPLES = int(os.environ.get("RULES_EXAMPLES", "0"))
-FEW_EXAMPLES = 40
-STEPS = 40
+FEW_EXAMPLES = 100
+STEPS = 25
 MOST_JOBS = 6
+PAGE = 2
+"""So many ends are heard at a time: fewer than one commit may bring."""
 HOUR_S = 3_600
 JUMPS_S = (-HOUR_S, 1, HOUR_S, 3 * HOUR_S)
 KEYS = ("a", "b")
 
 which = st.integers(0, 1_000)
+failing = st.sets(st.integers(0, 7))
 
 
 @st.composite
@@ -81,6 +84,11 @@ class Rules(RuleBasedStateMachine):
 
     # -- clients -----------------------------------------------------------------------------
 
+    @initialize(first=st.lists(orders(), min_size=2, max_size=3))
+    def begin(self, first: list[Order]) -> None:
+        for order in first:
+            self.submit(order)
+
     @precondition(lambda self: len(self.model.jobs) < MOST_JOBS)
     @rule(order=orders())
     def submit(self, order: Order) -> None:
@@ -107,10 +115,10 @@ class Rules(RuleBasedStateMachine):
         if self.model.known(job.order) == (job.order, number):
             assert self._run(self.store.submit(job.order)) == (self.ids[number], False)
 
-    @precondition(lambda self: self.model.jobs)
+    @precondition(lambda self: not all(job.done for job in self.model.jobs.values()))
     @rule(n=which)
     def cancel(self, n: int) -> None:
-        number, _ = self._pick(n)
+        number, _ = self._pick(n, lambda job: not job.done)
         self._run(self.store.cancel(self.ids[number]))
         self.model.cancel(number)
 
@@ -136,6 +144,7 @@ class Rules(RuleBasedStateMachine):
 
     # -- nodes -------------------------------------------------------------------------------
 
+    @precondition(lambda self: self._takeable())
     @rule(n=which, limit=st.integers(1, 6))
     def take(self, n: int, limit: int) -> None:
         self._take(n % self.store.nodes, limit)
@@ -146,13 +155,13 @@ class Rules(RuleBasedStateMachine):
             self._take(n % self.store.nodes, 100)
         assert self._run(self.store.take(n % self.store.nodes, 100)) == []
 
-    @precondition(lambda self: self.model.hands)
+    @precondition(lambda self: self.model.hands)  # void ones too
     @rule(n=which, succeeded=st.booleans())
     def finish(self, n: int, *, succeeded: bool) -> None:
         self._finish(self.model.hands[n % len(self.model.hands)], succeeded=succeeded)
 
     @precondition(lambda self: self.model.hands)
-    @rule(failing=st.sets(st.integers(0, 7)))
+    @rule(failing=failing)
     def finish_all(self, failing: set[int]) -> None:
         for hand in list(self.model.hands):
             self._finish(hand, succeeded=hand.index not in failing)
@@ -164,20 +173,31 @@ class Rules(RuleBasedStateMachine):
         self._run(self.store.give_back(hand.node, self.taken.pop(hand)))
         self.model.give_back(hand)
 
-    @rule(n=which)
-    def crash(self, n: int) -> None:
+    @precondition(lambda self: self.model.held() or self._takeable())
+    @rule(n=which, limit=st.integers(0, 4))
+    def crash(self, n: int, limit: int) -> None:
+        """Let a node die, the sooner or the later after it was given something."""
+        if limit and self._takeable():
+            self._take(n % self.store.nodes, limit)
         self._run(self.store.crash(n % self.store.nodes))
         self.model.crash(n % self.store.nodes)
 
+    @precondition(lambda self: self.model.jobs)
     @rule(seconds=st.sampled_from(JUMPS_S))
     def clock_jumps(self, seconds: int) -> None:
         self.store.move_clock(seconds)
         self.model.now_s += seconds
-
-    @rule()
-    def purge(self) -> None:
         self._run(self.store.purge())
         self.model.purge()
+
+    @precondition(lambda self: self._takeable())
+    @rule(n=which, failing=failing)
+    def work(self, n: int, failing: set[int]) -> None:
+        """Take what there is, and end it."""
+        before = list(self.model.hands)
+        self._take(n % self.store.nodes, 100)
+        for hand in [hand for hand in self.model.hands if hand not in before]:
+            self._finish(hand, succeeded=hand.index not in failing)
 
     def _takeable(self) -> set[tuple[int, int]]:
         return {(n, item.index) for n, job in self.model.jobs.items() for item in job.takeable()}
@@ -235,13 +255,18 @@ class Rules(RuleBasedStateMachine):
         assert seen.seq > before if job.ended else seen.seq >= before
         self.seqs[number] = seen.seq
         # Who listens hears each end once, behind all that was heard before.
-        heard = self._run(
-            self.store.ended_since(self.ids[number], self.heard.get(number, (-1, -1)))
-        )
+        heard = self._heard(number)
         assert heard == sorted(heard)
         assert sorted(index for _, index in heard) == sorted(job.ended)
         job.ended.clear()
-        self.heard[number] = max([self.heard.get(number, (-1, -1)), *heard])
+
+    def _heard(self, number: int) -> list[tuple[int, int]]:
+        heard = []
+        after = self.heard.get(number, (-1, -1))
+        while more := self._run(self.store.ended_since(self.ids[number], after, PAGE)):
+            heard += more
+            after = self.heard[number] = more[-1]
+        return heard
 
 
 class SqliteMachine(Rules):
