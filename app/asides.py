@@ -10,7 +10,7 @@ from app.errors import BlobMissing, FetchError
 from app.model import Blob, Claim, NamedBlob, Step
 from app.ops.base import Aside, Source
 from app.ops.fetch import FetchParams
-from app.outbound.fetch import Fetched, Terms
+from app.outbound.terms import Fetched, Terms
 from app.runtime import Runtime
 
 MOST_KEPT = 256

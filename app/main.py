@@ -31,7 +31,7 @@ from app.api.problems import Problems
 from app.courier import Courier
 from app.logs import number_of
 from app.ops.registry import load_operations
-from app.outbound.guard import Network
+from app.outbound.addresses import Network
 from app.runner import Runner
 from app.runtime import Runtime, open_runtime
 from app.settings import Settings

@@ -24,8 +24,9 @@ from app.errors import FetchError
 from app.jobs.base import JobSettings
 from app.keys import ClientKeys, client_keys, read_keys
 from app.logs import LogSettings
-from app.outbound.fetch import FetchSettings
-from app.outbound.guard import Guard, Network
+from app.outbound.addresses import Network
+from app.outbound.guard import Guard
+from app.outbound.limits import FetchSettings
 from app.outbound.webhooks import PushSettings, WebhookSettings
 from app.wire.settings import HttpSettings
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from app.blobs.values import small_or
 from app.errors import BlobMissing
 from app.model import Blob, Claim, NamedBlob, Step, Version
 from app.ops.fetch import FetchParams
 from app.ops.text_types import Word, called
-from app.outbound import fetch as outbound
+from app.outbound import terms as outbound
 from app.outbound.body import Wanted
-from app.outbound.fetch import Terms, Unchanged
+from app.outbound.terms import Terms, Unchanged
 from app.runtime import Runtime
 
 NAMELESS = "download"
@@ -55,19 +56,27 @@ async def _brought(
         known=outbound.Version.told(known.facts) if known else None,
         batch=claim.job_id,
     )
-    fetched = await runtime.fetcher.fetch(
-        claim.url, params, claim.headers, runtime.blobs.put, terms
-    )
+    save = small_or(runtime.blobs.put)
+    fetched = await runtime.fetcher.fetch(claim.url, params, claim.headers, save, terms)
     if isinstance(fetched, Unchanged):
         assert known is not None  # noqa: S101 - nothing else asks for it
         blob = known.blob
         facts["fetch"] = known.facts | _news(fetched)
     else:
-        blob = fetched.body
+        blob = await _in_the_store(runtime, fetched.body)
         facts["fetch"] = fetched.facts | stored_facts(blob)
     if params.if_changed and (facts["fetch"]["etag"] or facts["fetch"]["last_modified"]):
         await runtime.jobs.remember(claim.job_id, Version(key, blob, facts["fetch"]))
     return blob
+
+
+async def _in_the_store(runtime: Runtime, blob: Blob) -> Blob:
+    """Store what is a value, as long as the records take none."""
+
+    async def whole() -> AsyncIterator[bytes]:
+        yield blob.value or b""
+
+    return blob if blob.value is None else await runtime.blobs.put(whole(), blob.size_bytes)
 
 
 def version_key(url: str, headers: Mapping[str, str]) -> bytes:

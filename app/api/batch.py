@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from app.model import Step
 from app.ops.fetch import FetchParams
-from app.outbound.fetch import FetchSettings
+from app.outbound.limits import FetchSettings
 
 AHEAD = 2
 """For each request that a host may have under way, so many of its URLs are in the queue: one is

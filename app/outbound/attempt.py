@@ -140,17 +140,8 @@ async def _sent(
     timeout_s: float,
 ) -> httpx.Response:
     patience = httpx.Timeout(timeout_s, connect=client.timeout.connect, pool=None)
-    try:
-        request = client.build_request(
-            method, url, headers=headers, content=content, timeout=patience
-        )
-        return await client.send(request, stream=True)
-    except (httpx.RemoteProtocolError, httpx.InvalidURL, UnicodeError) as exc:
-        # httpx itself parses the Location of a redirect, even where it does not follow it.
-        raise ReceiverRefused(
-            "The receiver redirects, and to something that is not a URL.",
-            log_detail=type(exc).__name__,
-        ) from exc
+    request = client.build_request(method, url, headers=headers, content=content, timeout=patience)
+    return await client.send(request, stream=True)
 
 
 def _judged(response: httpx.Response, now: datetime) -> DeliveryError | None:

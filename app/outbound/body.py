@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -22,12 +21,14 @@ from app.errors import (
 )
 from app.ops.media_type import HEAD_BYTES, TEXT, UNKNOWN, sniff
 from app.ops.text_types import is_textual
-from app.outbound.coding import Decoder, decoder_for
+from app.outbound.client import Wire
+from app.outbound.coding import Decoding, decoding_of
 from app.outbound.headers import media_type
+from app.outbound.resume import content_range
 
-Resume = Callable[[FetchError, int], Awaitable[httpx.Response]]
-"""Given what cut the body off after how many bytes on the wire, gives the response that goes on
-from there; raises the error again where there is none."""
+Resume = Callable[[httpx.Response, FetchError, int], Awaitable[httpx.Response]]
+"""Given the first response, and what cut the body off after how many bytes on the wire, gives the
+response that goes on from there; raises the error again where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,26 +112,44 @@ class Body:
             FetchError: the header alone shows that the content is not wanted or not readable.
         """
         self.size_bytes = 0
+        self.claimed = media_type(response.headers)
+        """As the origin says."""
         self._wanted = wanted
         self._resume = resume
         self._ended = ended
         self._parts = [response]
-        self._claimed = media_type(response.headers)
-        self._decoder: Decoder | None = None
+        self._wire_bytes = 0
+        self._decoding: Decoding | None = None
+        self._digest = hashlib.sha256() if wanted.sha256 else None
         self._failure: FetchError | None = None
         self._complete = False
-        wanted.check_claimed(self._claimed)
+        wanted.check_claimed(self.claimed)
         if response.status_code == httpx.codes.NO_CONTENT:
             return
-        self._decoder = decoder_for(response.headers.get("content-encoding", ""))
+        self._decoding = decoding_of(response.headers.get("content-encoding", ""))
         self._check_declared(response.headers.get("content-length", ""))
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         """Yield the content; raises `FetchError` where it is not whole or not what is wanted."""
+        head: list[bytes] | None = [] if self._wanted.accept_types else None
         try:
-            async with aclosing(self._judged()) as judged:
-                async for chunk in judged:
-                    yield chunk
+            while raw := await self._received():
+                for part in self._slices(raw):
+                    for piece in self._decoded(part):
+                        self._take(piece)
+                        if head is None:
+                            yield piece
+                            continue
+                        head.append(piece)
+                        if self.size_bytes >= HEAD_BYTES:
+                            yield self._checked(head)
+                            head = None
+                    if self._decoding is not None:
+                        # What is done with a piece need not wait for anything, so wait here.
+                        await asyncio.sleep(0)
+            self._end()
+            if head is not None:
+                yield self._checked(head)
         except FetchError as error:
             self._failure = error
             raise
@@ -150,108 +169,68 @@ class Body:
         for part in self._parts:
             await part.aclose()
 
-    async def _judged(self) -> AsyncGenerator[bytes, None]:
-        """Yield what `_measured` does, its beginning once it is known to be of a wanted type."""
-        head: list[bytes] | None = [] if self._wanted.accept_types else None
-        async with aclosing(self._measured()) as measured:
-            async for chunk in measured:
-                if head is None:
-                    yield chunk
-                    continue
-                head.append(chunk)
-                if self.size_bytes >= HEAD_BYTES:
-                    yield self._checked(head)
-                    head = None
-        if head is not None:
-            yield self._checked(head)
+    async def _received(self) -> bytes:
+        """Give what has come off the wire, from as many responses as it takes; nothing at the end.
+
+        What is coded is counted here as well: a stream of empty gzip members decodes to nothing
+        for ever.
+        """
+        while True:
+            wire = self._parts[-1].stream
+            assert isinstance(wire, Wire)  # noqa: S101 - as the client gives it
+            try:
+                raw = await wire.read()
+            except FetchError as error:
+                self._parts.append(await self._resume(self._parts[0], error, self._wire_bytes))
+                continue
+            self._wire_bytes += len(raw)
+            if self._decoding is not None:
+                self._check_size(self._wire_bytes, self._max_wire_bytes)
+            return raw
+
+    def _slices(self, raw: bytes) -> Iterable[bytes]:
+        if self._decoding is None:
+            return (raw,)
+        step = self._SLICE_BYTES
+        return (raw[start : start + step] for start in range(0, len(raw), step))
+
+    def _decoded(self, part: bytes) -> Iterable[bytes]:
+        return (part,) if self._decoding is None else self._decoding.feed(part)
+
+    def _take(self, piece: bytes) -> None:
+        self.size_bytes += len(piece)
+        self._check_size(self.size_bytes, self._wanted.max_bytes)
+        if self._digest is not None:
+            self._digest.update(piece)
+
+    def _end(self) -> None:
+        """Make sure that the end is one."""
+        whole = content_range(self._parts[-1]) if len(self._parts) > 1 else None
+        if whole is not None and whole.total != self._wire_bytes:
+            raise FetchTruncated("The response ended before its declared end.")
+        if self._decoding is not None:
+            self._decoding.finish()
+        if self._digest is not None and self._digest.hexdigest() != self._wanted.sha256:
+            raise digest_mismatch(self._digest.hexdigest())
 
     def _checked(self, head: list[bytes]) -> bytes:
         joined = b"".join(head)
-        self._wanted.check_content(joined, self._claimed)
+        self._wanted.check_content(joined, self.claimed)
         return joined
-
-    async def _measured(self) -> AsyncGenerator[bytes, None]:
-        digest = hashlib.sha256() if self._wanted.sha256 else None
-        async with aclosing(self._decoded()) as decoded:
-            async for chunk in decoded:
-                self.size_bytes += len(chunk)
-                self._check_size(self.size_bytes, self._wanted.max_bytes)
-                if digest is not None:
-                    digest.update(chunk)
-                yield chunk
-        if digest is not None and digest.hexdigest() != self._wanted.sha256:
-            raise digest_mismatch(digest.hexdigest())
-
-    async def _decoded(self) -> AsyncGenerator[bytes, None]:
-        decoder = self._decoder
-        wire_bytes = 0
-        async with aclosing(self._wire()) as wire:
-            async for raw in wire:
-                if decoder is None:
-                    yield raw
-                    continue
-                wire_bytes += len(raw)
-                self._check_size(wire_bytes, self._max_wire_bytes)
-                for start in range(0, len(raw), self._SLICE_BYTES):
-                    for piece in decoder.feed(raw[start : start + self._SLICE_BYTES]):
-                        yield piece
-                    # What `save` does with a piece need not wait for anything, so wait here.
-                    await asyncio.sleep(0)
-        if decoder is not None:
-            decoder.finish()
-
-    async def _wire(self) -> AsyncGenerator[bytes, None]:
-        """Yield the bytes of the wire, from as many responses as it takes."""
-        received = 0
-        while True:
-            try:
-                async for raw in self._parts[-1].aiter_raw():
-                    received += len(raw)
-                    yield raw
-            except FetchError as error:
-                self._parts.append(await self._resume(error, received))
-            else:
-                break
-        whole = content_range(self._parts[-1]) if len(self._parts) > 1 else None
-        if whole is not None and whole.total != received:
-            raise FetchTruncated("The response ended before its declared end.")
 
     @property
     def _max_wire_bytes(self) -> int:
-        # A stream of empty gzip members decodes to nothing for ever.
         limit = self._wanted.max_bytes
         return limit + limit // 8 + self._CODED_SLACK_BYTES
 
     def _check_declared(self, length: str) -> None:
         if re.fullmatch("[0-9]{1,18}", length):
-            limit = self._wanted.max_bytes if self._decoder is None else self._max_wire_bytes
+            limit = self._wanted.max_bytes if self._decoding is None else self._max_wire_bytes
             self._check_size(int(length), limit)
 
     def _check_size(self, size_bytes: int, limit_bytes: int) -> None:
         if size_bytes > limit_bytes:
             raise too_large(self._wanted.max_bytes)
-
-
-@dataclass(frozen=True, slots=True)
-class ContentRange:
-    """Which bytes of how many a part holds (RFC 9110, 14.4)."""
-
-    first: int
-    last: int
-    total: int
-
-
-def content_range(response: httpx.Response) -> ContentRange | None:
-    """Read the Content-Range of a part; None where there is none that says it all."""
-    given = response.headers.get("content-range", "")
-    found = re.fullmatch(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})", given.strip())
-    return ContentRange(*map(int, found.groups())) if found else None
-
-
-def strong_etag(response: httpx.Response) -> str | None:
-    """Give the ETag if it stands for the very bytes (RFC 9110, 8.8.3)."""
-    etag = response.headers.get("etag", "")
-    return etag if re.fullmatch(r'"[\x21\x23-\x7e]*"', etag) else None
 
 
 def too_large(max_bytes: int) -> FetchTooLarge:

@@ -9,34 +9,24 @@ dial, nothing is re-quoted, nothing is sent twice that may have arrived, and eac
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import socket
 import ssl
-import time
-from collections.abc import AsyncIterable, AsyncIterator, Callable
+from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from ipaddress import ip_address
-from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
 import httpx
 import yarl
 from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.http_exceptions import ContentLengthError, TransferEncodingError
 
-from app.errors import (
-    FetchConnectError,
-    FetchError,
-    FetchProtocolError,
-    FetchTimeout,
-    FetchTlsError,
-    FetchTruncated,
-)
-from app.outbound.guard import Guard, forbidden
+from app.errors import FetchConnectError
+from app.outbound.failures import AddressRefusedError, body_error, head_error, said_by
+from app.outbound.guard import Guard, Target
 from app.outbound.proxy import TunnelConnector, Tunnels
+from app.outbound.timings import Noted, trace_config
 
 IDLE_S = 2.0
 """Seconds an idle connection is kept. Short: a list of 10,000 hosts would otherwise hold as many
@@ -72,14 +62,12 @@ async def open_client(
             auto_decompress=False,
             trust_env=False,
             middlewares=(_send_once,),
-            trace_configs=[_trace()],
+            trace_configs=[trace_config()],
         ) as session,
         _Client(
-            transport=_Transport(guard, session, proxied=tunnels is not None),
+            _Transport(guard, session, proxied=tunnels is not None),
             timeout=httpx.Timeout(read_timeout_s, connect=connect_timeout_s, pool=None),
             headers={"user-agent": user_agent, "accept-encoding": "identity"},
-            follow_redirects=False,
-            trust_env=False,
         ) as client,
     ):
         yield client
@@ -98,23 +86,25 @@ def _connector(guard: Guard, tls: ssl.SSLContext, tunnels: Tunnels | None) -> ai
     return aiohttp.TCPConnector(socket_factory=_SocketFactory(guard), **options)
 
 
-class _NoCookies(httpx.Cookies):
-    def extract_cookies(self, response: httpx.Response) -> None:
-        """Keep nothing: what one client's fetch was given must not go out with another's."""
-
-
 class _Client(httpx.AsyncClient):
-    """httpx has a jar of its own above aiohttp's, and no option to do without."""
+    """httpx without what it does between a request and its transport.
 
-    _NONE = _NoCookies()
+    It would keep cookies, and read the Location of a redirect also where it does not follow it;
+    what one client's fetch was given must not go out with another's.
+    """
 
-    @property
-    def cookies(self) -> httpx.Cookies:
-        return self._NONE
+    def __init__(self, transport: _Transport, **options: Any) -> None:
+        super().__init__(transport=transport, follow_redirects=False, trust_env=False, **options)
+        self._below = transport
 
-    @cookies.setter
-    def cookies(self, cookies: object) -> None:
-        raise AttributeError("The outbound client keeps no cookies.")
+    async def send(
+        self, request: httpx.Request, *, stream: bool = False, **_: object
+    ) -> httpx.Response:
+        """Send a request as it is: no credentials, cookies or redirects are added."""
+        response = await self._below.handle_async_request(request)
+        if not stream:
+            await response.aread()
+        return response
 
 
 class _Resolver(AbstractResolver):
@@ -143,14 +133,6 @@ class _Resolver(AbstractResolver):
         """Nothing to release: the lookup belongs to who made the guard."""
 
 
-class _AddressRefusedError(PermissionError):
-    """An OSError, since that is all aiohttp's race between addresses lets through."""
-
-    def __init__(self, host: str, port: int, why: str) -> None:
-        super().__init__(why)
-        self.refusal = forbidden(host, port, why)
-
-
 class _SocketFactory:
     """Makes the sockets, and so sees each address in the moment before it is dialled.
 
@@ -165,7 +147,7 @@ class _SocketFactory:
         """Judge once more, then make the socket."""
         family, kind, protocol, _, (host, port, *_) = info
         if why := self._guard.judge(ip_address(str(host)), int(port)):
-            raise _AddressRefusedError(str(host), int(port), why)
+            raise AddressRefusedError(str(host), int(port), why)
         return socket.socket(family, kind, protocol)
 
 
@@ -186,60 +168,7 @@ async def _send_once(
     except aiohttp.ClientConnectorError:
         raise
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as exc:
-        raise _BrokenError(_said(exc)) from exc
-
-
-@dataclass(slots=True)
-class _Noted:
-    """What aiohttp did for one request, and when, in seconds of a clock of no meaning."""
-
-    began: float = field(default_factory=time.perf_counter)
-    reused: bool = False
-    """Whether it went over a kept connection."""
-    dns_began: float = 0.0
-    dns_s: float | None = None
-    connect_began: float = 0.0
-    connect_s: float | None = None
-    """With the name's look-up in it."""
-
-    def timings(self) -> dict[str, float | None]:
-        """Give seconds by phase; None for one that was not needed."""
-        connect_s = None if self.connect_s is None else self.connect_s - (self.dns_s or 0.0)
-        first_byte_s = time.perf_counter() - self.began
-        return {"dns": self.dns_s, "connect": connect_s, "first_byte": first_byte_s}
-
-
-def _trace() -> aiohttp.TraceConfig:
-    """Make aiohttp note in a request's own record what it does for it."""
-
-    def noting(note: Callable[[_Noted, float], None]) -> Any:
-        async def noted(_: object, context: SimpleNamespace, __: object) -> None:
-            note(context.trace_request_ctx, time.perf_counter())
-
-        return noted
-
-    def reused(noted: _Noted, _: float) -> None:
-        noted.reused = True
-
-    def dns_began(noted: _Noted, now: float) -> None:
-        noted.dns_began = now
-
-    def dns_ended(noted: _Noted, now: float) -> None:
-        noted.dns_s = now - noted.dns_began
-
-    def connect_began(noted: _Noted, now: float) -> None:
-        noted.connect_began = now
-
-    def connect_ended(noted: _Noted, now: float) -> None:
-        noted.connect_s = now - noted.connect_began
-
-    trace = aiohttp.TraceConfig()
-    trace.on_connection_reuseconn.append(noting(reused))
-    trace.on_dns_resolvehost_start.append(noting(dns_began))
-    trace.on_dns_resolvehost_end.append(noting(dns_ended))
-    trace.on_connection_create_start.append(noting(connect_began))
-    trace.on_connection_create_end.append(noting(connect_ended))
-    return trace
+        raise _BrokenError(said_by(exc)) from exc
 
 
 class _Transport(httpx.AsyncBaseTransport):
@@ -251,12 +180,16 @@ class _Transport(httpx.AsyncBaseTransport):
         self._proxied = proxied
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send `request`; the body of the response is not read yet.
+        """Send `request`; the body of the response, a `Wire`, is not read yet.
+
+        Its extension `target`, where there is one, is its URL as the guard has judged it.
 
         Raises:
             FetchError: the matching leaf.
         """
-        target = self._guard.check(request.url)
+        target = request.extensions.get("target")
+        if not isinstance(target, Target):
+            target = self._guard.check(request.url)
         path, _, query = target.url.raw_path.decode("ascii").partition("?")
         # Built from parts and taken as encoded: parsed again it would be quoted anew (%20 to +,
         # %7e to ~), which breaks signed URLs.
@@ -271,18 +204,18 @@ class _Transport(httpx.AsyncBaseTransport):
         try:
             response, noted = await self._sent(request, url)
         except (aiohttp.ClientError, OSError, ValueError) as exc:
-            raise _head_error(exc, proxied=self._proxied) from exc
+            raise head_error(exc, proxied=self._proxied) from exc
         return httpx.Response(
             response.status,
             headers=list(response.raw_headers),
-            stream=_Body(response),
+            stream=Wire(response),
             request=request,
             extensions={"timings": noted.timings()},
         )
 
     async def _sent(
         self, request: httpx.Request, url: yarl.URL
-    ) -> tuple[aiohttp.ClientResponse, _Noted]:
+    ) -> tuple[aiohttp.ClientResponse, Noted]:
         """Send until an answer comes, or until a new connection breaks as well.
 
         An origin may close a kept connection in the moment in which it is used again; that says
@@ -292,7 +225,7 @@ class _Transport(httpx.AsyncBaseTransport):
         timeout = request.extensions.get("timeout", {})
         body = _content(request)
         while True:
-            noted = _Noted()
+            noted = Noted()
             try:
                 response = await self._session.request(
                     request.method,
@@ -320,72 +253,28 @@ class _Transport(httpx.AsyncBaseTransport):
 def _content(request: httpx.Request) -> bytes | AsyncIterable[bytes] | None:
     """Give the request's body: bytes at once, or, with a Content-Length of its own, as it comes."""
     if isinstance(request.stream, httpx.ByteStream):
-        return request.content or None
+        return request.read() or None
     assert isinstance(request.stream, httpx.AsyncByteStream)  # noqa: S101 - an async client's
     return request.stream
 
 
-class _Body(httpx.AsyncByteStream):
+class Wire(httpx.AsyncByteStream):
     """The bytes of one response as they come off the wire."""
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._response = response
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
+    async def read(self) -> bytes:
+        """Give all that has come; nothing at the end. Raises the matching leaf of `FetchError`."""
         try:
-            async for chunk in self._response.content.iter_any():
-                yield chunk
+            return await self._response.content.readany()
         except (aiohttp.ClientError, OSError) as exc:
-            raise _body_error(exc) from exc
+            raise body_error(exc) from exc
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while chunk := await self.read():
+            yield chunk
 
     async def aclose(self) -> None:
         """Drop the connection, unless the body was read to its end: then it is in the pool."""
         self._response.close()
-
-
-def _said(exc: Exception) -> str:
-    """Give what the log may know: the texts of these two classes carry the URL and the headers."""
-    if isinstance(exc, aiohttp.ClientResponseError):
-        text = exc.message
-    elif isinstance(exc, aiohttp.ConnectionTimeoutError):
-        text = ""
-    else:
-        text = str(exc)
-    return f"{type(exc).__name__}: {text[:300]}"
-
-
-def _head_error(exc: Exception, *, proxied: bool) -> FetchError:
-    """Translate what went wrong up to the end of the response's header."""
-    said = _said(exc)
-    if isinstance(exc, aiohttp.ClientConnectorError) and isinstance(
-        exc.os_error, _AddressRefusedError
-    ):
-        return exc.os_error.refusal
-    if isinstance(exc, aiohttp.ConnectionTimeoutError):
-        way = "to the origin through the proxy" if proxied else "to the origin"
-        return FetchTimeout(
-            f"No connection {way} within the time limit.", log_detail=said, phase="connect"
-        )
-    if isinstance(exc, asyncio.TimeoutError):
-        return FetchTimeout("The origin did not answer in time.", log_detail=said, phase="read")
-    if isinstance(exc, aiohttp.ClientSSLError | ssl.SSLError | ssl.CertificateError):
-        return FetchTlsError("The TLS handshake with the origin failed.", log_detail=said)
-    if isinstance(exc, aiohttp.ClientResponseError | aiohttp.ClientPayloadError):
-        return FetchProtocolError("The origin's answer is not valid HTTP.", log_detail=said)
-    if isinstance(exc, aiohttp.ClientConnectionError | OSError):
-        return FetchConnectError("No connection to the origin.", log_detail=said)
-    return FetchError("The URL could not be fetched.", log_detail=said)
-
-
-def _body_error(exc: Exception) -> FetchError:
-    """Translate what went wrong after the header."""
-    said = _said(exc)
-    if isinstance(exc, asyncio.TimeoutError):
-        return FetchTimeout("The origin stopped sending.", log_detail=said, phase="read")
-    if isinstance(exc, aiohttp.ClientPayloadError) and not _cut(exc):
-        return FetchProtocolError("The response's body is not valid HTTP.", log_detail=said)
-    return FetchTruncated("The response ended before its declared end.", log_detail=said)
-
-
-def _cut(exc: aiohttp.ClientPayloadError) -> bool:
-    return isinstance(exc.__cause__, ContentLengthError | TransferEncodingError)

@@ -6,28 +6,18 @@ as a success. Here the end is checked, and no step produces more than a bounded 
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator
-from typing import Protocol
 
 from app.errors import FetchEncodingError, FetchTruncated
+from app.ops.codecs.decoders import FAILURES, Decoder, new_decoder
+from app.ops.codecs.kinds import Codec, begins
 
 STEP_BYTES = 64 * 1024
 """Most bytes that come out of one step, however much a bomb has in store."""
 
 
-class Decoder(Protocol):
-    """Turns the bytes of the wire into the bytes of the content."""
-
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        """Yield what `data` decodes to, in pieces of at most `STEP_BYTES`; raises `FetchError`."""
-
-    def finish(self) -> None:
-        """Raise `FetchTruncated` unless the stream has come to its end."""
-
-
-def decoder_for(content_encoding: str) -> Decoder | None:
-    """Choose the decoder for a Content-Encoding header; None where there is nothing to decode.
+def decoding_of(content_encoding: str) -> Decoding | None:
+    """Choose how to decode what a Content-Encoding header names; None for nothing to decode.
 
     Raises:
         FetchEncodingError: a coding that is not read here, or several on top of each other.
@@ -37,9 +27,9 @@ def decoder_for(content_encoding: str) -> Decoder | None:
     if not codings:
         return None
     if codings in (["gzip"], ["x-gzip"]):
-        return _Gzip()
+        return Decoding("gzip")
     if codings == ["deflate"]:
-        return _Deflate()
+        return Decoding("zlib")
     raise FetchEncodingError(
         "The response has a content coding that is not read here; identity was asked for, "
         "gzip and deflate are understood.",
@@ -47,86 +37,57 @@ def decoder_for(content_encoding: str) -> Decoder | None:
     )
 
 
-def _damaged(exc: zlib.error) -> FetchEncodingError:
-    return FetchEncodingError("The response's compressed stream is damaged.", log_detail=str(exc))
+class Decoding:
+    """Turns the bytes of the wire into those of the content.
 
+    gzip (RFC 1952) may be several members, each with its checksum and length. deflate is the zlib
+    format (RFC 1950), or the bare stream (RFC 1951) that some origins send.
+    """
 
-def _trailing() -> FetchEncodingError:
-    return FetchEncodingError("The response has bytes after the end of its compressed stream.")
-
-
-class _Zlib:
-    """One stream of zlib's, of the kind that `wbits` says."""
-
-    def __init__(self, wbits: int) -> None:
-        self._stream = zlib.decompressobj(wbits)
+    def __init__(self, codec: Codec) -> None:
+        self._codec = codec
+        self._head = b""
+        self._decoder: Decoder | None = None
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        while not self.ended:
+        """Yield what `data` decodes to, in pieces of at most `STEP_BYTES`; raises `FetchError`."""
+        while data:
+            if self._decoder is None or self._decoder.eof:
+                data = self._begin(data)
+            if self._decoder is None:
+                return
+            yield from self._pieces(self._decoder, data)
+            data = self._decoder.unused_data
+
+    def finish(self) -> None:
+        """Raise `FetchTruncated` unless the stream has come to its end."""
+        if self._decoder is None or not self._decoder.eof:
+            raise FetchTruncated("The response's compressed stream is cut off.")
+
+    def _begin(self, data: bytes) -> bytes:
+        """Begin a stream as soon as it can be told which; gives what it begins with."""
+        if self._decoder is not None and not (self._codec == "gzip" and data.startswith(b"\x1f")):
+            raise FetchEncodingError(
+                "The response has bytes after the end of its compressed stream."
+            )
+        if self._codec == "zlib":
+            data = self._head = self._head + data
+            if (wrapped := begins("zlib", data)) is None:
+                return b""
+            self._codec = "zlib" if wrapped else "deflate-raw"
+        self._decoder = new_decoder(self._codec)
+        return data
+
+    def _pieces(self, decoder: Decoder, data: bytes) -> Iterator[bytes]:
+        while True:
             try:
-                piece = self._stream.decompress(data, STEP_BYTES)
-            except zlib.error as exc:
-                raise _damaged(exc) from exc
-            data = self._stream.unconsumed_tail
+                piece = decoder.decompress(data, STEP_BYTES)
+            except FAILURES[self._codec] as exc:
+                raise FetchEncodingError(
+                    "The response's compressed stream is damaged.", log_detail=str(exc)
+                ) from exc
             if piece:
                 yield piece
-            # A full piece may have left output behind in zlib's window with no input to show it.
-            if not data and len(piece) < STEP_BYTES:
+            if decoder.needs_input or decoder.eof:
                 return
-
-    @property
-    def ended(self) -> bool:
-        return self._stream.eof
-
-    @property
-    def rest(self) -> bytes:
-        """What followed the end in the last input."""
-        return self._stream.unused_data
-
-
-class _Gzip:
-    """gzip (RFC 1952): one member or many, with their checksums and lengths checked by zlib."""
-
-    _WBITS = 31
-
-    def __init__(self) -> None:
-        self._member = _Zlib(self._WBITS)
-
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        while data:
-            if self._member.ended:
-                if not data.startswith(b"\x1f"):
-                    raise _trailing()
-                self._member = _Zlib(self._WBITS)
-            yield from self._member.feed(data)
-            data = self._member.rest
-
-    def finish(self) -> None:
-        if not self._member.ended:
-            raise FetchTruncated("The response's compressed stream is cut off.")
-
-
-class _Deflate:
-    """deflate: the zlib format (RFC 1950), or the bare stream (RFC 1951) that some origins send."""
-
-    def __init__(self) -> None:
-        self._head = b""
-        self._stream: _Zlib | None = None
-
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        if self._stream is None:
-            data = self._head = self._head + data
-            if len(data) < 2:
-                return
-            # RFC 1950, 2.2: method 8 in the low bits, and the pair a multiple of 31.
-            wrapped = data[0] & 0x0F == 8 and int.from_bytes(data[:2], "big") % 31 == 0
-            self._stream = _Zlib(15 if wrapped else -15)
-        if data and self._stream.ended:
-            raise _trailing()
-        yield from self._stream.feed(data)
-        if self._stream.rest:
-            raise _trailing()
-
-    def finish(self) -> None:
-        if self._stream is None or not self._stream.ended:
-            raise FetchTruncated("The response's compressed stream is cut off.")
+            data = b""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from app.errors import FetchForbidden, FetchNameError, FetchUrlInvalid
-from app.outbound.fetch import FetchSettings
 from app.outbound.guard import Guard, SystemLookup
+from app.outbound.limits import FetchSettings
 from app.outbound.proxy import Proxy
 
 

@@ -6,30 +6,28 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
-from dataclasses import dataclass, replace
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, Generic, Self, TypeVar
+from functools import lru_cache
+from typing import Any, Self, TypeVar
 
 import httpx
-from pydantic import Field, SecretStr, field_validator
 
-from app import __version__
-from app.errors import (
-    FetchError,
-    FetchProtocolError,
-    FetchRedirectError,
-    FetchStatusError,
-)
+from app.errors import FetchError, FetchStatusError
 from app.ops.fetch import FetchParams
-from app.outbound.body import Body, Wanted, content_range, strong_etag
+from app.outbound.addresses import Network
+from app.outbound.body import Body, Wanted
 from app.outbound.client import open_client
-from app.outbound.guard import Guard, GuardSettings, Lookup, Network, SystemLookup, Target
+from app.outbound.guard import Guard, Lookup, SystemLookup
 from app.outbound.headers import checked, conditional, file_name, media_type, telling
+from app.outbound.limits import FetchSettings
 from app.outbound.pace import Budget, HostTurns
-from app.outbound.proxy import Proxy, Tunnels
+from app.outbound.proxy import Tunnels
 from app.outbound.redirect import REDIRECTS, Hop, redirected
+from app.outbound.resume import continues, resumable
 from app.outbound.retry import RETRY_STATUSES, retry_after_s, retry_delay_s
+from app.outbound.terms import PLAIN, Fetched, Terms, Unchanged
 
 T = TypeVar("T")
 
@@ -38,162 +36,10 @@ Save = Callable[[AsyncIterator[bytes], int], Awaitable[T]]
 stands for the stored content. When the stream raises, or it is cancelled, it leaves nothing behind
 and raises that on. It is called once for each try."""
 
+MOST_REMEMBERED = 256
+"""Batches whose limits are remembered."""
 NO_HEADERS: Mapping[str, str] = {}
-
-
-class FetchSettings(GuardSettings):
-    """The operator's limits for fetching; a batch's own parameters only tighten them."""
-
-    timeout_s: float = Field(
-        default=15.0,
-        gt=0,
-        le=86_400,
-        description="Deadline for one URL in seconds, redirects, retries and the waits between "
-        "them included; waiting for the host's turn is not.",
-    )
-    connect_timeout_s: float = Field(
-        default=5.0,
-        gt=0,
-        le=3600,
-        description="Longest wait for a connection, TLS included, in seconds.",
-    )
-    read_timeout_s: float = Field(
-        default=10.0, gt=0, le=3600, description="Longest silence of an origin, in seconds."
-    )
-    max_bytes: int = Field(
-        default=32 << 20, ge=1, le=1 << 40, description="Largest decoded body, in bytes."
-    )
-    max_redirects: int = Field(default=5, ge=0, le=20, description="Redirects followed.")
-    retries: int = Field(default=2, ge=0, le=10, description="Further tries after the first.")
-    retry_after_cap_s: float = Field(
-        default=5.0,
-        ge=0,
-        le=86_400,
-        description="Longest Retry-After that is waited for, in seconds.",
-    )
-    concurrency: int = Field(
-        default=64, ge=1, le=1000, description="URLs under way in the whole service."
-    )
-    per_host_concurrency: int = Field(
-        default=16,
-        ge=1,
-        le=1000,
-        description="Requests under way to one scheme, host and port.",
-    )
-    user_agent: str = Field(
-        default=f"offload/{__version__}",
-        pattern=r"^[\x21-\x7e]([\x20-\x7e]{0,254}[\x21-\x7e])?$",
-        description="The User-Agent that is sent.",
-    )
-    proxy_url: SecretStr = Field(
-        default=SecretStr(""),
-        description="Proxy through which everything outbound goes, webhooks and pushes too: "
-        "`http://[user:password@]host:port`. It has to allow CONNECT to OFFLOAD_FETCH_PORTS.",
-    )
-
-    @field_validator("proxy_url")
-    @classmethod
-    def _a_proxy(cls, url: SecretStr) -> SecretStr:
-        if url:
-            Proxy.parse(url.get_secret_value())
-        return url
-
-    @property
-    def proxy(self) -> Proxy | None:
-        """Give the proxy, if there is one."""
-        return Proxy.parse(self.proxy_url.get_secret_value()) if self.proxy_url else None
-
-    def tightened(self, params: FetchParams) -> FetchSettings:
-        """Give these settings with each of `params` that is stricter put in its place."""
-        asked = {name: getattr(params, name) for name in _LIMITS}
-        return self.model_copy(
-            update={
-                name: min(value, getattr(self, name))
-                for name, value in asked.items()
-                if value is not None
-            }
-        )
-
-
-_LIMITS = tuple(FetchParams.model_fields.keys() & FetchSettings.model_fields.keys())
-"""What both a batch and the operator can bound."""
-
-
-@dataclass(frozen=True, slots=True)
-class Version:
-    """What an earlier answer said of the content, for asking whether it has changed."""
-
-    final_url: str
-    etag: str | None
-    last_modified: str | None
-
-    @classmethod
-    def told(cls, facts: Mapping[str, Any]) -> Version:
-        """Read it from the facts of an earlier fetch."""
-        return cls(facts["final_url"], facts["etag"], facts["last_modified"])
-
-    def conditions(self, target: Target) -> dict[str, str]:
-        """Give the headers that ask `target` for what is newer; none for another URL."""
-        if str(target.url) != self.final_url:
-            return {}
-        asked = {"if-none-match": self.etag, "if-modified-since": self.last_modified}
-        return {name: value for name, value in asked.items() if value}
-
-    def check_same(self, response: httpx.Response) -> None:
-        """Make sure that a 304 speaks of this version.
-
-        Raises:
-            FetchProtocolError: it names another one.
-        """
-        etag = response.headers.get("etag")
-        if etag and self.etag and _opaque(etag) != _opaque(self.etag):
-            raise FetchProtocolError(
-                "The origin answered 304 for a version that was not asked for."
-            )
-
-
-def _opaque(etag: str) -> str:
-    """Give what weak comparison looks at (RFC 9110, 8.8.3.2)."""
-    return etag.strip().removeprefix("W/")
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """What is asked of one URL, beyond the parameters of its batch."""
-
-    sha256: str | None = None
-    """That its content must have, lower-case hex."""
-    max_bytes: int | None = None
-    """Tightens the batch's own."""
-    known: Version | None = None
-    """Ask only for what is newer than this."""
-    batch: str = ""
-    """Whose `per_host_concurrency` it shares."""
-
-
-PLAIN = Terms()
-
-
-@dataclass(frozen=True, slots=True)
-class Fetched(Generic[T]):
-    """One URL's content, stored."""
-
-    body: T
-    """What `save` gave back."""
-    facts: dict[str, Any]
-    """JSON only: `status`, `final_url`, `redirects`, `tries` and `resumed` (counts),
-    `claimed_media_type` and `name` (as the origin says, or None), `etag` and `last_modified` (as
-    sent, or None), `headers` (others that matter), `size_bytes` (decoded), `elapsed_ms` (all of
-    it, without waiting for the host's turn), `timings` (of the last request, in ms: `dns_ms` and
-    `connect_ms`, None where not needed, `first_byte_ms`, `total_ms`)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Unchanged:
-    """The origin said that what was known is still so."""
-
-    facts: dict[str, Any]
-    """As for `Fetched`, without what there was no body for."""
+NO_BODY = httpx.ByteStream(b"")
 
 
 class Fetcher:
@@ -210,6 +56,8 @@ class Fetcher:
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._settings = settings
+        # All URLs of a batch have the same parameters.
+        self._limits = lru_cache(MOST_REMEMBERED)(settings.tightened)
         self._system_lookup = SystemLookup()
         lookup = lookup or self._system_lookup
         self.guard = Guard(settings, lookup)
@@ -284,7 +132,7 @@ class Fetcher:
             FetchError: the leaf that says why; `tries` in its `extra` says how often it was tried,
                 and `fetch` in its `facts` how far it came.
         """
-        limits = self._settings.tightened(params)
+        limits = self._limits(params)
         if terms.max_bytes is not None:
             limits = limits.model_copy(update={"max_bytes": min(terms.max_bytes, limits.max_bytes)})
         hop = Hop(self.guard.check_url(url), checked(headers))
@@ -310,9 +158,7 @@ class _Fetch:
         self._wanted = Wanted(limits.max_bytes, accept_types, terms.sha256)
         self._terms = terms
         self._budget = Budget(limits.timeout_s, door.clock)
-        self._timeout = httpx.Timeout(
-            limits.read_timeout_s, connect=limits.connect_timeout_s, pool=None
-        )
+        self._timeout = {"connect": limits.connect_timeout_s, "read": limits.read_timeout_s}
         self._tries = 1
         self._resumed = 0
 
@@ -364,46 +210,43 @@ class _Fetch:
             batch=self._terms.batch,
             per_host=self._limits.per_host_concurrency,
         )
-        async with turn as give_back, self._budget.running(), AsyncExitStack() as stack:
+        async with turn as give_back, self._budget.running():
             began = self._door.clock()
             known = self._terms.known
-            conditions = known.conditions(self._hop.target) if known else {}
+            conditions = known.conditions(self._hop.target) if known else NO_HEADERS
             response = await self._send(conditions)
-            stack.push_async_callback(response.aclose)
-            if response.status_code in REDIRECTS:
-                return redirected(self._door.guard, self._hop, response, self._limits.max_redirects)
-            if response.status_code == httpx.codes.NOT_MODIFIED and known and conditions:
-                known.check_same(response)
-                return Unchanged(_facts(self._hop, response, self._door.clock() - began))
-            self._check_status(response)
-
-            async def resume(error: FetchError, received: int) -> httpx.Response:
-                return await self._resume(response, error, received)
-
-            body = Body(response, self._wanted, resume=resume, ended=give_back)
-            stack.push_async_callback(body.aclose)
-            async with aclosing(body.chunks()) as chunks:
-                saved = await save(chunks, self._limits.max_bytes)
-            body.check()
+            try:
+                if response.status_code in REDIRECTS:
+                    return redirected(
+                        self._door.guard, self._hop, response, self._limits.max_redirects
+                    )
+                if response.status_code == httpx.codes.NOT_MODIFIED and known and conditions:
+                    known.check_same(response)
+                    facts = _facts(self._hop, response, self._door.clock() - began)
+                    return Unchanged(facts)
+                self._check_status(response)
+                body = Body(response, self._wanted, resume=self._resume, ended=give_back)
+                saved = await _saved(body, save, self._limits.max_bytes)
+            finally:
+                await response.aclose()
             facts = _facts(self._hop, response, self._door.clock() - began)
             return Fetched(saved, facts | {"size_bytes": body.size_bytes})
 
     async def _send(self, more: Mapping[str, str] = NO_HEADERS) -> httpx.Response:
         client = self._door.client
-        request = client.build_request(
+        headers = client.headers
+        if self._hop.headers or more:
+            headers = httpx.Headers(headers)
+            headers.update({**self._hop.headers, **more})
+        # Made here and not by the client: all that it would look for and add is known.
+        request = httpx.Request(
             "GET",
             self._hop.target.url,
-            headers={**self._hop.headers, **more},
-            timeout=self._timeout,
+            headers=headers,
+            stream=NO_BODY,
+            extensions={"timeout": self._timeout, "target": self._hop.target},
         )
-        try:
-            return await client.send(request, stream=True)
-        except (httpx.RemoteProtocolError, httpx.InvalidURL, UnicodeError) as exc:
-            # From httpx itself, which parses the Location even where it does not follow it.
-            raise FetchRedirectError(
-                "The origin redirects to something that is not a URL.",
-                log_detail=type(exc).__name__,
-            ) from exc
+        return await client.send(request, stream=True)
 
     async def _resume(
         self, first: httpx.Response, error: FetchError, received: int
@@ -413,15 +256,14 @@ class _Fetch:
         Raises `error`, or how the last try for the rest failed: then the next try, if there is
         one, begins afresh.
         """
-        etag = strong_etag(first)
-        ranges = first.headers.get("accept-ranges", "").strip().lower()
-        if etag is None or ranges != "bytes" or not received or first.status_code != httpx.codes.OK:
+        etag = resumable(first)
+        if etag is None or not received:
             raise error
         while True:
             await self._door.sleep(self._delay_s(error))
             try:
                 part = await self._send({"range": f"bytes={received}-", "if-range": etag})
-                if _continues(first, part, received):
+                if continues(first, part, received):
                     self._resumed += 1
                     return part
                 await part.aclose()
@@ -447,20 +289,15 @@ class _Fetch:
         raise FetchStatusError(f"The origin answered with status {status}.", **extra)
 
 
-def _continues(first: httpx.Response, part: httpx.Response, received: int) -> bool:
-    """Tell whether `part` is what comes after the first `received` bytes of the very same thing."""
-    span = content_range(part)
-    if part.status_code != httpx.codes.PARTIAL_CONTENT or span is None:
-        return False
-    alike = all(
-        part.headers.get(name) == first.headers.get(name) for name in ("etag", "content-encoding")
-    )
-    reaches_the_end = span.first == received and span.last + 1 == span.total
-    lengths = (
-        (first.headers.get("content-length"), span.total),
-        (part.headers.get("content-length"), span.total - received),
-    )
-    return alike and reaches_the_end and all(said in (None, str(due)) for said, due in lengths)
+async def _saved(body: Body, save: Save[T], max_bytes: int) -> T:
+    chunks = body.chunks()
+    try:
+        saved = await save(chunks, max_bytes)
+        body.check()
+        return saved
+    finally:
+        await chunks.aclose()
+        await body.aclose()
 
 
 def _facts(hop: Hop, response: httpx.Response, total_s: float) -> dict[str, Any]:

@@ -3,9 +3,6 @@
 Strangers choose the URLs, and the service stands where its operator's private network is in reach
 (ASVS 1.3.6). A name is resolved once, every answer is judged, and the connection goes to a judged
 address, so that DNS cannot change its mind in between.
-
-The tables are explicit because `ipaddress.is_global` is not usable as a guard: up to 3.13 it calls
-64:ff9b::7f00:1, ::127.0.0.1, fec0::1, ff02::1 and 224.0.0.1 global, on 3.11 6to4 as well.
 """
 
 from __future__ import annotations
@@ -17,91 +14,28 @@ import socket
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from ipaddress import (
-    IPv4Address,
-    IPv4Network,
-    IPv6Address,
-    IPv6Network,
-    ip_address,
-)
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Annotated
 
 import httpx
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from app.errors import FetchForbidden, FetchNameError, FetchUrlInvalid
+from app.outbound.addresses import NAT64, Address, Network, denied, literal
 
-Address = IPv4Address | IPv6Address
-Network = IPv4Network | IPv6Network
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 SCHEMES = {"http": 80, "https": 443}
 """The schemes that are spoken, each with its default port."""
+
+MOST_REMEMBERED = 1024
+"""Hosts and ports whose early verdict is remembered."""
 
 MAX_URL_CHARS = 8192
 """Longest URL, in characters; as long as one line of a URL list may be."""
 
 REFUSED = "The address guard does not allow this address."
 """All that a client learns: which rule refused, and what a name resolves to, is the log's."""
-
-_DENIED_V4 = tuple(
-    (IPv4Network(network), why)
-    for network, why in (
-        ("0.0.0.0/8", "this network (RFC 791)"),
-        ("10.0.0.0/8", "private use (RFC 1918)"),
-        ("100.64.0.0/10", "carrier-grade NAT (RFC 6598)"),
-        ("127.0.0.0/8", "loopback (RFC 1122)"),
-        # Every large cloud's metadata service but the two below answers at 169.254.169.254.
-        ("169.254.0.0/16", "link-local (RFC 3927)"),
-        ("172.16.0.0/12", "private use (RFC 1918)"),
-        # Oracle's metadata service, 192.0.0.192, lives in here.
-        ("192.0.0.0/24", "protocol assignments (RFC 6890)"),
-        ("192.0.2.0/24", "documentation (RFC 5737)"),
-        ("192.88.99.0/24", "6to4 relay anycast (RFC 7526)"),
-        ("192.168.0.0/16", "private use (RFC 1918)"),
-        ("198.18.0.0/15", "benchmarking (RFC 2544)"),
-        ("198.51.100.0/24", "documentation (RFC 5737)"),
-        ("203.0.113.0/24", "documentation (RFC 5737)"),
-        ("224.0.0.0/4", "multicast (RFC 5771)"),
-        ("255.255.255.255/32", "limited broadcast (RFC 919)"),
-        ("240.0.0.0/4", "reserved (RFC 1112)"),
-        # A public address that only exists inside Azure: its host agent.
-        ("168.63.129.16/32", "Azure platform address"),
-    )
-)
-
-# Of IPv6 only this block is in use as the public internet (RFC 4291, IANA): what lies outside is
-# denied without a list, be it ::1, fc00::/7, fe80::/10, fec0::/10, ff00::/8, ::a.b.c.d,
-# ::ffff:0:a.b.c.d, 64:ff9b:1::/48, 5f00::/16 or something not yet invented.
-_PUBLIC_V6 = IPv6Network("2000::/3")
-_DENIED_V6 = tuple(
-    (IPv6Network(network), why)
-    for network, why in (
-        # Teredo (RFC 4380), benchmarking (RFC 5180), ORCHID (RFC 4843, 7343) and more.
-        ("2001::/23", "protocol assignments (RFC 2928)"),
-        ("2001:db8::/32", "documentation (RFC 3849)"),
-        ("2002::/16", "6to4 (RFC 3056)"),
-        ("3fff::/20", "documentation (RFC 9637)"),
-    )
-)
-_NAT64 = IPv6Network("64:ff9b::/96")
-
-
-def denied(address: Address) -> str | None:
-    """Say why `address` is not one of the public internet, or None where it is.
-
-    An IPv4-mapped address (RFC 4291, 2.5.5.2) is judged as the IPv4 address inside, for that is
-    what a dual-stack socket connects to.
-    """
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    if isinstance(address, IPv4Address):
-        return next((why for network, why in _DENIED_V4 if address in network), None)
-    if address in _NAT64:
-        return "NAT64 (RFC 6052)"
-    if address not in _PUBLIC_V6:
-        return "outside 2000::/3 (RFC 4291)"
-    return next((why for network, why in _DENIED_V6 if address in network), None)
 
 
 class GuardSettings(BaseModel):
@@ -206,6 +140,8 @@ class Guard:
     def __init__(self, settings: GuardSettings, lookup: Lookup) -> None:
         self._settings = settings
         self._lookup = lookup
+        # The URLs of a batch name few hosts as a rule, and the verdict depends on nothing else.
+        self._early = functools.lru_cache(MOST_REMEMBERED)(self._judged_early)
 
     def wider(self, networks: Sequence[Network]) -> Guard:
         """Give a guard that lets pass what this one does, and `networks`."""
@@ -219,7 +155,7 @@ class Guard:
         if isinstance(address, IPv6Address):
             plain = address.ipv4_mapped or address
         if self._allowed(plain) or self._allowed(address):
-            if isinstance(plain, IPv6Address) and plain in _NAT64:
+            if isinstance(plain, IPv6Address) and plain in NAT64:
                 return self.judge(IPv4Address(int(plain) & 0xFFFFFFFF), port)
             return None
         if why := denied(plain):
@@ -266,24 +202,25 @@ class Guard:
             raise FetchUrlInvalid(
                 "The URL contains a user name or password; send an Authorization header instead."
             )
-        host = host_of(url)
         port = SCHEMES[url.scheme] if url.port is None else url.port
-        self._check_early(host, port)
+        host = self._early(url.raw_host, port)
         # Copying parses anew, which is worth avoiding for the many that have no fragment.
         plain = url.copy_with(fragment=None) if url.fragment else url
         return Target(plain, url.scheme, host, port)
 
-    def _check_early(self, host: str, port: int) -> None:
+    def _judged_early(self, raw_host: bytes, port: int) -> str:
         """Refuse before any name is resolved what would be refused after it as well."""
+        host = host_of(raw_host)
         if not 1 <= port <= 65535:
             raise FetchUrlInvalid("The URL's port is not between 1 and 65535.")
-        if (address := _literal(host)) is not None:
+        if (address := literal(host)) is not None:
             if why := self.judge(address, port):
                 raise forbidden(host, port, why)
         elif port not in self._settings.ports and not self._settings.allow_networks:
             raise FetchForbidden(
                 "The address guard does not allow this port.", log_detail=f"{host} port {port}"
             )
+        return host
 
     async def explain(self, target: Target) -> list[Verdict]:
         """Resolve a target's host and say of each address what would become of it, and why.
@@ -321,7 +258,7 @@ class Guard:
 
     async def _answers(self, host: str) -> list[str]:
         """Resolve `host` once; an address is its own answer. Raises `FetchNameError`."""
-        if _literal(host) is not None:
+        if literal(host) is not None:
             return [host]
         try:
             answers = await self._lookup(host)
@@ -352,8 +289,8 @@ def forbidden(host: str, port: int, why: str) -> FetchForbidden:
     return FetchForbidden(REFUSED, log_detail=f"{host} port {port}: {why}")
 
 
-def host_of(url: httpx.URL) -> str:
-    """Give the host in its one canonical spelling, an address without brackets.
+def host_of(raw_host: bytes) -> str:
+    """Give a URL's host in its one canonical spelling, an address without brackets.
 
     httpx has applied IDNA 2008, which refuses Unicode digits, and turned ideographic full stops
     into dots: what comes out is looked at again here.
@@ -361,26 +298,16 @@ def host_of(url: httpx.URL) -> str:
     Raises:
         FetchUrlInvalid: it is no host name, or an address in an unusual spelling.
     """
-    host = url.raw_host.decode("ascii")
+    host = raw_host.decode("ascii")
     if ":" in host:
-        if _literal(host) is None:
+        if literal(host) is None:
             raise FetchUrlInvalid("The URL's host is not a valid IPv6 address.")
         return host
     labels = host.removesuffix(".").split(".")
     if len(host) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
         raise FetchUrlInvalid("The URL has no valid host name.")
-    if _NUMBER.fullmatch(labels[-1]) and _literal(host) is None:
+    if _NUMBER.fullmatch(labels[-1]) and literal(host) is None:
         raise FetchUrlInvalid(
             "The URL's host is not a valid IPv4 address; it takes four decimal numbers."
         )
     return host
-
-
-def _literal(host: str) -> Address | None:
-    # A zone ("fe80::1%eth0") names one of this machine's interfaces: nothing a stranger may do.
-    if "%" in host:
-        return None
-    try:
-        return ip_address(host)
-    except ValueError:
-        return None

@@ -23,19 +23,26 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,200}", re.ASCII)
 _VALUE = re.compile(r"(?:[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?)?", re.ASCII)
 _MEDIA_TYPE = re.compile(r"[!#$&^_.+0-9a-z-]{1,100}/[!#$&^_.+0-9a-z-]{1,100}", re.ASCII)
 
+# None, or one name that means what it says, as nearly all are.
+_PLAIN_DISPOSITION = re.compile(
+    r'(?:(?:attachment|inline)(?:; ?filename=(?:"([\w][\w. -]*)"|([\w][\w.-]*)))?)?', re.ASCII
+)
+
 _CONDITIONS = frozenset(
     {"if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "if-range"}
 )
-_TELLING = (
-    "content-type",
-    "content-length",
-    "content-encoding",
-    "content-language",
-    "content-disposition",
-    "cache-control",
-    "expires",
-    "age",
-    "repr-digest",
+_TELLING = frozenset(
+    (
+        "content-type",
+        "content-length",
+        "content-encoding",
+        "content-language",
+        "content-disposition",
+        "cache-control",
+        "expires",
+        "age",
+        "repr-digest",
+    )
 )
 MAX_TOLD_CHARS = 500
 
@@ -94,11 +101,7 @@ def conditional(headers: Mapping[str, str]) -> bool:
 
 def telling(headers: httpx.Headers) -> dict[str, str]:
     """Give those of an answer's headers that say something about its content, none too long."""
-    return {
-        name: value[:MAX_TOLD_CHARS]
-        for name in _TELLING
-        if (value := headers.get(name)) is not None
-    }
+    return {name: value[:MAX_TOLD_CHARS] for name, value in headers.items() if name in _TELLING}
 
 
 def media_type(headers: httpx.Headers) -> str | None:
@@ -118,9 +121,13 @@ def file_name(headers: httpx.Headers, url: httpx.URL) -> str | None:
 
 
 def _disposition_name(headers: httpx.Headers) -> str:
-    # The mail package reads both the plain and the extended form (RFC 8187), and bad ones too.
+    said = headers.get("content-disposition", "")
+    if (plain := _PLAIN_DISPOSITION.fullmatch(said)) is not None:
+        return plain[1] or plain[2] or ""
+    # The mail package reads both the plain and the extended form (RFC 8187), and bad ones too. It
+    # takes 50 us.
     message = Message()
-    message["content-disposition"] = headers.get("content-disposition", "")
+    message["content-disposition"] = said
     try:
         params = message.get_params([], "content-disposition")
         names = [value for key, value in params if key == "filename"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from app.errors import FetchTimeout
@@ -92,36 +92,33 @@ class HostTurns:
             per_host: how many turns the batch has; None or more than the service's: no less
                 than any other's.
         """
-        async with AsyncExitStack() as stack:
-            held = []
-            if batch and per_host is not None and per_host < self._per_host:
-                waited = self._turn((batch, origin), per_host)
-                held.append(await stack.enter_async_context(waited))
-            held.append(await stack.enter_async_context(self._turn(("", origin), self._per_host)))
-
-            def give_back() -> None:
-                for turn in held:
-                    turn()
-
-            yield give_back
-
-    @asynccontextmanager
-    async def _turn(self, name: Queue, at_once: int) -> AsyncIterator[Callable[[], None]]:
-        queue = self._queues.setdefault(name, _Queue(asyncio.Semaphore(at_once), at_once))
-        queue.users += 1
-        held = False
+        wanted = [("", self._per_host)]
+        if batch and per_host is not None and per_host < self._per_host:
+            wanted.insert(0, (batch, per_host))
+        asked: list[tuple[Queue, _Queue]] = []
+        held: list[_Queue] = []
 
         def give_back() -> None:
-            nonlocal held
-            if held:
-                held = False
-                queue.free.release()
+            while held:
+                held.pop().free.release()
 
         try:
-            held = await queue.free.acquire()
+            for whose, at_once in wanted:
+                queue = self._queue((whose, origin), at_once)
+                asked.append(((whose, origin), queue))
+                await queue.free.acquire()
+                held.append(queue)
             yield give_back
         finally:
             give_back()
-            queue.users -= 1
-            if not queue.users:
-                del self._queues[name]
+            for name, queue in asked:
+                queue.users -= 1
+                if not queue.users:
+                    del self._queues[name]
+
+    def _queue(self, name: Queue, at_once: int) -> _Queue:
+        queue = self._queues.get(name)
+        if queue is None:
+            queue = self._queues[name] = _Queue(asyncio.Semaphore(at_once), at_once)
+        queue.users += 1
+        return queue

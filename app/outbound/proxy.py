@@ -23,7 +23,8 @@ import aiohttp
 import httpx
 
 from app.errors import FetchConnectError, FetchProxyError, FetchTlsError, FetchUrlInvalid
-from app.outbound.guard import Address, Guard, Lookup, forbidden, host_of
+from app.outbound.addresses import Address
+from app.outbound.guard import Guard, Lookup, forbidden, host_of
 
 MAX_ANSWER_BYTES = 16 * 1024
 """Longest answer of a proxy, up to the end of its header."""
@@ -60,7 +61,7 @@ class Proxy:
         """
         try:
             parsed = httpx.URL(url)
-            host = host_of(parsed)
+            host = host_of(parsed.raw_host)
         except (httpx.InvalidURL, ValueError, FetchUrlInvalid):
             raise ValueError(_NOT_A_PROXY) from None
         port = 80 if parsed.port is None else parsed.port

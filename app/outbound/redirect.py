@@ -46,7 +46,10 @@ def _location(guard: Guard, base: Target, response: httpx.Response) -> Target:
         raise FetchRedirectError("The origin redirects without saying where to, or to two places.")
     try:
         # Many send spaces as they are; browsers quote them too. The rest is httpx's to quote.
-        return guard.check_url(str(base.url.join(location.replace(" ", "%20"))))
+        url = base.url.join(location.replace(" ", "%20"))
+        if not url.host and not url.path.startswith("/"):
+            raise FetchUrlInvalid("The URL has no host, and nothing that could be one's path.")
+        return guard.check_url(str(url))
     except (FetchUrlInvalid, httpx.InvalidURL, ValueError) as exc:
         raise FetchRedirectError(
             "The origin redirects to something that cannot be fetched.",

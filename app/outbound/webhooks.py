@@ -16,7 +16,7 @@ from pydantic import model_validator as validates_model
 
 from app.model import EVENTS, JOB_EVENTS, Parcel
 from app.moments import rfc3339
-from app.outbound.guard import Network
+from app.outbound.addresses import Network
 
 SECRET_PREFIX = "whsec_"  # noqa: S105 - what a secret begins with
 SECRET_BYTES = range(24, 65)

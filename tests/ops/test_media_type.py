@@ -3,6 +3,7 @@ import gzip
 import io
 import json
 import lzma
+import random
 import tarfile
 import threading
 import zipfile
@@ -13,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from app.ops.media_type import HEAD_BYTES, sniff
+from app.ops.media_type import HEAD_BYTES, _at_a_glance, _by_all_rules, sniff
 
 
 def picture(kind: str) -> bytes:
@@ -116,3 +117,85 @@ def test_threads_that_ask_together_get_the_same_answers():
 def test_any_bytes_get_some_name(noise, media_type):
     cut = len(noise) % 17
     assert "/" in sniff(SAMPLES[media_type][:cut] + noise)
+
+
+def noisy(kind: str, side_px: int) -> bytes:
+    file = io.BytesIO()
+    Image.effect_noise((side_px, side_px), 90).convert("RGB").save(file, kind)
+    return file.getvalue()
+
+
+PAGE = b"<!DOCTYPE html>\n<html><head><title>a, b</title></head><body>" + b"<p>a, b, c</p>\n" * 300
+AT_ONCE = {
+    "image/png": noisy("PNG", 60),
+    "image/jpeg": noisy("JPEG", 60),
+    "image/gif": noisy("GIF", 60),
+    "image/webp": noisy("WEBP", 60),
+    "application/pdf": SAMPLES["application/pdf"] + b"1 0 obj << /Type /Catalog >> endobj\n" * 99,
+    "application/gzip": gzip.compress(random.Random(2).randbytes(5000)),
+    "text/html": PAGE,
+}
+
+
+@pytest.mark.parametrize("media_type", AT_ONCE)
+@pytest.mark.parametrize("size_bytes", [64, 500, 2000, HEAD_BYTES])
+def test_what_is_plain_to_see_needs_no_rules(media_type, size_bytes):
+    head = AT_ONCE[media_type][:size_bytes]
+    assert _at_a_glance(head) == media_type == _by_all_rules(head)
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.sampled_from(sorted(AT_ONCE)), st.data())
+def test_a_glance_and_all_rules_come_to_the_same(media_type, data):
+    head = bytearray(AT_ONCE[media_type])
+    for _ in range(data.draw(st.integers(0, 6))):
+        head[data.draw(st.integers(0, 600))] = data.draw(st.integers(0, 255))
+    head = bytes(head[: data.draw(st.integers(1, HEAD_BYTES))])
+    glance = _at_a_glance(head)
+    assert glance in (None, "text/plain") or glance == _by_all_rules(head)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.sampled_from(["<!doctype html", "<!DOCTYPE HTML>", "<!DOCTYPE html>\n"]), st.text())
+def test_a_page_is_one_at_a_glance_as_by_all_rules(start, text):
+    head = (start + text).encode()[:1000]
+    assert _at_a_glance(head) in (None, _by_all_rules(head))
+
+
+def test_a_page_that_could_be_a_table_is_asked_about():
+    head = b"<!DOCTYPE html>a,b\n1,2\n3,4\n"
+    assert _at_a_glance(head) is None
+    assert sniff(head) == "text/csv"
+
+
+@pytest.mark.parametrize("name", ["%PDF-1.7", "GIF89a", "RIFF0000WEBPVP8 "])
+@pytest.mark.parametrize("kind", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT])
+@pytest.mark.parametrize("with_magic", [True, False])
+def test_a_tar_is_one_whatever_its_first_member_is_called(name, kind, with_magic):
+    header = bytearray(tarfile.TarInfo(name).tobuf(kind))
+    if not with_magic:  # as tar wrote it before POSIX
+        header[257:265] = bytes(8)
+        header[148:156] = b" " * 8
+        header[148:156] = b"%06o\0 " % sum(header)
+    head = bytes(header) + bytes(1024)
+    assert sniff(head) == "application/x-tar" == _by_all_rules(head)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=5,
+)
+
+
+@settings(deadline=None, max_examples=25)
+@given(json_values, st.sampled_from([None, 2]), st.booleans())
+def test_the_head_of_json_is_json_whatever_is_in_it(value, indent, ascii_only):
+    text = json.dumps([{"a": value}] * 900, indent=indent, ensure_ascii=ascii_only).encode()
+    assert sniff(text[:HEAD_BYTES]) == "application/json"
+
+
+def test_json_that_holds_a_program_is_json():
+    program = "import os\nfrom sys import argv\n\ndef main(self):\n    pass\n"
+    text = json.dumps({"cells": [{"source": program.splitlines(keepends=True)}] * 100}, indent=1)
+    assert sniff(text.encode()[:HEAD_BYTES]) == "application/json"

@@ -16,6 +16,10 @@ BODY = random.Random(7).randbytes(1000) + b"content " * 2000
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
+def body_of(size_bytes):
+    return random.Random(size_bytes).randbytes(size_bytes)
+
+
 def answer(body=BODY, status="200 OK", *headers, length=None):
     """Give the bytes of a whole response; `length` is the declared one, if it shall lie."""
     length = len(body) if length is None else length
@@ -311,6 +315,18 @@ class Origin(Server):
 
     async def do_echo(self, head, writer):
         writer.write(answer(head))
+
+    async def do_size(self, head, writer, size_bytes):
+        writer.write(answer(body_of(int(size_bytes))))
+
+    async def do_stops_at(self, head, writer, size_bytes):
+        writer.write(answer(body_of(int(size_bytes)), length=int(size_bytes) + 1))
+        await writer.drain()
+        raise ConnectionAbortedError
+
+    async def do_gzip_of(self, head, writer, size_bytes, less="0"):
+        packed = gzip.compress(body_of(int(size_bytes)))
+        writer.write(coded(packed[: len(packed) - int(less)]))
 
     async def do_chain(self, head, writer, left):
         writer.write(redirect(f"/chain/{int(left) - 1}") if int(left) else answer())

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.errors import FetchEncodingError, FetchError, FetchTruncated
-from app.outbound.coding import STEP_BYTES, decoder_for
+from app.outbound.coding import STEP_BYTES, decoding_of
 
 BODY = bytes(range(256)) * 3
 
@@ -27,7 +27,7 @@ STREAMS = {
 
 
 def decode(coding, *pieces):
-    decoder = decoder_for(coding)
+    decoder = decoding_of(coding)
     body = b"".join(out for piece in pieces for out in decoder.feed(piece))
     decoder.finish()
     return body
@@ -75,7 +75,7 @@ def test_rubbish_never_decodes_and_never_escapes_as_another_error(coding, data):
 @pytest.mark.parametrize("coding", ["gzip", "deflate"])
 def test_no_step_yields_more_than_its_bound(coding):
     compress = gzip.compress if coding == "gzip" else zlib.compress
-    decoder = decoder_for(coding)
+    decoder = decoding_of(coding)
     sizes = [len(piece) for piece in decoder.feed(compress(bytes(10_000_000)))]
     assert max(sizes) <= STEP_BYTES
     assert sum(sizes) == 10_000_000
@@ -84,13 +84,13 @@ def test_no_step_yields_more_than_its_bound(coding):
 
 @pytest.mark.parametrize("header", ["", " ", "identity", "Identity, identity", ","])
 def test_no_coding_needs_no_decoder(header):
-    assert decoder_for(header) is None
+    assert decoding_of(header) is None
 
 
 @pytest.mark.parametrize("header", ["br", "zstd", "compress", "gzip, gzip", "gzip, br", "x"])
 def test_a_coding_that_is_not_read_here_is_an_error(header):
     with pytest.raises(FetchEncodingError):
-        decoder_for(header)
+        decoding_of(header)
 
 
 @pytest.mark.parametrize("header", ["GZIP", " gzip ", "identity, gzip", "gzip,"])

@@ -14,8 +14,9 @@ from pydantic import ValidationError
 
 from app.errors import FetchError, FetchForbidden, FetchNameError, FetchUrlInvalid
 from app.ops.fetch import FetchParams
+from app.outbound.addresses import denied
 from app.outbound.client import open_client
-from app.outbound.guard import REFUSED, Guard, GuardSettings, SystemLookup, denied
+from app.outbound.guard import REFUSED, Guard, GuardSettings, SystemLookup
 
 from .origin import Server, answer
 

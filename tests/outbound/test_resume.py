@@ -6,7 +6,7 @@ import pytest
 
 from app.errors import FetchDigestMismatch, FetchStatusError, FetchTruncated
 from app.ops.fetch import FetchParams
-from app.outbound.fetch import PLAIN, Terms
+from app.outbound.terms import PLAIN, Terms
 
 from .origin import BODY
 

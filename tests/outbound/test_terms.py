@@ -14,7 +14,7 @@ from app.errors import (
     FetchTypeRefused,
 )
 from app.ops.fetch import FetchParams
-from app.outbound.fetch import Terms, Unchanged, Version
+from app.outbound.terms import Terms, Unchanged, Version
 
 from .origin import BODY, PAGES, answer
 

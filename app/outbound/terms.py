@@ -1,0 +1,91 @@
+"""What is asked of one URL, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import httpx
+
+from app.errors import FetchProtocolError
+from app.outbound.guard import Target
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """What an earlier answer said of the content, for asking whether it has changed."""
+
+    final_url: str
+    etag: str | None
+    last_modified: str | None
+
+    @classmethod
+    def told(cls, facts: Mapping[str, Any]) -> Version:
+        """Read it from the facts of an earlier fetch."""
+        return cls(facts["final_url"], facts["etag"], facts["last_modified"])
+
+    def conditions(self, target: Target) -> dict[str, str]:
+        """Give the headers that ask `target` for what is newer; none for another URL."""
+        if str(target.url) != self.final_url:
+            return {}
+        asked = {"if-none-match": self.etag, "if-modified-since": self.last_modified}
+        return {name: value for name, value in asked.items() if value}
+
+    def check_same(self, response: httpx.Response) -> None:
+        """Make sure that a 304 speaks of this version.
+
+        Raises:
+            FetchProtocolError: it names another one.
+        """
+        etag = response.headers.get("etag")
+        if etag and self.etag and _opaque(etag) != _opaque(self.etag):
+            raise FetchProtocolError(
+                "The origin answered 304 for a version that was not asked for."
+            )
+
+
+def _opaque(etag: str) -> str:
+    """Give what weak comparison looks at (RFC 9110, 8.8.3.2)."""
+    return etag.strip().removeprefix("W/")
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What is asked of one URL, beyond the parameters of its batch."""
+
+    sha256: str | None = None
+    """That its content must have, lower-case hex."""
+    max_bytes: int | None = None
+    """Tightens the batch's own."""
+    known: Version | None = None
+    """Ask only for what is newer than this."""
+    batch: str = ""
+    """Whose `per_host_concurrency` it shares."""
+
+
+PLAIN = Terms()
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched(Generic[T]):
+    """One URL's content, stored."""
+
+    body: T
+    """What `save` gave back."""
+    facts: dict[str, Any]
+    """JSON only: `status`, `final_url`, `redirects`, `tries` and `resumed` (counts),
+    `claimed_media_type` and `name` (as the origin says, or None), `etag` and `last_modified` (as
+    sent, or None), `headers` (others that matter), `size_bytes` (decoded), `elapsed_ms` (all of
+    it, without waiting for the host's turn), `timings` (of the last request, in ms: `dns_ms` and
+    `connect_ms`, None where not needed, `first_byte_ms`, `total_ms`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unchanged:
+    """The origin said that what was known is still so."""
+
+    facts: dict[str, Any]
+    """As for `Fetched`, without what there was no body for."""
