@@ -22,7 +22,7 @@ class Cpu:
     first_s: float
     """Of its first process, its ended threads included."""
     threads_s: Mapping[int, float]
-    """Of the threads that the first process has, by their ids; its own is that of its main one."""
+    """Of the threads that the first process has, by their ids, its main one first."""
     others_s: float
     """Of all processes that it has started."""
 
@@ -32,7 +32,8 @@ class Cpu:
             thread: used_s - before.threads_s.get(thread, 0.0)
             for thread, used_s in self.threads_s.items()
         }
-        return Cpu(self.first_s - before.first_s, threads_s, self.others_s - before.others_s)
+        others_s = max(0.0, self.others_s - before.others_s)  # a sum of fractions is not exact
+        return Cpu(self.first_s - before.first_s, threads_s, others_s)
 
 
 def members(group: int) -> list[int]:
@@ -55,7 +56,9 @@ def cpu_s(group: int) -> float:
 
 def cpu(group: int) -> Cpu:
     """Give what a service has used, by process and by thread; it is named by its group."""
-    threads = sorted(int(entry.name) for entry in os.scandir(f"/proc/{group}/task"))
+    threads = [int(entry.name) for entry in os.scandir(f"/proc/{group}/task")]
+    # Ids begin anew at their end, so that the main thread's is not always the least.
+    threads.sort(key=lambda thread: (thread != group, thread))
     threads_s = {thread: _used_s(f"{group}/task/{thread}", _OWN_FIELDS) for thread in threads}
     first_s = _used_s(group, _OWN_FIELDS)
     return Cpu(first_s, threads_s, cpu_s(group) - first_s)
