@@ -9,7 +9,7 @@ PIP := $(BIN)/pip --quiet --disable-pip-version-check
 MALLOC := MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=268435456 MALLOC_TOP_PAD_=67108864
 
 .PHONY: run heif demo test clients fuzz docs lint format check bench bench-peers lock lock-clients \
-	lock-peers clean
+	lock-peers upgrade clean
 
 run: $(VENV)/.run
 	$(MALLOC) exec $(BIN)/offload serve
@@ -21,9 +21,10 @@ demo: $(VENV)/.run
 heif: $(VENV)/.run
 	$(PIP) install --require-hashes --no-build-isolation -r requirements/heif.txt
 
-# Side by side: much of a test is waiting for a process, and none knows of another.
+# Side by side: much of a test is waiting for a process, and none knows of another. Compiled tests
+# are kept, whatever the environment says: each process would rewrite all their assertions anew.
 test: $(VENV)/.dev clients
-	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 # Generators of clients, for the tests of the API's description. Without npm and Chromium those
 # tests are skipped, and say so.
@@ -60,13 +61,17 @@ bench-peers: $(VENV)/.dev
 		{ $(SUDO) apt-get update && $(SUDO) apt-get install --yes $$missing; }
 	$(MAKE) .venv-thumbor/.done benchmarks/peers/ipx/node_modules/.done
 
+# `lock` takes in what has changed here and leaves the other pins; `upgrade` takes the newest of all.
+upgrade: LOCK += --upgrade
+upgrade: lock lock-clients lock-peers
+
 lock: $(VENV)/.dev
 	$(BIN)/uv pip compile $(LOCK) requirements/build.in -o requirements/build.txt
 	$(BIN)/uv pip compile $(LOCK) pyproject.toml -o requirements/run.txt
 	$(BIN)/uv pip compile $(LOCK) pyproject.toml --extra heif -o requirements/heif.txt
 	$(BIN)/uv pip compile $(LOCK) pyproject.toml --extra heif --group dev -o requirements/dev.txt
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	--no-annotate --no-header --upgrade
+	--no-annotate --no-header
 
 lock-clients: $(VENV)/.dev
 	$(BIN)/uv pip compile $(LOCK) tests/clients/python/requirements.in \

@@ -17,8 +17,6 @@ from app.api.nearest import nearest
 from app.api.sentences import Judged, complaint
 from app.errors import StorageError
 from app.logs import complain, configure_logging, say
-from app.runtime import check_data_dir
-from app.server import Server
 from app.settings import Settings, json_wanted, unknown_variables, variables
 from app.wire.listen import CannotListen, bound
 
@@ -36,6 +34,10 @@ cli = typer.Typer(
 def serve() -> None:
     """Start the service; every setting is an OFFLOAD_* variable (see README)."""
     settings = read_settings()
+    # At need, as all the rooms are: what is wrong with a setting is told without them.
+    from app.runtime import check_data_dir
+    from app.server import Server
+
     configure_logging(settings.log)
     if settings.api_keys_file:
         # It means «read the keys again» once the lifespan has read them; until then, nothing.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import bz2
 import gzip
-import json
 import lzma
 import random
 import shutil
@@ -80,14 +79,19 @@ MADE_ELSEWHERE = {
 
 
 @cache
+def _lines() -> bytes:
+    chance = random.Random(5)
+    lines = (
+        f'{{"id": {chance.getrandbits(40)}, "path": "{chance.choice(("/a", "/b"))}", "ok": true}}'
+        for _ in range(40_000)
+    )
+    return "\n".join(lines).encode()
+
+
+@cache
 def text(size_bytes: int) -> bytes:
     """Make lines of JSON, the same each time."""
-    chance = random.Random(5)
-    lines = [
-        json.dumps({"id": chance.getrandbits(40), "path": chance.choice(("/a", "/b")), "ok": True})
-        for _ in range(40_000)
-    ]
-    part = "\n".join(lines).encode()
+    part = _lines()
     parts = [part]
     made_bytes = len(part)
     while made_bytes < size_bytes:
