@@ -133,7 +133,7 @@ def test_a_killed_upload_leaves_nothing_behind(tmp_path: Path) -> None:
     service.kill()
     with Service.started(data, ENV) as again:
         assert not [path for path in (data / "blobs").rglob("*/*") if path.is_file()]
-        assert httpx.get(f"{again.url}/v1/jobs").json()["jobs"] == []
+        assert httpx.get(f"{again.url}/v1/jobs", timeout=30).json()["jobs"] == []
 
 
 def test_sigterm_gives_unfinished_work_back_and_leaves_no_worker(
