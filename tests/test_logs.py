@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -49,3 +52,15 @@ def test_lines_of_a_kind_come_sparingly_and_none_is_forgotten() -> None:
     assert some.held_back() is None
     now = 60.0
     assert [some.held_back() for _ in range(3)] == [4, 0, None]
+
+
+def test_a_log_that_cannot_be_written_harms_nobody() -> None:
+    work = (
+        "import structlog; from app.logs import *; configure_logging(LogSettings());"
+        "structlog.get_logger().error('lost'); print('went on', flush=True)"
+    )
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", work], stdout=subprocess.PIPE, stderr=full, check=False
+        )
+    assert done.stdout == b"went on\n"

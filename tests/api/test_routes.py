@@ -1,13 +1,16 @@
 """What holds for every route of the service, whatever it does."""
 
 import http.client
+import inspect
 import json
 import re
 from urllib.parse import urlsplit
 
 import pytest
+from fastapi._compat import field_annotation_is_sequence
 from fastapi.routing import iter_route_contexts
 
+from app.api.problems import Problems
 from app.api.routes import Route
 from app.main import create_app
 from app.settings import Settings
@@ -151,3 +154,76 @@ def test_every_label_stands_in_the_query_of_every_door_and_is_checked_there(http
         for bad in ({"tag": "x" * 101}, {"webhook": "{"}, {"store": '{"put_url": 1}'}):
             response = http.post(path, params=bad, json={})
             assert f"`{next(iter(bad))}" in problem(response, 422, "input.invalid")["detail"]
+
+
+# -- what handlers ask for ---------------------------------------------------------------------
+
+
+def every_call(dependant):
+    """Give a handler and all that it needs, as FastAPI describes them."""
+    for needed in dependant.dependencies:
+        yield from every_call(needed)
+    yield dependant
+
+
+def test_no_handler_asks_for_what_is_not_worked_out(tmp_path):
+    for _, path, route in every_route(tmp_path):
+        if not isinstance(route, Route):
+            continue
+        for call in every_call(route.dependant):
+            assert not call.body_params + call.cookie_params, path
+            assert not call.response_param_name, path
+            assert not call.background_tasks_param_name, path
+            function = call.call
+            assert inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+                type(function).__call__
+            ), (path, function)
+            for field in (*call.query_params, *call.header_params, *call.path_params):
+                assert not field_annotation_is_sequence(field.field_info.annotation), path
+
+
+def test_all_that_is_wrong_is_told_at_once_but_a_job_that_there_is_not_goes_first(http, held_job):
+    wrong = {"wait": "soon", "redirect": "perhaps"}
+    found = problem(http.get(f"/v1/jobs/{held_job['id']}", params=wrong), 422, "input.invalid")
+    assert {tuple(e["loc"]) for e in found["errors"]} == {("wait",), ("redirect",)}
+    problem(http.get("/v1/jobs/job_0", params=wrong), 404, "input.not_found")
+
+
+# -- failures ----------------------------------------------------------------------------------
+
+
+async def served(app):
+    """Give what is sent of an app's answer, and what is raised to the server."""
+    sent, raised = [], None
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": []}
+    try:
+        await Problems(app)(scope, None, send)
+    except ZeroDivisionError as error:
+        raised = error
+    return sent, raised
+
+
+@pytest.mark.anyio
+async def test_a_bug_is_answered_with_a_problem_and_told_to_the_server():
+    async def buggy(scope, receive, send):
+        _ = 1 / 0
+
+    sent, raised = await served(buggy)
+    assert sent[0]["status"] == 500
+    assert json.loads(sent[1]["body"])["code"] == "internal.error"
+    assert raised
+
+
+@pytest.mark.anyio
+async def test_nothing_is_sent_behind_an_answer_that_broke_off():
+    async def breaking(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        _ = 1 / 0
+
+    sent, raised = await served(breaking)
+    assert len(sent) == 1
+    assert raised
