@@ -209,8 +209,13 @@ class Guard:
         return Target(plain, url.scheme, host, port)
 
     def _judged_early(self, raw_host: bytes, port: int) -> str:
-        """Refuse before any name is resolved what would be refused after it as well."""
+        """Give the host in its canonical spelling, unless it is refused."""
         host = host_of(raw_host)
+        self._check_early(host, port)
+        return host
+
+    def _check_early(self, host: str, port: int) -> None:
+        """Refuse before any name is resolved what would be refused after it as well."""
         if not 1 <= port <= 65535:
             raise FetchUrlInvalid("The URL's port is not between 1 and 65535.")
         if (address := literal(host)) is not None:
@@ -220,7 +225,6 @@ class Guard:
             raise FetchForbidden(
                 "The address guard does not allow this port.", log_detail=f"{host} port {port}"
             )
-        return host
 
     async def explain(self, target: Target) -> list[Verdict]:
         """Resolve a target's host and say of each address what would become of it, and why.

@@ -116,7 +116,7 @@ async def test_a_receiver_that_recovers_gets_it_once_more_and_no_more(house, rec
         ("status/401", "pending", 401, "delivery.status", "no: 401"),
         ("redirect", "pending", 302, "delivery.status", ""),
         ("redirect/307", "pending", 307, "delivery.status", ""),
-        ("redirect-badly", "pending", None, "delivery.status", ""),
+        ("redirect-badly", "pending", 302, "delivery.status", ""),
         ("unread", "pending", 413, "delivery.status", "too much"),
         ("close", "pending", None, "fetch.connect", ""),
         ("reset", "pending", None, "fetch.connect", ""),
