@@ -31,14 +31,14 @@ from app.errors import (
 from app.logs import number_of
 from app.model import Blob, Claim, Done, Failed, Lane, NamedBlob, Outcome, Progress, new_key
 from app.ops.base import Source
-from app.ops.chain import (
+from app.ops.chain import run_chain
+from app.ops.tasks import (
     MAX_TOLD,
     ChainStep,
     ChainTask,
     Finished,
     StoredOutput,
     add_facts,
-    run_chain,
     unwrapped,
 )
 from app.runtime import Runtime

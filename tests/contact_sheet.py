@@ -16,7 +16,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from app.errors import OffloadError
-from app.ops.base import Limits, Source, Work
+from app.ops.base import Limits, Source, Work, opened
 from app.ops.image import ImageParams, convert
 
 FITS = ("inside", "outside", "cover", "contain", "pad", "fill")
@@ -100,7 +100,7 @@ def result_of(content: bytes, **params: object) -> Image.Image | str:
             (output,) = convert(work, ImageParams.model_validate(params)).outputs
         except OffloadError as error:
             return error.code
-        with Image.open(output.path) as picture:
+        with opened(output.content) as file, Image.open(file) as picture:
             return picture.convert("RGBA")
 
 

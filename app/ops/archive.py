@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -255,6 +255,10 @@ def _own_name(params: ArchiveParams) -> str:
     return params.name if params.name.lower().endswith(suffix) else params.name + suffix
 
 
+def _weight_ms(size_bytes: int, _params: Mapping[str, Any]) -> float:
+    return 0.5 + 25 * size_bytes / (1 << 20)
+
+
 OPERATION = Operation(
     name="archive",
     summary="Put many files into one zip or tar, compressed or not.",
@@ -262,6 +266,7 @@ OPERATION = Operation(
     runs="process",
     accepts=("*/*",),
     run=archive,
+    weight_ms=_weight_ms,
     joins=True,
     example={"format": "zip", "path": "{path}"},
 )

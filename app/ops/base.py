@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
@@ -73,29 +75,87 @@ class Limits:
     """Free space that the disk keeps whatever is produced."""
 
 
+_Class = TypeVar("_Class", bound=type)
+
+
+def pickled_by_fields(cls: _Class) -> _Class:
+    """Have a dataclass with slots pickle as a call with its fields: by far quicker."""
+    slotted: Any = cls
+    fields = attrgetter(*slotted.__slots__)
+    slotted.__reduce__ = lambda self: (cls, fields(self))
+    return cls
+
+
+NOWHERE = Path()
+"""The path of what is a value and no file."""
+
+Content = Path | bytes
+"""Where bytes are, or they themselves."""
+
+
+def opened(content: Content) -> BinaryIO:
+    """Open for reading what is in a file or in memory; the caller closes it."""
+    return io.BytesIO(content) if isinstance(content, bytes) else content.open("rb")
+
+
+def whole(content: Content) -> bytes:
+    """Give all of it at once."""
+    return content if isinstance(content, bytes) else content.read_bytes()
+
+
+@pickled_by_fields
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One input file of a step; only ever read."""
+    """One input of a step, a file or a value; only ever read."""
 
     path: Path
+    """`NOWHERE` of a value, which only an operation meets that takes bytes."""
     name: str
     """The name that the client gave it: data for naming the result, never a path."""
     media_type: str
     """By content; of a text, also by what it is called (`text_types.py`)."""
     size_bytes: int
+    data: bytes | None = None
+    """All of it, where it is a value."""
+
+    @classmethod
+    def of(cls, data: bytes, name: str, media_type: str) -> Self:
+        """Make one of a value."""
+        return cls(NOWHERE, name, media_type, len(data), data)
+
+    @property
+    def content(self) -> Content:
+        """The value, or where the file is."""
+        return self.path if self.data is None else self.data
+
+    def open(self) -> BinaryIO:
+        """Open it for reading; the caller closes it."""
+        return opened(self.content)
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """One result file of a step."""
+    """One result of a step, a file or a value."""
 
     path: Path
-    """Inside the folder that the step was given."""
+    """Inside the folder that the step was given; `NOWHERE` of a value."""
     name: str
     """The file name that a client sees. `/` separates folders: data, never a path of ours."""
     media_type: str
     sha256: str | None = None
-    """Hexadecimal, if it was computed while writing; else the file is read once more."""
+    """Hexadecimal, if it was computed while writing; else the content is read once more."""
+    data: bytes | None = None
+    """All of it, where it is a value."""
+
+    @property
+    def content(self) -> Content:
+        """The value, or where the file is."""
+        return self.path if self.data is None else self.data
+
+    @property
+    def size_bytes(self) -> int:
+        """Of the value, or of the file as it is now."""
+        return self.path.stat().st_size if self.data is None else len(self.data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +198,8 @@ class Work:
     sources: tuple[Source, ...]
     """One file; several only for an operation that joins."""
     folder: Path
-    """Empty, private to this step, on the data disk; removed by the caller whatever happens."""
+    """Empty, private to this step, on the data disk; removed by the caller whatever happens. For
+    an operation that takes bytes it is there once it has called `place`."""
     limits: Limits
     tell: Callable[[int, int], None] = _untold
     """Call it now and then with how much is done, and of how much: bytes, rows or frames. Costs
@@ -154,6 +215,16 @@ class Work:
     def source(self) -> Source:
         """The input, for an operation that does not join."""
         return self.sources[0]
+
+    def place(self) -> Path:
+        """Give `folder`, and make it if it is not there yet."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return self.folder
+
+
+def _unmeasured(size_bytes: int, _params: Mapping[str, Any]) -> float:
+    """Take it for long work, which is run by itself, as nobody has said what it takes."""
+    return 50 + 100 * size_bytes / (1 << 20)
 
 
 Run = Callable[[Work, Any], Result]
@@ -183,6 +254,15 @@ class Operation:
     by_accept: Callable[[str], dict[str, Any]] | None = None
     """Gives the parameters that a request's `Accept` header stands for, at the operation's own
     door and where they are not said; raises nothing."""
+    takes_bytes: bool = False
+    """Whether it takes sources and asides that are values, and makes its folder by `Work.place`
+    if it needs one. For the others a value is made a file first."""
+    warm_up: Callable[[], None] | None = None
+    """Loads what the first item should not have to wait for, once in each worker. What it raises
+    is logged, and the worker lives: the operation will say the same when it is used."""
+    weight_ms: Callable[[int, Mapping[str, Any]], float] = _unmeasured
+    """Estimates the CPU milliseconds for an input of so many bytes and a step's parameters, as
+    JSON. Within a factor of three is enough: small items are packed by it, large ones go alone."""
     asides: Callable[[Any], Sequence[Aside]] | None = None
     """Gives the further files that its parameters name. They are there when it runs."""
     example: dict[str, Any] = field(default_factory=dict)

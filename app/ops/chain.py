@@ -6,177 +6,41 @@ for everybody, so none crosses the pipe.
 
 from __future__ import annotations
 
-import ctypes
-import errno
 import hashlib
-import json
-import logging
 import os
-import resource
 import shutil
-import signal
-import sys
-import threading
-import time
-import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
-from typing import Any, cast
+from typing import Any
 
 from pydantic import ValidationError
 
 from app.errors import (
-    DeadlineExceeded,
     InvalidParameter,
     MemoryExceeded,
-    OffloadError,
     OperationFailed,
-    OutputTooLarge,
     Refusal,
     StorageFull,
     from_code,
 )
-from app.ops.base import Limits, Operation, Output, Params, Result, Source, Work
+from app.ops.base import NOWHERE, Operation, Output, Params, Result, Source, Work
+from app.ops.bounds import Bounds
+from app.ops.refusals import refused, refused_briefly
 from app.ops.registry import load_operations
-from app.ops.space import SETTING, check_space
+from app.ops.tasks import (
+    MAX_TOLD,
+    ChainStep,
+    ChainTask,
+    Finished,
+    Refused,
+    StoredOutput,
+    add_facts,
+    as_json,
+)
 
-_log = logging.getLogger(__name__)
-
-MAX_TOLD = 1_000
-"""Of the parts of one item, so many are described one by one."""
-
-_KEPT_VARIABLES = ("PATH", "LANG", "TZ", "TMPDIR")
-_KEPT_PREFIXES = ("LC_", "MALLOC_", "VIPS_")
-
-_M_ARENA_MAX = -8
-"""As glibc's malloc.h has it."""
-
-_LOOK_EVERY_S = 0.1
-"""Of a worker's CPU time, at the disk's free space: a copy writes some 0.1 GB meanwhile."""
-
-_RING_AGAIN_S = 1.0
-"""An operation that catches what it is stopped with and goes on is told again after this long."""
-
-
-@dataclass(frozen=True, slots=True)
-class ChainStep:
-    """One operation and its parameters, as JSON."""
-
-    op: str
-    params: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class ChainTask:
-    """What a child is to do: pass files through steps."""
-
-    sources: tuple[Source, ...]
-    steps: tuple[ChainStep, ...]
-    folder: Path
-    """Empty or not there yet, and private to this task; removed by the caller in any case."""
-    limits: Limits
-    asides: Mapping[str, Source] = field(default_factory=dict)
-    """See `Work.asides`: those of all steps."""
-
-
-@dataclass(frozen=True, slots=True)
-class StoredOutput:
-    """One result file, finished and hashed, to be taken over by rename."""
-
-    path: Path
-    name: str
-    media_type: str
-    size_bytes: int
-    sha256: str
-    """Hexadecimal."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """All steps are through."""
-
-    outputs: tuple[StoredOutput, ...]
-    facts: dict[str, dict[str, Any]]
-    """By the step's operation; a second step of the same one is `<op>.2`. Of a step that several
-    files went through, `files` has them one by one, the first `MAX_TOLD`."""
-    refused: tuple[Refusal, ...] = ()
-    """Parts that failed alone, the first `MAX_TOLD`; a part is named by all the files it is in."""
-    log_detail: str = ""
-    """For the operator."""
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """A step failed; `app.errors.from_code` makes the error again."""
-
-    code: str
-    detail: str
-    """For the client."""
-    log_detail: str = ""
-    """For the operator."""
-    extra: dict[str, Any] = field(default_factory=dict)
-
-
-def unwrapped(result: Finished | Refused) -> Finished:
-    """Give what a chain finished with; raise, on this side of the pipe, what it refused with."""
-    if isinstance(result, Refused):
-        raise from_code(result.code, result.detail, log_detail=result.log_detail, **result.extra)
-    return result
-
-
-def prepare_worker(memory_bytes: int) -> None:
-    """Make the calling process a worker: bounded, without secrets, warm. Cannot be undone.
-
-    Afterwards the process ignores SIGINT and SIGHUP (a terminal sends them to the children too,
-    and the service decides when they stop), dumps no core, and has only the few environment
-    variables that libraries need. The variables are gone for this process and its children; the
-    kernel's copy of the initial environment is not rewritten.
-
-    Args:
-        memory_bytes: address space that the process may use, libraries included; 0 for no
-            limit. An idle worker maps 0.1 to 0.3 GiB.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    for name in tuple(os.environ):
-        if name not in _KEPT_VARIABLES and not name.startswith(_KEPT_PREFIXES):
-            del os.environ[name]
-    _warm_up()
-    if memory_bytes > 0:
-        _share_arenas()
-        _lower_limit(resource.RLIMIT_AS, memory_bytes, hard=True)
-
-
-def _warm_up() -> None:
-    for operation in load_operations().values():
-        module = sys.modules.get(getattr(operation.run, "__module__", ""))
-        warm_up = getattr(module, "warm_up", None)
-        if warm_up is None:
-            continue
-        try:
-            warm_up()
-        except Exception:  # noqa: BLE001
-            # An initializer that raises breaks the pool. The operation will say the same of
-            # itself when it is used; the others can work.
-            _log.exception("The operation %s cannot be warmed up.", operation.name)
-
-
-def _share_arenas() -> None:
-    """Keep glibc from reserving 64 MiB of address space for every thread that allocates."""
-    libc = ctypes.CDLL(None)
-    # musl has neither the arenas nor the function.
-    if hasattr(libc, "mallopt"):
-        libc.mallopt(_M_ARENA_MAX, 2)
-
-
-def _lower_limit(which: int, value: int, *, hard: bool = False) -> None:
-    _, ceiling = resource.getrlimit(which)
-    if ceiling != resource.RLIM_INFINITY:
-        value = min(value, ceiling)
-    resource.setrlimit(which, (value, value if hard else ceiling))
+MAX_VALUE_BYTES = 1 << 20
+"""Of one task's results together that come back as values; the others are files. An archive may
+have thousands of small ones, and the pipe holds up the event loop."""
 
 
 def run_chain(
@@ -197,10 +61,28 @@ def run_chain(
         cores: see `Work.cores`.
 
     Returns:
-        The final outputs, inside `task.folder`, or why there are none. What a failed chain has
-        left in the folder is the caller's to remove.
+        The final outputs, those that are files inside `task.folder`, or why there are none. What
+        a failed chain has left in the folder is the caller's to remove. Where no step needed a
+        file, and no result has to be one, the folder is not made.
     """
-    bounds = _Bounds(task.limits, task.folder.parent)
+    hooks = {"tell": tell, "cores": cores}
+    with Bounds() as bounds:
+        return run_bounded(
+            task, bounds, Prepared(), {name: hook for name, hook in hooks.items() if hook}
+        )
+
+
+def run_bounded(
+    task: ChainTask, bounds: Bounds, prepared: Prepared, hooks: Mapping[str, Any]
+) -> Finished | Refused:
+    """Do what `run_chain` does, within bounds that are entered: for one task after the other.
+
+    Args:
+        task: what to do.
+        bounds: of this process.
+        prepared: of all tasks of a trip.
+        hooks: for `Work`: `tell` and `cores`, where there are any.
+    """
     outcome: Finished | Refused
     # The alarm may raise between any two lines below, until `armed` is False. It does so at
     # most once a second, and there is no call before the second handler takes note of it.
@@ -208,141 +90,50 @@ def run_chain(
         try:
             # Before the clock: the first time takes long, and is not this item's fault.
             load_operations()
-            bounds.set()
-            outcome = _Pass(task, bounds, tell, cores).run()
+            bounds.begin(task.limits, os.path.dirname(task.folder))  # noqa: PTH120 - quick
+            outcome = _Pass(task, bounds, prepared, hooks).run()
         except BaseException as error:  # noqa: BLE001  SystemExit must not cross the pipe either
-            outcome = _refused(error, bounds)
+            outcome = refused(error, bounds)
         bounds.armed = False
     except BaseException as error:  # noqa: BLE001
         bounds.armed = False
-        outcome = _refused_briefly(error, bounds)
-    bounds.lift()
+        outcome = refused_briefly(error, bounds)
     return outcome
 
 
-class _Bounds:
-    """Time, room and file size of one task: on the main thread the kernel helps to keep them."""
+class Prepared:
+    """Steps whose parameters have been validated: once, where many tasks have the same."""
 
-    __slots__ = (
-        "_alarm_before",
-        "_disk",
-        "_fsize_before",
-        "_limits",
-        "_main_thread",
-        "_room_bytes",
-        "_started",
-        "armed",
-        "struck",
-    )
+    def __init__(self) -> None:
+        """Know none yet."""
+        self._known: dict[int, tuple[ChainStep, Operation, Params]] = {}
 
-    def __init__(self, limits: Limits, disk: Path) -> None:
-        self._limits = limits
-        self._disk = disk
-        self._room_bytes = limits.max_output_bytes
-        self._main_thread = threading.current_thread() is threading.main_thread()
-        self._started = 0.0
-        self._alarm_before: Any = signal.SIG_DFL
-        self._fsize_before: tuple[int, int] | None = None
-        self.armed = False
-        """Whether the alarm may raise. Setting it False silences one that is already on its way."""
-        self.struck: OffloadError | None = None
-        """What it did raise. Libraries in C turn that into errors of theirs."""
+    def of(self, step: ChainStep) -> tuple[Operation, Params]:
+        """Give what to call for a step, and with what.
 
-    def set(self) -> None:
-        self._started = time.monotonic()
-        self._room_bytes = self._room()
-        if not self._main_thread:
-            return
-        self._fsize_before = resource.getrlimit(resource.RLIMIT_FSIZE)
-        # Python ignores SIGXFSZ, so that a file that grows too large is an EFBIG to its writer.
-        _lower_limit(resource.RLIMIT_FSIZE, min(self._limits.max_output_bytes, self._room_bytes))
-        self._alarm_before = signal.signal(signal.SIGALRM, self._ring)
-        signal.signal(signal.SIGPROF, self._look)
-        self.armed = True
-        # Zero would switch the timer off. Steps ask this one how much time they have left.
-        signal.setitimer(signal.ITIMER_REAL, max(self._limits.time_s, 1e-3), _RING_AGAIN_S)
-        signal.setitimer(signal.ITIMER_PROF, _LOOK_EVERY_S, _LOOK_EVERY_S)
-
-    def lift(self) -> None:
-        if self._main_thread and self._fsize_before is not None:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.setitimer(signal.ITIMER_PROF, 0)
-            signal.signal(signal.SIGALRM, self._alarm_before or signal.SIG_DFL)
-            # By default it ends the process, and one may still be on its way.
-            signal.signal(signal.SIGPROF, signal.SIG_IGN)
-            resource.setrlimit(resource.RLIMIT_FSIZE, self._fsize_before)
-
-    def check(self) -> None:
-        """Raise `DeadlineExceeded` or `StorageFull` if time or room is over, or was once."""
-        if self.struck is not None:
-            raise self.struck
-        if time.monotonic() - self._started > self._limits.time_s:
-            raise self._exceeded()
-        self._room()
-
-    def check_size(self, outputs: Sequence[Output]) -> None:
-        if len(outputs) > self._limits.max_files:
-            raise OutputTooLarge(
-                f"The result is more than the {self._limits.max_files} files that one item may "
-                "produce."
-            )
-        total_bytes = sum(output.path.stat().st_size for output in outputs)
-        if total_bytes > self._limits.max_output_bytes:
-            raise _too_large()
-
-    def told(self, error: OffloadError) -> OffloadError:
-        """Give what a failure is called: a file ended where the room did, or the limit."""
-        if isinstance(error, OutputTooLarge) and self._room_bytes < self._limits.max_output_bytes:
-            return StorageFull(
-                f"The result is larger than the {self._room_bytes} bytes that the data disk had "
-                f"room for; {SETTING} keeps {self._limits.min_free_bytes} free.",
-                free_bytes=self._limits.min_free_bytes + self._room_bytes,
-                min_free_bytes=self._limits.min_free_bytes,
-            )
-        return error
-
-    def _room(self) -> int:
-        return check_space(self._disk, self._limits.min_free_bytes)
-
-    def _ring(self, _number: int, _frame: FrameType | None) -> None:
-        if self.armed:
-            self.struck = self.struck or self._exceeded()
-            raise self.struck
-
-    def _look(self, _number: int, _frame: FrameType | None) -> None:
-        if not self.armed:
-            return
-        try:
-            self._room()
-        except StorageFull as error:
-            signal.setitimer(signal.ITIMER_PROF, _RING_AGAIN_S, _RING_AGAIN_S)
-            self.struck = self.struck or error
-            raise
-
-    def _exceeded(self) -> DeadlineExceeded:
-        limit_s = self._limits.time_s
-        return DeadlineExceeded(
-            f"The work took longer than the {limit_s:g} s that an item may take.", limit_s=limit_s
-        )
+        Raises:
+            InvalidParameter: there is no such operation, or its parameters are wrong.
+            OperationFailed: it is none that runs in a worker.
+        """
+        # By identity, which the pipe preserves within a trip. The step is kept, so its id is.
+        known = self._known.get(id(step))
+        if known is None:
+            known = self._known[id(step)] = (step, *_prepared(step))
+        return known[1], known[2]
 
 
 class _Pass:
     """One task's way through its steps."""
 
     def __init__(
-        self,
-        task: ChainTask,
-        bounds: _Bounds,
-        tell: Callable[[int, int], None] | None,
-        cores: Callable[[], int] | None,
+        self, task: ChainTask, bounds: Bounds, prepared: Prepared, hooks: Mapping[str, Any]
     ) -> None:
         self._task = task
         self._bounds = bounds
-        self._hooks: dict[str, Any] = {"asides": task.asides}
-        if tell is not None:
-            self._hooks["tell"] = tell
-        if cores is not None:
-            self._hooks["cores"] = cores
+        self._prepared = prepared
+        self._hooks = hooks
+        self._written = 0
+        self._value_bytes = 0
         self._facts: dict[str, dict[str, Any]] = {}
         self._refused: list[Refusal] = []
         self._log: list[str] = []
@@ -355,33 +146,34 @@ class _Pass:
         for number, step in enumerate(self._task.steps):
             outputs = self._step(number, step, sources)
             if number:
-                shutil.rmtree(self._task.folder / str(number - 1))
+                shutil.rmtree(self._place(number - 1), ignore_errors=True)
             sources = tuple(_as_source(output) for output in outputs)
-        stored = tuple(_stored(output) for output in outputs)
-        refused = tuple(self._refused[:MAX_TOLD])
-        return Finished(stored, self._facts, refused, "\n".join(self._log))
+        stored = tuple(self._stored(output) for output in outputs)
+        return Finished(stored, self._facts, tuple(self._refused[:MAX_TOLD]), "\n".join(self._log))
 
     def _step(self, number: int, step: ChainStep, sources: Sequence[Source]) -> list[Output]:
-        operation, params = _prepared(step)
-        folder = self._task.folder / str(number)
+        operation, params = self._prepared.of(step)
+        asides = self._task.asides
+        if not operation.takes_bytes:
+            sources = [self._as_file(source) for source in sources]
+            asides = {key: self._as_file(aside) for key, aside in asides.items()}
+        folder = self._place(number)
         outputs: list[Output] = []
         told: list[dict[str, Any]] = []
         went_on = False
         together = operation.joins or len(sources) == 1
         for place, given in enumerate((tuple(sources),) if together else [(s,) for s in sources]):
             own = folder if together else folder / str(place)
-            own.mkdir(parents=True)
+            work = Work(given, own, self._task.limits, asides=asides, **self._hooks)
             try:
-                result = _run_operation(
-                    operation, Work(given, own, self._task.limits, **self._hooks), params
-                )
+                result = _run_operation(operation, work, params)
             except Exception as error:
                 if together or not self._fails_alone(step, given[0], error):
                     raise
             else:
                 went_on = True
                 outputs += result.outputs
-                told.append({"name": given[0].name} | _as_json(result.facts))
+                told.append({"name": given[0].name} | as_json(result.facts))
                 self._refused += result.refused
             self._bounds.check()
             self._bounds.check_size(outputs)
@@ -391,15 +183,19 @@ class _Pass:
         self._keep_facts(step.op, told, together=together)
         return outputs
 
+    def _place(self, name: object) -> Path:
+        again = ("again",) * self._task.deaths
+        return Path(self._task.folder, *again, str(name))
+
     def _fails_alone(self, step: ChainStep, source: Source, error: Exception) -> bool:
         """Note that one of several files failed, unless it was time or room that ran out."""
         self._bounds.check()
-        refused = _refused(error, self._bounds)
-        if refused.code in (MemoryExceeded.code, StorageFull.code):
+        failure = refused(error, self._bounds)
+        if failure.code in (MemoryExceeded.code, StorageFull.code):
             return False
-        if refused.log_detail:
-            self._log.append(f"{step.op} of {source.name}: {refused.log_detail}")
-        self._refused.append(Refusal(source.name, refused.code, refused.detail))
+        if failure.log_detail:
+            self._log.append(f"{step.op} of {source.name}: {failure.log_detail}")
+        self._refused.append(Refusal(source.name, failure.code, failure.detail))
         return True
 
     def _keep_facts(self, op: str, told: list[dict[str, Any]], *, together: bool) -> None:
@@ -409,15 +205,51 @@ class _Pass:
             del told[0]["name"]
             add_facts(self._facts, {op: told[0]})
 
+    # -- values and files --------------------------------------------------------------------
 
-def add_facts(facts: dict[str, dict[str, Any]], more: dict[str, dict[str, Any]]) -> None:
-    """Add the facts of later steps; what is there under the same name stays, see `Finished`."""
-    for op, told in more.items():
-        key, times = op, 1
-        while key in facts:
-            times += 1
-            key = f"{op}.{times}"
-        facts[key] = told
+    def _as_file(self, source: Source) -> Source:
+        """Give a value as a file: for an operation that knows only these."""
+        if source.data is None:
+            return source
+        path = self._write(source.data)
+        return Source(path, source.name, source.media_type, source.size_bytes)
+
+    def _write(self, data: bytes) -> Path:
+        folder = self._place("values")
+        folder.mkdir(parents=True, exist_ok=True)
+        self._written += 1
+        path = folder / str(self._written)
+        path.write_bytes(data)
+        return path
+
+    def _stored(self, output: Output) -> StoredOutput:
+        size_bytes, data, path = output.size_bytes, output.data, output.path
+        if self._is_value(size_bytes):
+            data = output.path.read_bytes() if data is None else data
+            self._value_bytes += size_bytes
+            path = NOWHERE
+        elif data is not None:
+            path = self._write(data)
+        digest = output.sha256 or _digest(path, data)
+        kept = data if path is NOWHERE else None
+        return StoredOutput(path, output.name, output.media_type, size_bytes, digest, kept)
+
+    def _is_value(self, size_bytes: int) -> bool:
+        small_bytes = self._task.small_bytes
+        if small_bytes is None or size_bytes > small_bytes:
+            return False
+        return self._value_bytes + size_bytes <= MAX_VALUE_BYTES
+
+
+def _as_source(output: Output) -> Source:
+    return Source(output.path, output.name, output.media_type, output.size_bytes, output.data)
+
+
+def _digest(path: Path, data: bytes | None) -> str:
+    if data is not None:
+        return hashlib.sha256(data).hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _prepared(step: ChainStep) -> tuple[Operation, Params]:
@@ -436,10 +268,11 @@ def _prepared(step: ChainStep) -> tuple[Operation, Params]:
 
 def _run_operation(operation: Operation, work: Work, params: Params) -> Result:
     assert operation.run is not None  # noqa: S101 - `_prepared` has seen to it
+    if not operation.takes_bytes:
+        work.place()
     result = operation.run(work, params)
     for output in result.outputs:
-        inside = output.path.is_relative_to(work.folder) and ".." not in output.path.parts
-        if not inside or output.path.is_symlink() or not output.path.is_file():
+        if output.data is None and not _is_inside(output.path, work.folder):
             raise OperationFailed(
                 "The operation failed.",
                 log_detail=f"{operation.name} gave {output.path}, no file inside its folder.",
@@ -447,76 +280,12 @@ def _run_operation(operation: Operation, work: Work, params: Params) -> Result:
     return result
 
 
+def _is_inside(path: Path, folder: Path) -> bool:
+    inside = path.is_relative_to(folder) and ".." not in path.parts
+    return inside and not path.is_symlink() and path.is_file()
+
+
 def _first_complaint(op: str, error: ValidationError) -> str:
     complaint = error.errors(include_url=False, include_context=False, include_input=False)[0]
     where = ".".join(str(part) for part in (op, *complaint["loc"]))
     return f"{where}: {complaint['msg']}."
-
-
-def _too_large() -> OutputTooLarge:
-    return OutputTooLarge("The result is larger than one item may produce.")
-
-
-def _as_json(value: dict[str, Any]) -> dict[str, Any]:
-    """Copy what an operation said, or fail here: what does not pickle must not reach the pipe.
-
-    A number that is not finite is none: JSON has no such numbers.
-    """
-    copied = json.loads(json.dumps(value), parse_constant=lambda _: None)
-    return cast("dict[str, Any]", copied)
-
-
-def _as_source(output: Output) -> Source:
-    return Source(output.path, output.name, output.media_type, output.path.stat().st_size)
-
-
-def _stored(output: Output) -> StoredOutput:
-    size_bytes = output.path.stat().st_size
-    digest = output.sha256
-    if digest is None:
-        with output.path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return StoredOutput(output.path, output.name, output.media_type, size_bytes, digest)
-
-
-def _refused(error: BaseException, bounds: _Bounds) -> Refused:
-    known = _known(error)
-    if known is None:
-        known = bounds.struck
-    if known is not None:
-        known = bounds.told(known)
-        try:
-            extra = _as_json(known.extra)
-        except (TypeError, ValueError):
-            extra = {}
-        return Refused(known.code, known.detail, known.log_detail, extra)
-    return Refused(
-        OperationFailed.code,
-        "The operation failed for a reason that only the service's log has.",
-        "".join(traceback.format_exception(error)),
-    )
-
-
-def _known(error: BaseException) -> OffloadError | None:
-    if isinstance(error, OffloadError):
-        return error
-    if isinstance(error, MemoryError):
-        return MemoryExceeded("The work needs more memory than a worker may use.")
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return StorageFull("The service has no space left for the result.", log_detail=str(error))
-    if isinstance(error, OSError) and error.errno == errno.EFBIG:
-        return _too_large()
-    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
-        return MemoryExceeded("The work needs more memory than a worker may use.")
-    return None
-
-
-def _refused_briefly(error: BaseException, bounds: _Bounds) -> Refused:
-    """Report what came up while a failure was being reported: the alarm, or no memory for it."""
-    if isinstance(error, OffloadError):
-        return Refused(error.code, error.detail, error.log_detail)
-    if isinstance(error, MemoryError):
-        return Refused(MemoryExceeded.code, "The work needs more memory than a worker may use.")
-    if bounds.struck is not None:
-        return Refused(bounds.struck.code, bounds.struck.detail)
-    return Refused(OperationFailed.code, "The operation failed.", type(error).__name__)

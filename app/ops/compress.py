@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, cast
 
 from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema, field_validator
 
 from app.ops import spellings, values
-from app.ops.base import Operation, Output, Params, Result, Work
+from app.ops.base import Operation, Params, Result, Work
 from app.ops.codecs import (
     MEDIA_TYPES,
     SUFFIXES,
     Codec,
-    HashedFile,
     Level,
     LevelName,
     check_level,
     packing,
 )
 from app.ops.codecs.sampling import choose
+from app.ops.draft import Draft
 
 Format = Annotated[Literal[Codec, "auto"], BeforeValidator(spellings.compression)]
 
@@ -127,7 +127,7 @@ def compress(work: Work, params: CompressParams) -> Result:
     level: Level = params.level
     facts: dict[str, Any] = {"format": params.format, "level": level}
     if params.format == "auto":
-        choice = choose(work.source.path, cast("LevelName", level), work.limits.time_s)
+        choice = choose(work.source, cast("LevelName", level), work.limits.time_s)
         facts["auto"] = choice.facts
         if choice.codec is None:
             return _kept(work, facts, choice.why)
@@ -135,57 +135,52 @@ def compress(work: Work, params: CompressParams) -> Result:
         facts |= {"format": codec, "level": level}
     else:
         codec = params.format
-    target = work.folder / f"result{SUFFIXES[codec]}"
-    method, sha256 = _pack(work, target, codec, level, params.long)
-    size_bytes, packed_bytes = work.source.path.stat().st_size, target.stat().st_size
-    skips = params.skip_if_larger or params.format == "auto"
-    if skips and packed_bytes >= size_bytes:
-        target.unlink()
-        return _kept(work, facts, f"{codec} would make {packed_bytes} bytes of {size_bytes}.")
-    facts["method"] = method
+    size_bytes = work.source.size_bytes
+    with Draft(work) as draft:
+        facts["method"] = _pack(work, draft, codec, level, params.long)
+        packed_bytes = draft.size_bytes
+        if packed_bytes >= size_bytes and (params.skip_if_larger or params.format == "auto"):
+            draft.discard()
+            return _kept(work, facts, f"{codec} would make {packed_bytes} bytes of {size_bytes}.")
     facts["ratio"] = round(size_bytes / packed_bytes, 3) if size_bytes else None
     if params.long:
         facts |= _reading(params.long)
     name = f"{work.source.name or 'file'}{SUFFIXES[codec]}"
-    return Result((Output(target, name, MEDIA_TYPES[codec], sha256),), facts)
+    return Result((draft.output(name, MEDIA_TYPES[codec]),), facts)
 
 
-def _pack(
-    work: Work, target: Path, codec: Codec, level: Level, long: bool | int
-) -> tuple[str, str]:
-    """Write the target; returns the method that was used and the target's sha256."""
-    size_bytes = work.source.path.stat().st_size
+def _pack(work: Work, draft: Draft, codec: Codec, level: Level, long: bool | int) -> str:
+    """Write the result; returns the method that was used."""
+    size_bytes = work.source.size_bytes
     done_bytes = 0
-    with work.source.path.open("rb") as reader, target.open("xb") as writer:
-        hashed = HashedFile(writer)
-        with packing(
-            hashed,
+    with (
+        work.source.open() as reader,
+        packing(
+            draft,
             codec,
             level,
             cores=work.cores,
             size_bytes=size_bytes,
             window_log=int(long) or None,
-        ) as packer:
-            while data := reader.read(_READ_BYTES):
-                packer.write(data)
-                done_bytes += len(data)
-                work.tell(done_bytes, size_bytes)
-    return packer.method, hashed.sha256
+        ) as packer,
+    ):
+        while data := reader.read(_READ_BYTES):
+            packer.write(data)
+            done_bytes += len(data)
+            work.tell(done_bytes, size_bytes)
+    return packer.method
 
 
 def _kept(work: Work, facts: dict[str, Any], why: str) -> Result:
     """Pass the source on as it is."""
     source = work.source
-    target = work.folder / "original"
     # Not a link: the result is taken over by rename, and must not be the source itself.
-    with source.path.open("rb") as reader, target.open("xb") as writer:
-        hashed = HashedFile(writer)
+    with source.open() as reader, Draft(work, "original") as draft:
         while data := reader.read(_READ_BYTES):
-            hashed.write(data)
-    ratio = 1.0 if hashed.size_bytes else None
+            draft.write(data)
+    ratio = 1.0 if draft.size_bytes else None
     facts |= {"format": None, "method": "none", "ratio": ratio, "kept": why}
-    output = Output(target, source.name or "file", source.media_type, hashed.sha256)
-    return Result((output,), facts)
+    return Result((draft.output(source.name or "file", source.media_type),), facts)
 
 
 def _reading(window_log: int) -> dict[str, Any]:
@@ -200,6 +195,26 @@ def _reading(window_log: int) -> dict[str, Any]:
     return {"window_bytes": window_bytes, "reader": reader}
 
 
+_MIB_MS: dict[str, tuple[float, float, float]] = {
+    "gzip": (4, 20, 220),
+    "zlib": (4, 20, 220),
+    "deflate-raw": (4, 20, 220),
+    "zstd": (5, 25, 500),
+    "br": (15, 50, 2500),
+    "lz4": (3, 15, 40),
+    "bz2": (100, 125, 125),
+    "xz": (150, 400, 700),
+    "auto": (60, 1500, 4000),
+}
+"""Milliseconds for a MiB: fast, balanced and best."""
+
+
+def _weight_ms(size_bytes: int, params: Mapping[str, Any]) -> float:
+    level = params.get("level", "balanced")
+    place = {"fast": 0, "balanced": 1, "best": 2}.get(level, 2)
+    return 0.1 + _MIB_MS[params.get("format", "gzip")][place] * size_bytes / (1 << 20)
+
+
 OPERATION = Operation(
     name="compress",
     summary="Compress a file: gzip, zlib, raw deflate, zstd, Brotli, xz, bzip2 or LZ4.",
@@ -207,5 +222,7 @@ OPERATION = Operation(
     runs="process",
     accepts=("*/*",),
     run=compress,
+    takes_bytes=True,
+    weight_ms=_weight_ms,
     example={"format": "zstd", "level": "best"},
 )

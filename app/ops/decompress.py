@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Literal
 
@@ -9,8 +10,9 @@ from pydantic import BeforeValidator, Field
 
 from app.errors import CodecUnknown, OutputTooLarge, RatioExceeded
 from app.ops import spellings
-from app.ops.base import MAX_BYTES, MAX_RATIO, Operation, Output, Params, Result, Work
-from app.ops.codecs import SUFFIXES, Codec, HashedFile, Unpacker, codec_of, unpacking
+from app.ops.base import MAX_BYTES, MAX_RATIO, Operation, Params, Result, Work
+from app.ops.codecs import SUFFIXES, Codec, Unpacker, codec_of, unpacking
+from app.ops.draft import Draft
 from app.ops.media_type import HEAD_BYTES, sniff
 from app.ops.text_types import Word, called
 
@@ -74,27 +76,20 @@ def decompress(work: Work, params: DecompressParams) -> Result:
         RatioExceeded: there is more than `max_ratio` allows.
         OSError: reading or writing failed.
     """
-    target = work.folder / "result"
-    try:
-        with work.source.path.open("rb") as reader, target.open("xb") as writer:
-            codec = _codec(reader, params)
-            unpacker = unpacking(reader, codec)
-            hashed = HashedFile(writer)
-            head = _pump(unpacker, hashed, work, params)
-    except BaseException:
-        target.unlink(missing_ok=True)
-        raise
+    with work.source.open() as reader, Draft(work) as draft:
+        codec = _codec(reader, params)
+        unpacker = unpacking(reader, codec)
+        head = _pump(unpacker, draft, work, params)
     input_bytes = unpacker.read_bytes
     facts: dict[str, Any] = {
         "format": codec,
         "members": unpacker.members,
         "input_bytes": input_bytes,
-        "output_bytes": hashed.size_bytes,
-        "ratio": round(hashed.size_bytes / input_bytes, 3),
+        "output_bytes": draft.size_bytes,
+        "ratio": round(draft.size_bytes / input_bytes, 3),
     }
     name = _name(work.source.name, codec)
-    output = Output(target, name, called(sniff(head), Word(name)), hashed.sha256)
-    return Result((output,), facts)
+    return Result((draft.output(name, called(sniff(head), Word(name))),), facts)
 
 
 def _codec(reader: BinaryIO, params: DecompressParams) -> Codec:
@@ -110,9 +105,9 @@ def _codec(reader: BinaryIO, params: DecompressParams) -> Codec:
     return codec
 
 
-def _pump(unpacker: Unpacker, writer: HashedFile, work: Work, params: DecompressParams) -> bytes:
+def _pump(unpacker: Unpacker, draft: Draft, work: Work, params: DecompressParams) -> bytes:
     """Write all that there is, or stop at the limit; returns the first bytes."""
-    size_bytes = work.source.path.stat().st_size
+    size_bytes = work.source.size_bytes
     allowed_bytes = work.limits.max_output_bytes
     if params.max_output_bytes is not None:
         allowed_bytes = min(allowed_bytes, params.max_output_bytes)
@@ -120,10 +115,10 @@ def _pump(unpacker: Unpacker, writer: HashedFile, work: Work, params: Decompress
     most_bytes = min(allowed_bytes, ratio_bytes)
     head = b""
     # One byte more than may be: to know that there is more.
-    while data := unpacker.read(min(_READ_BYTES, most_bytes + 1 - writer.size_bytes)):
-        if writer.size_bytes + len(data) > most_bytes:
+    while data := unpacker.read(min(_READ_BYTES, most_bytes + 1 - draft.size_bytes)):
+        if draft.size_bytes + len(data) > most_bytes:
             raise _too_much(allowed_bytes, ratio_bytes, params)
-        writer.write(data)
+        draft.write(data)
         head = head or data[:HEAD_BYTES]
         work.tell(unpacker.read_bytes, size_bytes)
     return head
@@ -153,6 +148,10 @@ def _name(name: str, codec: Codec) -> str:
     return name or "file"
 
 
+def _weight_ms(size_bytes: int, _params: Mapping[str, Any]) -> float:
+    return 0.3 + 40 * size_bytes / (1 << 20)
+
+
 OPERATION = Operation(
     name="decompress",
     summary="Decompress a file: gzip, zlib, raw deflate, zstd, Brotli, xz, bzip2 or LZ4.",
@@ -160,5 +159,7 @@ OPERATION = Operation(
     runs="process",
     accepts=("*/*",),
     run=decompress,
+    takes_bytes=True,
+    weight_ms=_weight_ms,
     example={"format": "auto"},
 )

@@ -6,6 +6,7 @@ what it decodes in memory (its issue 626); libarchive needs a system library.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, BinaryIO
 
 from pydantic import Field, field_validator
@@ -242,6 +243,10 @@ class _Extraction:
         )
 
 
+def _weight_ms(size_bytes: int, _params: Mapping[str, Any]) -> float:
+    return 1 + 10 * size_bytes / (1 << 20)
+
+
 OPERATION = Operation(
     name="extract",
     summary="Take the files out of a zip or a tar, compressed or not.",
@@ -257,5 +262,6 @@ OPERATION = Operation(
         "application/x-lz4",
     ),
     run=extract,
+    weight_ms=_weight_ms,
     example={"include": ["**/*.jpg"], "exclude": ["__MACOSX/"]},
 )

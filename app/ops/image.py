@@ -7,6 +7,7 @@ come out of one decode into memory. Either way a source that will be shrunk is d
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -19,7 +20,7 @@ from app.errors import (
     Refusal,
 )
 from app.ops.accepting import named_pictures
-from app.ops.base import Limits, Operation, Output, Result, Work
+from app.ops.base import NOWHERE, Limits, Operation, Output, Result, Work
 from app.ops.imaging import jpeg
 from app.ops.imaging.content import is_see_through, looks_drawn
 from app.ops.imaging.encoding import (
@@ -34,6 +35,7 @@ from app.ops.imaging.encoding import (
     Keep,
     affordable,
     save,
+    saved,
 )
 from app.ops.imaging.failures import translating
 from app.ops.imaging.frames import each_frame, joined
@@ -49,6 +51,9 @@ from app.ops.imaging.watch import Watch
 
 _FAILS_ALONE = (InvalidParameter, PixelsExceeded, DeadlineExceeded)
 """What can be wrong with one variant and not with the next."""
+
+_HELD_PIXELS = 1 << 20
+"""Results of at most so many, all frames together, are written into memory."""
 
 
 def convert(work: Work, params: ImageParams) -> Result:
@@ -75,7 +80,7 @@ def convert(work: Work, params: ImageParams) -> Result:
         OperationFailed: libvips is missing or too old.
     """
     libvips()
-    header = read_header(work.source.path, work.limits)
+    header = read_header(work.source.content, work.limits)
     batch = _Batch(work, header)
     for name, options in params.pictures():
         batch.plan(name, options)
@@ -256,7 +261,7 @@ class _Batch:
             smaller = self._smaller()
             picture = self._decoded_apart(smaller.get("shrink"))
             if picture is None:
-                picture = load(self._header.path, self._header.kind, **smaller)
+                picture = load(self._header.content, self._header.kind, **smaller)
                 picture = self._watch.over(picture)
                 if streams:
                     return picture
@@ -318,11 +323,15 @@ class _Batch:
         share = picture.pixels / sum(one.pixels for one in self._pictures)
         time_s = share * self._work.limits.time_s
         encoding = affordable(asked, pixels, time_s, self._watch.time_left_s)
-        target = self._work.folder / f"{number}{SUFFIX[written]}"
-        save(finished, target, encoding)
+        target, data = NOWHERE, None
+        if pixels <= _HELD_PIXELS:
+            data = saved(finished, encoding)
+        else:
+            target = self._work.place() / f"{number}{SUFFIX[written]}"
+            save(finished, target, encoding)
         stem = PurePosixPath(self._work.source.name).stem or "image"
         name = f"{stem}-{picture.name}" if picture.name else stem
-        self.outputs.append(Output(target, name + SUFFIX[written], MEDIA_TYPE[written]))
+        self.outputs.append(Output(target, name + SUFFIX[written], MEDIA_TYPE[written], data=data))
         facts: dict[str, Any] = {
             "format": written,
             "width_px": picture.plan.canvas[0],
@@ -354,6 +363,11 @@ def warm_up() -> None:
     jpeg.warm_up()
 
 
+def _weight_ms(size_bytes: int, params: Mapping[str, Any]) -> float:
+    slow = 20 if params.get("format") == "avif" else 1
+    return 4 * slow + 30 * size_bytes / (1 << 20) * (1 + len(params.get("variants") or ()))
+
+
 OPERATION = Operation(
     name="image",
     summary="Resize, crop, turn, pad or convert a picture, into one or many sizes and formats.",
@@ -361,6 +375,9 @@ OPERATION = Operation(
     runs="process",
     accepts=tuple(MEDIA_TYPE_READ.values()),
     run=convert,
+    takes_bytes=True,
+    weight_ms=_weight_ms,
+    warm_up=warm_up,
     by_accept=by_accept,
     door="images",
     asides=ImageParams.asides,

@@ -13,6 +13,7 @@ so that the same picture gives the same bytes on any day.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
@@ -317,6 +318,10 @@ def by_accept(accept: str) -> dict[str, Any]:
     return {"formats": ["keep", *found]} if found else {}
 
 
+def _weight_ms(size_bytes: int, _params: Mapping[str, Any]) -> float:
+    return 100 + 4000 * size_bytes / (1 << 20)
+
+
 OPERATION = Operation(
     name="optimize",
     summary="Make a picture's file as small as it gets without looking any different.",
@@ -324,6 +329,8 @@ OPERATION = Operation(
     runs="process",
     accepts=tuple(MEDIA_TYPE_READ.values()),
     run=optimize,
+    weight_ms=_weight_ms,
+    warm_up=warm_up,
     by_accept=by_accept,
     example={"formats": ["jpeg", "webp"], "target_ssim": 0.995},
 )

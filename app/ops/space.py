@@ -10,13 +10,13 @@ from app.errors import StorageFull
 SETTING = "OFFLOAD_BLOBS_MIN_FREE_BYTES"
 
 
-def free_bytes(folder: Path) -> int:
+def free_bytes(folder: Path | str) -> int:
     """Give what the disk of `folder` has free for this process. Raises `OSError`."""
     disk = os.statvfs(folder)
     return disk.f_bavail * disk.f_frsize
 
 
-def check_space(folder: Path, min_free_bytes: int, size_bytes: int = 0) -> int:
+def check_space(folder: Path | str, min_free_bytes: int, size_bytes: int = 0) -> int:
     """See that so many bytes may be written without going below the floor.
 
     It takes microseconds, and reserves nothing: ask again before each piece.

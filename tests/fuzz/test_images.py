@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from app.errors import OffloadError
-from app.ops.base import Limits, Source, Work
+from app.ops.base import Limits, Source, Work, opened
 from app.ops.image import ImageParams, convert
 from app.ops.imaging.rights import _from_iptc, _from_xmp
 from tests.fuzz.budget import mutated, rounds
@@ -90,11 +90,12 @@ def outcome(folder: Path, content: bytes, params: dict) -> str:
         return refusal.code
     facts = result.facts.get("variants") or {"": result.facts}
     for output, told in zip(result.outputs, facts.values(), strict=True):
-        with Image.open(output.path) as picture:
+        with opened(output.content) as file, Image.open(file) as picture:
             picture.load()
             assert picture.size == (told["width_px"], told["height_px"])
             assert picture.format == told["format"].upper()
-        output.path.unlink()
+        if output.data is None:
+            output.path.unlink()
     return "made"
 
 

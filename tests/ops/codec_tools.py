@@ -10,11 +10,14 @@ import shutil
 import subprocess
 import sys
 import zlib
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import brotli
 import lz4.frame
+
+from app.ops.base import Output
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -28,6 +31,15 @@ _COMMANDS = {
     "bz2": ("bzip2", "-dc"),
     "lz4": ("lz4", "-dqc"),
 }
+
+
+def as_file(output: Output, folder: Path) -> Output:
+    """Give a result as a file, if it is a value: tools read files."""
+    if output.data is None:
+        return output
+    path = folder / "value"
+    path.write_bytes(output.data)
+    return replace(output, path=path, data=None)
 
 
 def restored(path: Path, codec: str) -> bytes:

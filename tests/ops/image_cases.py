@@ -6,7 +6,6 @@ import io
 import struct
 import zlib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ import pillow_heif
 from PIL import Image, ImageDraw
 
 from app.errors import Refusal
+from app.ops.base import Output, whole
 from app.ops.image import ImageParams, convert
 
 RED, GREEN, BLUE, YELLOW = (220, 30, 30), (30, 180, 30), (40, 40, 220), (230, 220, 40)
@@ -102,23 +102,19 @@ class Made:
     """One result, and what was said about it."""
 
     picture: Image.Image
-    path: Path
+    content: bytes
     name: str
     media_type: str
     facts: dict[str, Any]
-
-    @property
-    def content(self) -> bytes:
-        return self.path.read_bytes()
 
 
 def make(make_work, content: bytes, name: str = "photo.png", limits=None, **params: Any) -> Made:
     """Run the operation for its one result."""
     result = convert(make_work(content, name, limits), ImageParams.model_validate(params))
     (output,) = result.outputs
-    picture = _opened(output.path)
-    assert picture.size == (result.facts["width_px"], result.facts["height_px"])
-    return Made(picture, output.path, output.name, output.media_type, result.facts)
+    made = _made(output, result.facts)
+    assert made.picture.size == (result.facts["width_px"], result.facts["height_px"])
+    return made
 
 
 def make_all(
@@ -128,7 +124,7 @@ def make_all(
     result = convert(make_work(content, name, limits), ImageParams.model_validate(params))
     variants = result.facts["variants"]
     made = {
-        name: Made(_opened(output.path), output.path, output.name, output.media_type, facts)
+        name: _made(output, facts)
         for (name, facts), output in zip(variants.items(), result.outputs, strict=True)
     }
     for one in made.values():
@@ -136,7 +132,8 @@ def make_all(
     return made, result.refused
 
 
-def _opened(path: Path) -> Image.Image:
-    picture = Image.open(io.BytesIO(path.read_bytes()))
+def _made(output: Output, facts: dict[str, Any]) -> Made:
+    content = whole(output.content)
+    picture = Image.open(io.BytesIO(content))
     picture.load()
-    return picture
+    return Made(picture, content, output.name, output.media_type, facts)

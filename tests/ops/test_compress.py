@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from app.errors import DeadlineExceeded
-from app.ops.base import Limits, Source, Work
+from app.ops.base import Limits, Source, Work, whole
 from app.ops.codecs import CODECS, LEVELS, sampling
 from app.ops.compress import CompressParams, compress
 from benchmarks.corpus import logs, source_text
-from tests.ops.codec_tools import by_library, contents, restored, text
+from tests.ops.codec_tools import as_file, by_library, contents, restored, text
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -36,7 +36,7 @@ def run(make_work, content: bytes, cores=lambda: 1, **params):
     work = make_work(content, "app.log")
     work = Work(work.sources, work.folder, work.limits, cores=cores)
     result = compress(work, CompressParams(**params))
-    (output,) = result.outputs
+    output = as_file(result.outputs[0], work.folder)
     assert output.path.parent == work.folder
     assert output.sha256 == hashlib.sha256(output.path.read_bytes()).hexdigest()
     return output, result.facts
@@ -346,7 +346,8 @@ def test_auto_knows_what_each_candidate_costs(tmp_path, aim, size_bytes):
     sparse = tmp_path / "sparse"
     with sparse.open("wb") as file:
         file.truncate(size_bytes)
-    tried = sampling.choose(sparse, aim, 3600).facts["tried"]
+    source = Source(sparse, "sparse", "x/y", size_bytes)
+    tried = sampling.choose(source, aim, 3600).facts["tried"]
     assert all(one["mb_per_cpu_s"] > 0 for one in tried)
 
 
@@ -455,7 +456,7 @@ def test_any_content_survives(tmp_path_factory, content, codec, level):
     (output,) = compress(
         Work((source,), folder, Limits()), CompressParams(format=codec, level=level)
     ).outputs
-    assert by_library(output.path.read_bytes(), codec) == content
+    assert by_library(whole(output.content), codec) == content
 
 
 def test_gzip_reads_itself_in_python(make_work):

@@ -21,7 +21,7 @@ from app.errors import (
     StreamTruncated,
     TrailingData,
 )
-from app.ops.base import Limits, Work
+from app.ops.base import Limits, Work, whole
 from app.ops.codecs import CODECS, SUFFIXES
 from app.ops.decompress import DecompressParams, decompress
 from tests.ops.codec_tools import MADE_ELSEWHERE, contents, text
@@ -41,7 +41,7 @@ def run(make_work, packed: bytes, name: str = "file", limits: Limits | None = No
     work = make_work(packed, name, limits)
     result = decompress(work, DecompressParams(**params))
     (output,) = result.outputs
-    content = output.path.read_bytes()
+    content = whole(output.content)
     assert output.sha256 == hashlib.sha256(content).hexdigest()
     return content, output, result.facts
 
@@ -372,11 +372,11 @@ from tests.memory import peak_kib
 from app.ops.decompress import DecompressParams, decompress
 source, folder, codec = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 resource.setrlimit(resource.RLIMIT_AS, (700 << 20, 700 << 20))
-decompress_small = Work((Source(source.with_name("small"), "a", "", 0),), folder, Limits())
-decompress(decompress_small, DecompressParams(format=codec))
-(folder / "result").unlink()
+small = Source.of(source.with_name("small").read_bytes(), "a", "")
+decompress(Work((small,), folder, Limits()), DecompressParams(format=codec))
 before = peak_kib()
-work = Work((Source(source, "a", "", 0),), folder, Limits(max_output_bytes=200 << 20))
+file = Source(source, "a", "", source.stat().st_size)
+work = Work((file,), folder, Limits(max_output_bytes=200 << 20))
 try:
     decompress(work, DecompressParams(format=codec, max_ratio=1e12))
 except OffloadError as error:

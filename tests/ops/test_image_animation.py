@@ -1,5 +1,6 @@
 """Animations: frames, delays, loop count; and how many frames are read."""
 
+import io
 from dataclasses import replace
 
 import pytest
@@ -47,7 +48,7 @@ def test_frames_delays_and_loop_count_are_kept(make_work, kind, written, loop):
         assert all(
             close(pixel[:3], wanted, 12) for (pixel, _), wanted in zip(found, COLOURS, strict=True)
         )
-        with Image.open(made.path) as stored:
+        with Image.open(io.BytesIO(made.content)) as stored:
             plays = stored.info.get("loop")
         # A GIF says how often to repeat, a WebP how often to play.
         repeats = {"GIF": loop, "WEBP": loop - 1 if loop else 0}[kind]

@@ -8,7 +8,7 @@ from PIL import Image, ImageSequence
 from pydantic import ValidationError
 
 from app.errors import ImageUnreadable, ImageUnsupported, PixelsExceeded
-from app.ops.base import Aside, Limits, Source
+from app.ops.base import Aside, Limits, Source, whole
 from app.ops.image import ImageParams, convert
 from tests.ops.image_cases import BLUE, GREEN, RED, animation, close, encoded, plain
 
@@ -24,7 +24,7 @@ def marked(make_work, content, mark, name="photo.png", limits=None, **params):
     work = replace(work, asides={MARK: Source(path, "mark", "image/png", len(mark))})
     overlay = {"file_id": MARK} | params.pop("overlay", {})
     result = convert(work, ImageParams.model_validate({"overlay": overlay} | params))
-    return [Image.open(io.BytesIO(output.path.read_bytes())) for output in result.outputs]
+    return [Image.open(io.BytesIO(whole(output.content))) for output in result.outputs]
 
 
 def where(picture, colour, within=20):

@@ -1,5 +1,6 @@
 """Many results out of one decode; progress; time."""
 
+import io
 import math
 import signal
 import time
@@ -11,8 +12,9 @@ from PIL import Image
 import app.ops.image
 from app.errors import DeadlineExceeded, ImageUnreadable, InvalidParameter, PixelsExceeded
 from app.ops.base import Limits, Source
-from app.ops.chain import ChainStep, ChainTask, Refused, run_chain
+from app.ops.chain import run_chain
 from app.ops.image import ImageParams, convert
+from app.ops.tasks import ChainStep, ChainTask, Refused
 from tests.ops.image_cases import (
     BLUE,
     GREEN,
@@ -207,5 +209,5 @@ def test_names_of_results_never_lose_the_stem(make_work):
     for name, stem in (("a.b.c", "a.b"), ("", "image"), ("noext", "noext"), (".hidden", ".hidden")):
         made, _ = make_all(make_work, encoded(plain(9, 9)), name, variants=[{"name": "v"}])
         assert made["v"].name == f"{stem}-v.png"
-        with Image.open(made["v"].path) as picture:
+        with Image.open(io.BytesIO(made["v"].content)) as picture:
             assert picture.size == (9, 9)

@@ -8,8 +8,9 @@ import signal
 import sys
 import threading
 import warnings
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from app.errors import Refusal
 from app.ops.base import Operation, Output, Params, Result, Work
@@ -19,10 +20,21 @@ class MisbehaveParams(Params):
     """What to do."""
 
     how: Literal[
-        "copy", "die", "die_if_poison", "ignore_alarm", "wait", "raise", "unsayable", "chatter"
+        "copy",
+        "die",
+        "die_if_poison",
+        "ignore_alarm",
+        "wait",
+        "raise",
+        "unsayable",
+        "unpicklable",
+        "unreadable",
+        "chatter",
     ] = "copy"
     pipe: str = ""
     """For `wait`: path of a named pipe; there is another one beside it, ending in `.began`."""
+    weight_ms: float = 50
+    """What it takes, as it says."""
 
 
 def misbehave(work: Work, params: MisbehaveParams) -> Result:
@@ -42,6 +54,9 @@ def misbehave(work: Work, params: MisbehaveParams) -> Result:
         _chatter()
     if params.how == "raise":
         raise _Unpicklable("a", "b")
+    if params.how in ("unpicklable", "unreadable"):
+        name = _Unreadable("name") if params.how == "unreadable" else _unpicklable("name")
+        return Result((replace(_copy(work, content, 0).outputs[0], name=name),))
     if params.how == "unsayable":
         return _copy(work, content, "\ud800")  # half of a surrogate pair: not text in any encoding
     return _copy(work, content, os.getpid(), cores=work.cores())
@@ -60,6 +75,22 @@ def _chatter() -> None:
 class _Unpicklable(Exception):
     def __init__(self, one: str, two: str) -> None:
         super().__init__(one)
+
+
+def _unpicklable(text: str) -> str:
+    class Local(str):
+        """Of a function, so that nobody can import it."""
+
+        __slots__ = ()
+
+    return Local(text)
+
+
+class _Unreadable(str):
+    __slots__ = ()
+
+    def __reduce__(self) -> Any:
+        return int, ("no number",)
 
 
 def in_thread(work: Work, params: Params) -> Result:
@@ -102,6 +133,7 @@ MISBEHAVE = Operation(
     runs="process",
     accepts=("*/*",),
     run=misbehave,
+    weight_ms=lambda _, params: params.get("weight_ms", 50),
 )
 IN_THREAD = Operation(
     name="in_thread",

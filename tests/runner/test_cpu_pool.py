@@ -3,28 +3,38 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from app.cpu import CpuPool, PoolSettings
+from app.cpu import CpuPool, Ended, PoolSettings
+from app.cpu.generation import Generation
+from app.cpu.trips import unpacked
 from app.errors import DeadlineExceeded, OperationFailed, WorkerLost
 from app.ops.base import Limits, Source
-from app.ops.chain import ChainStep, ChainTask, Finished
+from app.ops.registry import load_operations
+from app.ops.tasks import ChainStep, ChainTask, Finished, Refused
 from tests.service import wait_until_gone
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture(autouse=True)
-def _children_find_the_plugin(plugin: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _all_find_the_plugin(plugin: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.syspath_prepend(plugin)
+    # Here it is weighed; who looked before did not see it.
+    load_operations.cache_clear()
+    yield
+    load_operations.cache_clear()
 
 
 @asynccontextmanager
@@ -45,7 +55,12 @@ class Tasks:
         self._made = 0
 
     def __call__(
-        self, how: str, content: bytes = b"content", pipe: str = "", time_s: float = 30
+        self,
+        how: str,
+        content: bytes = b"content",
+        pipe: str = "",
+        time_s: float = 30,
+        weight_ms: float = 50,
     ) -> ChainTask:
         self._made += 1
         own = self._folder / str(self._made)
@@ -55,7 +70,7 @@ class Tasks:
         source.write_bytes(content)
         return ChainTask(
             (Source(source, "name", "text/plain", len(content)),),
-            (ChainStep("misbehave", {"how": how, "pipe": pipe}),),
+            (ChainStep("misbehave", {"how": how, "pipe": pipe, "weight_ms": weight_ms}),),
             work,
             Limits(time_s=time_s),
         )
@@ -153,12 +168,12 @@ async def test_a_killed_child_costs_no_item(tasks: Tasks) -> None:
 
 async def test_the_death_of_an_idle_child_is_noticed_and_mended(tasks: Tasks) -> None:
     async with opened() as pool:
-        before = pool._generation.pids()
+        before = pool._generation.board.pids()
         os.kill(before[0], signal.SIGKILL)
         while pool.ready:
             await asyncio.to_thread(wait_until_gone, before[:1])
         await pool._ready.wait()
-        assert set(pool._generation.pids()).isdisjoint(before)
+        assert set(pool._generation.board.pids()).isdisjoint(before)
         assert isinstance(await pool.run(tasks("copy")), Finished)
 
 
@@ -205,7 +220,7 @@ async def test_workers_are_replaced_after_so_many_items_and_none_is_lost(tasks: 
             workers |= {worker_of(r) for r in results}
             await asyncio.gather(*pool._background)
         assert len(workers) > 2
-        wait_until_gone(list(workers - set(pool._generation.pids())))
+        wait_until_gone(list(workers - set(pool._generation.board.pids())))
 
 
 async def test_closing_ends_the_children_even_at_work(tasks: Tasks) -> None:
@@ -220,6 +235,182 @@ async def test_closing_ends_the_children_even_at_work(tasks: Tasks) -> None:
     await asyncio.gather(hanging, return_exceptions=True)
 
 
+# -- many in one trip ----------------------------------------------------------------------------
+
+
+def count_trips(pool: CpuPool) -> list[int]:
+    """Note for each trip from now on how many tasks it has, until the pool breaks."""
+    sizes: list[int] = []
+    run = pool._generation.run
+
+    def counted(row: int, payload: bytes) -> asyncio.Future[bytes]:
+        sizes.append(len(unpacked(payload)))
+        return run(row, payload)
+
+    pool._generation.run = counted  # type: ignore[method-assign]
+    return sizes
+
+
+def count_pools(pool: CpuPool, monkeypatch: pytest.MonkeyPatch) -> list[Generation]:
+    """Note each set of children from now on: one more for each break."""
+    made: list[Generation] = []
+    new = pool._new_generation
+
+    def counted() -> Generation:
+        made.append(new())
+        return made[-1]
+
+    monkeypatch.setattr(pool, "_new_generation", counted)
+    return made
+
+
+async def test_small_tasks_go_in_one_trip_and_keep_their_order(tasks: Tasks) -> None:
+    async with opened() as pool:
+        trips = count_trips(pool)
+        contents = [b"%d" % number for number in range(20)]
+        ends = await pool.run_many([tasks("copy", one, weight_ms=0.1) for one in contents])
+        assert trips == [16, 4]
+        outcomes = [end.outcome for end in ends]
+        assert [one.outputs[0].path.read_bytes() for one in finished(outcomes)] == contents
+        began = [end.began_at for end in ends[:16]]
+        assert began == sorted(began)
+        assert all(0 < end.began_at <= time.monotonic() - end.worked_s for end in ends)
+        assert all(end.folder for end in ends)
+
+
+async def test_values_come_and_go_without_a_folder(tmp_path: Path) -> None:
+    async with opened() as pool:
+        made = [
+            ChainTask(
+                (Source.of(b"value %d" % number, "name", "text/plain"),),
+                (ChainStep("compress"),),
+                str(tmp_path / str(number)),
+                Limits(),
+                small_bytes=100,
+            )
+            for number in range(3)
+        ]
+        ends = await pool.run_many(made)
+        packed = [one.outputs[0].data for one in finished([end.outcome for end in ends])]
+        assert [gzip.decompress(data or b"") for data in packed] == [
+            b"value 0",
+            b"value 1",
+            b"value 2",
+        ]
+        assert [end.folder for end in ends] == [False] * 3
+        assert names_in(tmp_path) == []
+
+
+async def test_heavy_tasks_go_singly_and_side_by_side(tasks: Tasks) -> None:
+    async with opened() as pool:
+        gates = [tasks.gate(), tasks.gate()]
+        both = asyncio.create_task(pool.run_many([tasks("wait", pipe=gate.path) for gate in gates]))
+        assert len({await gate.began() for gate in gates}) == 2
+        for gate in gates:
+            await gate.open()
+        assert len(finished([end.outcome for end in await both])) == 2
+
+
+async def test_what_waits_is_put_together_whoever_asked_for_it(tasks: Tasks) -> None:
+    async with opened(workers=1) as pool:
+        gate = tasks.gate()
+        first = asyncio.create_task(pool.run(tasks("wait", pipe=gate.path)))
+        await gate.began()
+        trips = count_trips(pool)
+        others = [
+            asyncio.create_task(pool.run_many([tasks("copy", weight_ms=0.1)])) for _ in range(5)
+        ]
+        await asyncio.sleep(0)
+        await gate.open()
+        assert len(await asyncio.gather(first, *others)) == 6
+        assert trips == [5]
+
+
+async def test_one_that_fails_leaves_its_mates_alone(tasks: Tasks) -> None:
+    async with opened() as pool:
+        hows = ["copy", "raise", "copy"]
+        ends = await pool.run_many([tasks(how, weight_ms=0.1) for how in hows])
+        assert codes(ends) == ["", "internal.operation", ""]
+
+
+@pytest.mark.parametrize("bad", [[5], [0, 7, 15]])
+async def test_poison_in_a_trip_fails_alone_after_few_deaths(
+    tasks: Tasks, bad: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened() as pool:
+        pools = count_pools(pool, monkeypatch)
+        contents = [b"poison" if place in bad else b"good" for place in range(16)]
+        ends = await pool.run_many([tasks("die_if_poison", one, weight_ms=0.1) for one in contents])
+        assert [place for place, code in enumerate(codes(ends)) if code] == bad
+        assert {codes(ends)[place] for place in bad} == {"internal.worker_lost"}
+        # Together, the one it was at alone, its mates without it, and each alone.
+        assert len(pools) <= (2 if len(bad) == 1 else len(bad) + 2)
+
+
+async def test_what_does_not_pickle_fails_by_itself(tasks: Tasks) -> None:
+    async with opened() as pool:
+        good = [tasks("copy", weight_ms=0.1) for _ in range(3)]
+        unsendable = replace(good[1], steps=(ChainStep("misbehave", {"how": lambda: 0}),))
+        made = [good[0], tasks("unpicklable", weight_ms=0.1), unsendable, good[2]]
+        before = pool._generation
+        ends = await pool.run_many(made)
+        assert codes(ends) == ["", "internal.operation", "internal.operation", ""]
+        # This one pickles, and cannot be read here.
+        ends = await pool.run_many([tasks("unreadable", weight_ms=0.1), tasks("copy")])
+        assert codes(ends) == ["internal.operation", ""]
+        assert pool._generation is before
+
+
+async def test_a_time_limit_in_a_trip_is_one_tasks(tasks: Tasks) -> None:
+    async with opened(workers=1) as pool:
+        gate = tasks.gate()
+        slow = tasks("wait", pipe=gate.path, weight_ms=0.1, time_s=0.3)
+        running = asyncio.create_task(
+            pool.run_many([tasks("copy", weight_ms=0.1), slow, tasks("copy", weight_ms=0.1)])
+        )
+        await gate.began()  # and it is never opened
+        assert codes(await running) == ["", "limit.time", ""]
+
+
+async def test_a_child_killed_for_one_task_costs_its_mates_nothing(tasks: Tasks) -> None:
+    async with opened(workers=1, kill_grace_s=0.1) as pool:
+        deaf = tasks("ignore_alarm", weight_ms=0.1, time_s=0.1)
+        mates = [tasks("copy", weight_ms=0.1) for _ in range(2)]
+        assert codes(await pool.run_many([mates[0], deaf, mates[1]])) == ["", "limit.time", ""]
+
+
+async def test_cancelling_keeps_what_has_not_begun_from_beginning(tasks: Tasks) -> None:
+    async with opened(workers=1) as pool:
+        gate = tasks.gate()
+        never = [tasks("copy", weight_ms=0.1) for _ in range(2)]
+        trip = [tasks("wait", pipe=gate.path, weight_ms=0.1), *never]
+        running = asyncio.create_task(pool.run_many(trip))
+        await gate.began()
+        waiting = asyncio.create_task(pool.run_many([tasks("copy")]))
+        await asyncio.sleep(0)
+        for call in (running, waiting):
+            call.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await call
+        await gate.open()
+        assert codes(await pool.run_many([tasks("copy")])) == [""]
+        assert [names_in(task.folder) for task in never] == [[], []]
+
+
+def names_in(folder: Path | str) -> list[str]:
+    return [path.name for path in Path(folder).iterdir()]
+
+
+def finished(outcomes: list[Finished | Refused]) -> list[Finished]:
+    assert [one for one in outcomes if not isinstance(one, Finished)] == []
+    return [one for one in outcomes if isinstance(one, Finished)]
+
+
+def codes(ends: list[Ended]) -> list[str]:
+    """The code of each that was refused."""
+    return [end.outcome.code if isinstance(end.outcome, Refused) else "" for end in ends]
+
+
 ORPHANS = """
 import asyncio, os
 from app.cpu import CpuPool, PoolSettings
@@ -227,7 +418,7 @@ from app.cpu import CpuPool, PoolSettings
 async def main():
     pool = CpuPool(PoolSettings(workers=2))
     await pool.open()
-    print(*pool._generation.pids(), flush=True)
+    print(*pool._generation.board.pids(), flush=True)
     await asyncio.Event().wait()
 
 if __name__ == "__main__":

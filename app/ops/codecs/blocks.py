@@ -93,11 +93,14 @@ class Lane:
         self._cores = cores
         self._max_threads = min(max_threads, MAX_THREADS)
         self._queue: deque[Future[Any]] = deque()
-        self._stopped = threading.Event()
+        self._stopped: threading.Event | None = None
         self._executor: ThreadPoolExecutor | None = None
 
     def put(self, block: Block, *, last: bool = False) -> None:
         """Have a block compressed; waits while as many are in work as may be."""
+        if self._stopped is None:
+            # Not before: a small input comes without blocks, and this would be a tenth of it.
+            self._stopped = threading.Event()
         threads = self._wait_for_a_core()
         if threads == 1 or (last and not self._queue):
             # Nothing else is in work, so one more thread would only take turns with this one.
@@ -122,7 +125,8 @@ class Lane:
 
     def stop(self) -> None:
         """End the threads; what they have not finished is lost."""
-        self._stopped.set()
+        if self._stopped is not None:
+            self._stopped.set()
         if self._executor is not None:
             self._executor.shutdown(wait=True, cancel_futures=True)
 

@@ -10,9 +10,9 @@ import io
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, BinaryIO
 
+from app.ops.base import Source
 from app.ops.codecs.blocks import MIB
 from app.ops.codecs.kinds import Codec, Level, LevelName
 from app.ops.codecs.levels import Tiers, numbered
@@ -93,7 +93,7 @@ class Choice:
     facts: dict[str, Any]
 
 
-def choose(path: Path, aim: LevelName, time_s: float) -> Choice:
+def choose(source: Source, aim: LevelName, time_s: float) -> Choice:
     """Choose a format and level for a file, by what they save on a sample for what they cost.
 
     Several parts from all over the file, together at most 256 KiB, are compressed with each
@@ -106,8 +106,8 @@ def choose(path: Path, aim: LevelName, time_s: float) -> Choice:
         The choice, the same whenever it is asked for; no codec if nothing shrinks the sample by
         2 %.
     """
-    size_bytes = path.stat().st_size
-    sample = b"".join(_windows(path, size_bytes))
+    size_bytes = source.size_bytes
+    sample = b"".join(_windows(source, size_bytes))
     worth = WORTH_BYTES_PER_S[aim]
     facts: dict[str, Any] = {"sampled_bytes": len(sample), "worth_bytes_per_cpu_s": int(worth)}
     if not sample:
@@ -155,13 +155,13 @@ def _standing(tried: list[Tried], aim: LevelName, *, whole: bool) -> list[Tried]
     return [default, *(one for one in tried if one.packed_bytes < most_bytes)]
 
 
-def _windows(path: Path, size_bytes: int) -> Iterator[bytes]:
+def _windows(source: Source, size_bytes: int) -> Iterator[bytes]:
     """Give parts from all over the file, all different bytes if there are such.
 
     In what is one byte again and again any codec is as good as another: a disk image's zeros say
     nothing of its files.
     """
-    with path.open("rb") as file:
+    with source.open() as file:
         if size_bytes <= _WINDOWS * _WINDOW_BYTES:
             yield file.read()
             return

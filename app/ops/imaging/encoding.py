@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from app.errors import DeadlineExceeded
-from app.ops.imaging.failures import writing
+from app.ops.imaging.failures import translating, writing
+from app.ops.imaging.vips import libvips
 
 Format = Literal["jpeg", "png", "webp", "avif", "gif", "tiff"]
 """The formats that are written."""
@@ -144,10 +145,26 @@ def save(picture: Any, target: Path, encoding: Encoding) -> None:
         MemoryExceeded, OutputTooLarge, StorageFull: as their names say.
         ImageUnreadable: a picture that is decoded while it is written is damaged.
     """
+    with writing(target) as written:
+        _save(picture, written, encoding)
+
+
+def saved(picture: Any, encoding: Encoding) -> bytes:
+    """Give what `save` would write: of a picture so small that it may be held twice.
+
+    Raises:
+        MemoryExceeded, ImageUnreadable: as `save`.
+    """
+    with translating():
+        held = libvips().Target.new_to_memory()
+        _save(picture, held, encoding)
+        return bytes(held.get("blob"))
+
+
+def _save(picture: Any, target: Any, encoding: Encoding) -> None:
     options = {**_OPTIONS[encoding.format](encoding), "keep": "|".join(encoding.keep) or "none"}
     saver = "heif" if encoding.format == "avif" else encoding.format
-    with writing(target) as written:
-        getattr(picture, f"{saver}save_target")(written, **options)
+    getattr(picture, f"{saver}save_target")(target, **options)
 
 
 def _quality(encoding: Encoding) -> int:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from app.errors import ImageError, LimitError, MemoryExceeded
-from app.ops.base import Limits
+from app.ops.base import Content, Limits
 from app.ops.imaging.failures import translating
 from app.ops.imaging.loading import Header, load, read_header
 from app.ops.imaging.profile import profile_name
@@ -38,11 +37,11 @@ _XMP_GPS = b"GPSL"
 """GPSLatitude and GPSLongitude, as attributes or elements."""
 
 
-def describe_picture(path: Path, limits: Limits, *, verify: bool) -> dict[str, Any]:
+def describe_picture(content: Content, limits: Limits, *, verify: bool) -> dict[str, Any]:
     """Tell what a picture is like. Never raises on content.
 
     Args:
-        path: the file.
+        content: the file, or what is in it.
         limits: decoding keeps to `max_pixels`; reading the header does not.
         verify: whether to decode it whole.
 
@@ -52,7 +51,7 @@ def describe_picture(path: Path, limits: Limits, *, verify: bool) -> dict[str, A
         too many. Sizes, colours and metadata as `inspect` documents them.
     """
     try:
-        header = read_header(path)
+        header = read_header(content)
         facts = _facts(header)
     except (ImageError, MemoryExceeded) as error:
         return {"readable": False, "verified": False, "reason": error.detail}
@@ -73,7 +72,7 @@ def _decode(header: Header) -> None:
     """Decode all frames, top to bottom, keeping none of it."""
     options = {"n": -1} if header.kind in ("gif", "webp", "tiff") and header.frames > 1 else {}
     with translating():
-        load(header.path, header.kind, **options).avg()
+        load(header.content, header.kind, **options).avg()
 
 
 def _facts(header: Header) -> dict[str, Any]:

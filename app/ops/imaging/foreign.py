@@ -7,16 +7,17 @@ libvips is. Their pictures come whole into memory and go on as libvips'.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal, TypeGuard, get_args
 
 from app.errors import ImageUnreadable, ImageUnsupported, OffloadError
+from app.ops.base import Content, opened, whole
 from app.ops.imaging.vips import libvips
 
 ForeignKind = Literal["heic", "bmp", "ico"]
@@ -51,18 +52,18 @@ class Foreign:
     xmp: bytes = b""
 
 
-def stand_in(path: Path, kind: ForeignKind) -> Any:
+def stand_in(content: Content, kind: ForeignKind) -> Any:
     """Give a black picture that has everything of a file but its pixels.
 
     Raises:
         ImageUnsupported: a HEIC, without the library for it.
         ImageUnreadable: cut or damaged in its header.
     """
-    opened = _opened(path, kind)
+    opened = _opened(content, kind)
     return _with_fields(libvips().Image.black(*opened.size, bands=opened.bands), opened)
 
 
-def decoded(path: Path, kind: ForeignKind) -> Any:
+def decoded(content: Content, kind: ForeignKind) -> Any:
     """Decode the largest picture of a file, or the one that it calls its first, into memory.
 
     Upright, if it is a HEIC: its decoder turns it, whatever EXIF says of the same turn.
@@ -71,16 +72,16 @@ def decoded(path: Path, kind: ForeignKind) -> Any:
         ImageUnreadable: cut or damaged.
         MemoryError: as its name says.
     """
-    opened = _opened(path, kind)
+    opened = _opened(content, kind)
     with _judging():
         pixels = opened.decode()
     image = libvips().Image.new_from_memory(pixels, *opened.size, opened.bands, "uchar")
     return _with_fields(image, opened)
 
 
-def _opened(path: Path, kind: ForeignKind) -> Foreign:
+def _opened(content: Content, kind: ForeignKind) -> Foreign:
     with _judging():
-        opened = {"heic": _heic, "bmp": _bmp, "ico": _ico}[kind](path)
+        opened = {"heic": _heic, "bmp": _bmp, "ico": _ico}[kind](content)
         if not all(1 <= side <= _LONGEST_PX for side in opened.size):
             detail = f"a size of {opened.size}"
             raise ImageUnreadable("The picture is cut short or damaged.", log_detail=detail)
@@ -121,10 +122,10 @@ def _with_fields(image: Any, opened: Foreign) -> Any:
 _MODES = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4, "RGBa": 4, "I;16": 1}
 
 
-def _heic(path: Path) -> Foreign:
+def _heic(content: Content) -> Foreign:
     """Open a HEIC: of a burst the picture that it calls primary, no depth or gain map."""
-    _check_media_data(path)
-    file = _pillow_heif().open_heif(path.read_bytes())
+    _check_media_data(content)
+    file = _pillow_heif().open_heif(whole(content))
     image = file[file.primary_index]
     info = image.info
     return Foreign(
@@ -170,14 +171,14 @@ def _pillow_heif() -> Any:
     return pillow_heif
 
 
-def _check_media_data(path: Path) -> None:
+def _check_media_data(content: Content) -> None:
     """See that the box with the coded pixels is whole: of a cut one libheif decodes what is there.
 
     Boxes: ISO/IEC 14496-12, 4.2. What cameras hang behind them is nobody's concern.
     """
-    size_bytes = path.stat().st_size
     at = 0
-    with path.open("rb") as file:
+    with opened(content) as file:
+        size_bytes = file.seek(0, os.SEEK_END)
         while at + 8 <= size_bytes:
             file.seek(at)
             head = file.read(16)
@@ -196,20 +197,20 @@ def _check_media_data(path: Path) -> None:
 # -- Windows' formats ----------------------------------------------------------------------------
 
 
-def _bmp(path: Path) -> Foreign:
+def _bmp(content: Content) -> Foreign:
     pillow = _pillow()
-    return _of_pillow(pillow.BmpImagePlugin.BmpImageFile(BytesIO(path.read_bytes())))
+    return _of_pillow(pillow.BmpImagePlugin.BmpImageFile(BytesIO(whole(content))))
 
 
-def _ico(path: Path) -> Foreign:
+def _ico(content: Content) -> Foreign:
     """Open the largest picture of an icon, and of these the one with most colours."""
     pillow = _pillow()
-    content = BytesIO(path.read_bytes())
-    icon = pillow.IcoImagePlugin.IcoFile(content)
+    data = whole(content)
+    icon = pillow.IcoImagePlugin.IcoFile(BytesIO(data))
     order = [(entry.square, entry.color_depth) for entry in icon.entry]
     number = order.index(max(order))
     entry = icon.entry[number]
-    inner = BytesIO(content.getvalue()[entry.offset : entry.offset + entry.size])
+    inner = BytesIO(data[entry.offset : entry.offset + entry.size])
     if inner.getvalue().startswith(_PNG):
         return _of_pillow(pillow.PngImagePlugin.PngImageFile(inner))
     # The directory says a size that the picture need not have. It is twice as high as it looks:

@@ -23,7 +23,7 @@ def each_frame(header: Header, count: int, watch: Watch) -> Iterator[Any]:
     """
     with translating():
         # All frames, one below the other; read in order, nothing is decoded twice or kept.
-        strip = watch.over(load(header.path, header.kind, n=count))
+        strip = watch.over(load(header.content, header.kind, n=count))
     width, height = header.image.width, header.image.height
     for number in range(count):
         with translating():

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import BinaryIO
 
 from app.errors import ImageUnreadable
+from app.ops.base import Content, opened
 
 _EXTENSION, _PICTURE, _TRAILER = b"\x21", b"\x2c", b"\x3b"
 
 
-def check_whole(path: Path) -> None:
+def check_whole(content: Content) -> None:
     """Walk the blocks of a GIF up to its trailer (GIF89a, section 27); nothing is decoded.
 
     A block of no known kind ends the walk: the loader will have its own word on it.
@@ -18,7 +18,7 @@ def check_whole(path: Path) -> None:
     Raises:
         ImageUnreadable: the file ends before the trailer.
     """
-    with path.open("rb", buffering=1 << 16) as file:
+    with opened(content) as file:
         if not _has_trailer(file):
             raise ImageUnreadable(
                 "The picture is cut short or damaged.", log_detail="a GIF without its trailer"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from app.ops.base import Content, whole
 from app.ops.imaging.loading import Header
 from app.ops.imaging.vips import libvips
 
@@ -36,12 +37,12 @@ def decoded_small(header: Header, shrink: int) -> Any | None:
     image = header.image
     space = _SPACES.get((image.interpretation, image.bands))
     scans = image.get_typeof("jpeg-multiscan") and image.get("jpeg-multiscan")
-    if space is None or scans or header.path.stat().st_size > _MOST_BYTES:
+    if space is None or scans or _size_bytes(header.content) > _MOST_BYTES:
         return None
     size = -(-image.width // shrink), -(-image.height // shrink)
     try:
         pixels = _decode()(
-            header.path.read_bytes(),
+            whole(header.content),
             space,
             fastdct=True,
             fastupsample=True,
@@ -55,11 +56,15 @@ def decoded_small(header: Header, shrink: int) -> Any | None:
     if pixels.shape[:2] != size[::-1]:
         return None
     decoded = libvips().Image.new_from_memory(pixels.data, *size, image.bands, "uchar")
-    whole = image.width // shrink, image.height // shrink
-    if whole != size:
+    exact = image.width // shrink, image.height // shrink
+    if exact != size:
         # As libvips does: the last row and column stand for less of the picture than the others.
-        decoded = decoded.crop(0, 0, *whole)
+        decoded = decoded.crop(0, 0, *exact)
     return _with_fields(decoded.copy(interpretation=image.interpretation), header)
+
+
+def _size_bytes(content: Content) -> int:
+    return len(content) if isinstance(content, bytes) else content.stat().st_size
 
 
 def _with_fields(decoded: Any, header: Header) -> Any:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from app.errors import ImageUnsupported, PixelsExceeded
-from app.ops.base import Limits
+from app.ops.base import Content, Limits, opened
 from app.ops.imaging.encoding import MEDIA_TYPE, Format
 from app.ops.imaging.failures import translating
 from app.ops.imaging.foreign import ForeignKind, decoded, is_foreign, stand_in
@@ -48,7 +48,7 @@ _FAIL_ON = "error"
 class Header:
     """What a picture says of itself before it is decoded."""
 
-    path: Path
+    content: Content
     kind: Kind
     size: tuple[int, int]
     """Width and height in pixels as the picture is seen, that is upright."""
@@ -62,6 +62,12 @@ class Header:
     """Whether it carries an ICC profile."""
     image: Any = field(repr=False)
     """The picture as libvips opened it: nothing decoded yet, all fields to be asked for."""
+
+    @property
+    def path(self) -> Path:
+        """Where the file is, for what cannot take a value."""
+        assert isinstance(self.content, Path)  # noqa: S101 - `optimize` is given files
+        return self.content
 
     @property
     def animated(self) -> bool:
@@ -84,13 +90,13 @@ class Header:
         check_pixels(*self.size, frames, limits)
 
 
-def read_kind(path: Path) -> Kind:
+def read_kind(content: Content) -> Kind:
     """Tell by its first bytes what kind of picture a file is.
 
     Raises:
         ImageUnsupported: it is none of those that are read here; the message has what it is.
     """
-    with path.open("rb") as file:
+    with opened(content) as file:
         head = file.read(HEAD_BYTES)
     if head.startswith(b"\xff\xd8\xff"):
         return "jpeg"
@@ -130,11 +136,11 @@ def _brands(head: bytes) -> set[bytes]:
     return {head[8:12], *(head[at : at + 4] for at in range(16, end, 4))}
 
 
-def read_header(path: Path, limits: Limits | None = None) -> Header:
+def read_header(content: Content, limits: Limits | None = None) -> Header:
     """Open a picture without decoding it.
 
     Args:
-        path: the file; its name says nothing.
+        content: the file, whose name says nothing, or what is in it.
         limits: if given, one frame of the picture is held against `max_pixels`, as early as
             its size is known.
 
@@ -143,36 +149,36 @@ def read_header(path: Path, limits: Limits | None = None) -> Header:
         ImageUnreadable: one of these, and cut or damaged in its header.
         PixelsExceeded: over `max_pixels`.
     """
-    kind = read_kind(path)
+    kind = read_kind(content)
     if limits is not None and kind == "png":
-        _check_png(path, limits)
+        _check_png(content, limits)
     if kind == "gif":
-        check_whole(path)
-    if kind == "tiff" and stores_plain_ycbcr(path):
+        check_whole(content)
+    if kind == "tiff" and stores_plain_ycbcr(content):
         raise ImageUnsupported(
             "The content is a TIFF that keeps YCbCr without JPEG compression, which is not read."
         )
     with translating():
-        header = _header(path, kind)
+        header = _header(content, kind)
     if limits is not None:
         header.check_budget(1, limits)
     return header
 
 
-def _check_png(path: Path, limits: Limits) -> None:
+def _check_png(content: Content, limits: Limits) -> None:
     """Hold the size in IHDR against the limit: libvips wants to see pixel data before it tells."""
-    with path.open("rb") as file:
+    with opened(content) as file:
         head = file.read(24)
     if head[12:16] == b"IHDR" and len(head) == 24:
         check_pixels(int.from_bytes(head[16:20]), int.from_bytes(head[20:24]), 1, limits)
 
 
-def _header(path: Path, kind: Kind) -> Header:
-    image = stand_in(path, kind) if is_foreign(kind) else load(path, kind)
+def _header(content: Content, kind: Kind) -> Header:
+    image = stand_in(content, kind) if is_foreign(kind) else load(content, kind)
     orientation = orientation_of(image) if kind != "avif" else 1
     size = (image.width, image.height)
     return Header(
-        path=path,
+        content=content,
         kind=kind,
         size=size if orientation < 5 else (size[1], size[0]),
         frames=max(1, _field(image, "n-pages", 1)),
@@ -210,23 +216,26 @@ def check_pixels(width_px: int, height_px: int, frames: int, limits: Limits) -> 
         )
 
 
-def load(path: Path, kind: Kind, **options: Any) -> Any:
+def load(content: Content, kind: Kind, **options: Any) -> Any:
     """Open a picture as it is stored: not turned, in its own colours, to be read top to bottom.
 
     Nothing is decoded until pixels are asked for; only then is damage further down noticed. All is
     decoded at once of what libvips does not read.
 
     Args:
-        path: the file.
+        content: the file, or what is in it.
         kind: what `read_kind` called it.
         options: of libvips' loader: `shrink` of JPEG, `scale` of WebP, `n` for frames.
     """
     if is_foreign(kind):
-        return decoded(path, kind)
+        return decoded(content, kind)
     pyvips = libvips()
     loader = getattr(pyvips.Image, f"{'heif' if kind == 'avif' else kind}load_source")
     # A source, not a file name: libvips would read options from brackets in a name.
-    source = pyvips.Source.new_from_file(os.fspath(path))
+    if isinstance(content, bytes):
+        source = pyvips.Source.new_from_memory(content)
+    else:
+        source = pyvips.Source.new_from_file(os.fspath(content))
     return loader(source, access="sequential", fail_on=_FAIL_ON, **options)
 
 
@@ -238,7 +247,7 @@ def upright_srgb(header: Header) -> Any:
         MemoryExceeded: as its name says.
     """
     with translating():
-        picture = resized(load(header.path, header.kind), header, header.size)
+        picture = resized(load(header.content, header.kind), header, header.size)
         return picture.copy_memory()
 
 

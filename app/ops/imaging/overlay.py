@@ -42,7 +42,7 @@ class Overlays:
 
     def _decode(self, source: Source) -> Any:
         try:
-            picture = upright_srgb(read_header(source.path, self._limits))
+            picture = upright_srgb(read_header(source.content, self._limits))
         except (ImageUnsupported, ImageUnreadable, PixelsExceeded) as error:
             said = f"Of the overlay: {error.detail}"
             raise type(error)(said, log_detail=error.log_detail, **error.extra) from error

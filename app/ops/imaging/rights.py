@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 from xml.parsers import expat
 from xml.sax.saxutils import escape
 
+from app.ops.base import opened
 from app.ops.imaging.loading import Header
 from app.ops.imaging.tiff import read_texts
 from app.ops.imaging.vips import libvips
@@ -66,7 +67,7 @@ def find_rights(header: Header) -> Rights:
     found = Rights()
     # Not as libvips has it, which makes question marks of all that is not UTF-8.
     if header.kind == "tiff":
-        with header.path.open("rb") as file:
+        with opened(header.content) as file:
             found = _from_tags(file)
     elif picture.get_typeof("exif-data"):
         exif = bytes(picture.get("exif-data"))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO, Literal
+
+from app.ops.base import Content, opened
 
 _COMPRESSION, _PHOTOMETRIC = 259, 262
 _YCBCR = 6
@@ -27,13 +28,13 @@ class _Entry:
     """Four bytes, eight in BigTIFF: the value itself, or where it is."""
 
 
-def stores_plain_ycbcr(path: Path) -> bool:
+def stores_plain_ycbcr(content: Content) -> bool:
     """Tell whether the first page keeps YCbCr without JPEG compression (TIFF 6.0, section 21).
 
     libvips gives such pixels out as if they were red, green and blue. With JPEG compression the
     JPEG library converts them.
     """
-    with path.open("rb") as file:
+    with opened(content) as file:
         order, entries = _first_directory(file)
     return (
         _number(entries, _PHOTOMETRIC, order) == _YCBCR

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 from app.errors import ArchiveError, ArchiveUnsupported, CodecError, LimitError
 from app.ops.archives.members import Archive, Budget
 from app.ops.archives.opening import open_archive
+from app.ops.base import Source
 
 _MOST_MEMBERS = 100_000
 _MOST_TIME_S = 2.0
@@ -43,7 +43,7 @@ class _Glance(Budget):
             raise _Enough
 
 
-def describe_archive(path: Path, size_bytes: int) -> dict[str, Any] | None:
+def describe_archive(source: Source) -> dict[str, Any] | None:
     """Count what an archive holds.
 
     Of a zip by its directory, of a tar by its headers, compressed or not; at most 100,000
@@ -60,7 +60,8 @@ def describe_archive(path: Path, size_bytes: int) -> dict[str, Any] | None:
     facts: dict[str, Any] = {"complete": False}
     content_bytes = 0
     archive: Archive | None = None
-    with path.open("rb") as file:
+    size_bytes = source.size_bytes
+    with source.open() as file:
         try:
             archive = open_archive(file, size_bytes, _Glance(size_bytes))
             for member in archive.members():

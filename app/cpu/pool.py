@@ -1,0 +1,326 @@
+"""The only owner of the process pool: CPU work goes to children, and comes back a value.
+
+What is decided here, and measured in `docs/concurrency.md`:
+
+- Large bodies cross the pipe as paths, small ones as values, and small tasks go together: a trip
+  there and back costs more than the work of most.
+- No more trips are under way than there are children, so the clock of an item starts when its
+  work does, and a deadline never counts time spent in a queue.
+- A dead child breaks a `ProcessPoolExecutor` for everybody. The pool is then rebuilt once, and
+  what was in flight runs again, suspects one at a time: a task that kills its child fails alone.
+- The limits live in the child (`app/ops/bounds.py`). Behind them stands a kill from here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import structlog
+
+from app.cpu.generation import Generation
+from app.cpu.line import How, Line, Wanted
+from app.cpu.settings import PoolSettings
+from app.cpu.trips import Ended, packed, unpacked_ends
+from app.cpu.watch import Watch
+from app.errors import DeadlineExceeded, OperationFailed, WorkerLost
+from app.ops.tasks import ChainTask, Finished, Refused, unwrapped
+
+log = structlog.get_logger(__name__)
+
+REBUILD_PAUSE_S = 1.0
+WEARS_MS = 5.0
+"""Shorter work counts in proportion towards `recycle_after`: what wears are pictures."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Trip:
+    """Some tasks on their way through one child."""
+
+    wanted: list[Wanted]
+    generation: Generation
+    workers: int
+    """How many it holds: one, or all."""
+    row: int
+    watch: Watch
+    unsent: dict[int, Ended]
+    """By place, those that stayed behind."""
+
+
+class CpuPool:
+    """One shared `ProcessPoolExecutor`, used only through `loop.run_in_executor`."""
+
+    def __init__(self, settings: PoolSettings) -> None:
+        """Keep the settings; the children start with `open`."""
+        self._settings = settings
+        self.workers = settings.worker_count
+        self._free = self.workers
+        self._line = Line()
+        self._ready = asyncio.Event()
+        self._background: set[asyncio.Task[None]] = set()
+        self._replacing = False
+
+    async def open(self) -> None:
+        """Start the children and wait until each has answered."""
+        self._generation = self._new_generation()
+        await self._generation.start(self._replace)
+        self._ready.set()
+
+    async def close(self, grace_s: float = 0.2) -> None:
+        """End the children: at once if idle, by SIGKILL if still at work after `grace_s`."""
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+        self._ready.clear()
+        await self._generation.end(grace_s)
+
+    @property
+    def ready(self) -> bool:
+        """False while the pool is broken and its replacement has not answered yet."""
+        return self._ready.is_set()
+
+    async def run(
+        self,
+        task: ChainTask,
+        tell: Callable[[int, int], None] | None = None,
+        began: Callable[[], None] | None = None,
+    ) -> Finished:
+        """Run one task: see `run_many`.
+
+        Args:
+            task: what to do.
+            tell: called every second or so, if there is news, with how much the current step has
+                done and of how much, in units that are the step's own.
+            began: called when a child takes the work; again, if that child dies, with the next.
+
+        Raises:
+            OffloadError: what the operation refused with, as it refused.
+            DeadlineExceeded: the work took longer than it may.
+            WorkerLost: the child died while it ran this task, and nothing else, again.
+        """
+        [ended] = await self._all([Wanted(task, tell, began, _future())])
+        return unwrapped(ended.outcome)
+
+    async def run_many(
+        self,
+        tasks: Sequence[ChainTask],
+        tell: Callable[[int, int, int], None] | None = None,
+        began: Callable[[int], None] | None = None,
+    ) -> list[Ended]:
+        """Run tasks, each a chain of steps, in children; those that are small together.
+
+        Up to `TRIP_TASKS` of at most `TRIP_MS` by their operations' estimates are one trip; larger
+        ones go singly, on as many children as are free. While all are busy, what waits is put
+        together whoever asked for it. `limits.time_s` of each counts from the moment its own work
+        starts. Cancelling the call abandons the results: tasks that have not begun do not, and a
+        child is free again when the work that it is at ends.
+
+        Args:
+            tasks: what to do; any number. Their order is the order of what comes back.
+            tell: as `run` has it, with the task's place before the others.
+            began: called with a task's place when a child takes its trip.
+
+        Returns:
+            How each ended. A failure is a value, and its neighbours' outcomes are their own: also
+            where it killed the child (`internal.worker_lost`), or does not pickle.
+        """
+        return await self._all(
+            [
+                Wanted(task, tell and partial(tell, at), began and partial(began, at), _future())
+                for at, task in enumerate(tasks)
+            ]
+        )
+
+    async def _all(self, wanted: list[Wanted]) -> list[Ended]:
+        self._line.add(wanted)
+        self._send()
+        try:
+            return [await one.ended for one in wanted]
+        finally:
+            for one in wanted:
+                if not one.ended.done() or one.ended.cancelled():
+                    self._forget(one)
+
+    def _forget(self, one: Wanted) -> None:
+        one.ended.cancel()
+        self._line.remove(one)
+        if one.forget is not None:
+            one.forget()
+        self._send()  # it may have been what the others waited behind
+
+    # -- trips -------------------------------------------------------------------------------
+
+    def _send(self) -> None:
+        """Begin as many trips as there are free children."""
+        while self._line and self._free and self._ready.is_set():
+            workers = self.workers if self._line.alone_next else 1
+            if self._free < workers:
+                return
+            self._free -= workers
+            self._begin(self._line.next_trip(), self._generation, workers)
+
+    def _begin(self, wanted: list[Wanted], generation: Generation, workers: int) -> None:
+        row = generation.take_row()
+        payload, unsent = packed([one.task for one in wanted])
+        watch = Watch(generation.board, row, wanted, self._settings.kill_grace_s)
+        trip = _Trip(wanted, generation, workers, row, watch, unsent)
+        try:
+            running = generation.run(row, payload)
+        except BrokenProcessPool:
+            self._over(trip)
+            self._line.add_first(wanted)
+            self._replace(generation)
+            return
+        running.add_done_callback(partial(self._ended, trip))
+        self._count(trip)
+        for place, one in enumerate(wanted):
+            one.forget = partial(generation.board.forget, row, place)
+            if one.began is not None:
+                one.began()
+
+    def _ended(self, trip: _Trip, running: asyncio.Future[bytes]) -> None:
+        # Not when the await ends: a cancelled caller leaves the child busy.
+        self._over(trip)
+        error = running.exception()
+        if isinstance(error, BrokenProcessPool):
+            self._replace(trip.generation)
+            self._again(trip)
+        else:
+            if error is not None:
+                log.error("trip_failed", exc_info=error)
+            self._tell_ends(trip, b"" if error else running.result())
+        self._send()
+
+    def _over(self, trip: _Trip) -> None:
+        trip.watch.stop()
+        for one in trip.wanted:
+            one.forget = None
+        trip.generation.give_row(trip.row)
+        self._free += trip.workers
+
+    def _tell_ends(self, trip: _Trip, payload: bytes) -> None:
+        try:
+            ends = trip.unsent | unpacked_ends(payload)
+        except Exception:  # a value of an operation's own class may do anything
+            log.exception("results_not_read")
+            ends = trip.unsent
+        missing = []
+        for place, one in enumerate(trip.wanted):
+            if one.ended.done():
+                continue
+            if place in ends:
+                one.ended.set_result(ends[place])
+            elif len(trip.wanted) == 1:
+                one.ended.set_result(_refusal(OperationFailed, "The operation failed."))
+            else:
+                missing.append(_once_more(one, "alone"))
+        self._line.add_first(missing)
+
+    # -- when a child dies -------------------------------------------------------------------
+
+    def _again(self, trip: _Trip) -> None:
+        """Have the tasks of a trip that broke run again, in such company as their past allows.
+
+        Each has three chances at most, and each break takes one task at least out of a trip.
+        """
+        suspect = trip.generation.board.place(trip.row)
+        alone, apart = [], []
+        for place, one in enumerate(trip.wanted):
+            if one.ended.done():
+                continue
+            if place == trip.watch.killed:
+                limit_s = one.task.limits.time_s
+                said = f"The work took longer than {limit_s:g} s and was stopped."
+                one.ended.set_result(_refusal(DeadlineExceeded, said, limit_s=limit_s))
+            elif one.how == "alone":
+                said = "The worker process died each time it ran this item."
+                one.ended.set_result(_refusal(WorkerLost, said))
+            elif one.how == "any" and place != suspect and len(trip.wanted) > 1:
+                apart.append(_once_more(one, "apart", trip))
+            else:
+                alone.append(_once_more(one, "alone"))
+        self._line.add_first(alone + apart)
+
+    # -- generations -------------------------------------------------------------------------
+
+    def _new_generation(self) -> Generation:
+        items = self._settings.recycle_after * self.workers
+        return Generation(self.workers, self._settings.memory_bytes, items)
+
+    def _replace(self, broken: Generation) -> None:
+        """Build a new pool, once for each break, however many calls report it."""
+        if broken is self._generation and self._ready.is_set():
+            self._ready.clear()
+            log.error("pool_broken", workers=self.workers)
+            self._spawn_background(self._rebuild())
+
+    async def _rebuild(self) -> None:
+        old = self._generation
+        while True:
+            await old.end(grace_s=0)
+            self._generation = old = self._new_generation()
+            try:
+                await old.start(self._replace)
+            except BrokenProcessPool:
+                log.exception("pool_not_rebuilt")
+                await asyncio.sleep(REBUILD_PAUSE_S)
+            else:
+                break
+        self._ready.set()
+        log.info("pool_rebuilt", workers=self.workers)
+        self._send()
+
+    def _count(self, trip: _Trip) -> None:
+        generation = trip.generation
+        generation.items_left -= sum(min(1.0, one.weight_ms / WEARS_MS) for one in trip.wanted)
+        if generation.items_left <= 0 and not self._replacing:
+            self._replacing = True
+            self._spawn_background(self._recycle(generation))
+
+    async def _recycle(self, worn: Generation) -> None:
+        """Swap in fresh children: a worker that has done hundreds of pictures has grown.
+
+        `max_tasks_per_child` would do this inside the executor, and can deadlock there
+        (python/cpython#115634); a second executor cannot.
+        """
+        fresh = self._new_generation()
+        grace_s = None
+        try:
+            await fresh.start(self._replace)
+        except BrokenProcessPool:
+            grace_s = 0.0
+        except asyncio.CancelledError:
+            await fresh.end(grace_s=0)
+            raise
+        else:
+            if self._generation is worn and self._ready.is_set():
+                self._generation, fresh = fresh, worn
+        finally:
+            self._replacing = False
+        # Whichever of the two is not in use ends when its last task has ended.
+        await fresh.end(grace_s)
+
+    def _spawn_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+
+def _future() -> asyncio.Future[Ended]:
+    return asyncio.get_running_loop().create_future()
+
+
+def _once_more(one: Wanted, how: How, group: object = None) -> Wanted:
+    one.task = replace(one.task, deaths=one.task.deaths + 1)
+    one.how, one.group = how, group
+    return one
+
+
+def _refusal(
+    kind: type[DeadlineExceeded | WorkerLost | OperationFailed], detail: str, **extra: Any
+) -> Ended:
+    return Ended(Refused(kind.code, detail, "", extra))
