@@ -3,18 +3,39 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from contextlib import AsyncExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 from app.errors import BlobMissing, FetchError
-from app.model import Blob, Claim, NamedBlob, Step
-from app.ops.base import Aside, Source
+from app.model import Blob, Claim, Step
+from app.ops.base import Source
 from app.ops.fetch import FetchParams
 from app.outbound.terms import Fetched, Terms
 from app.runtime import Runtime
 
-MOST_KEPT = 256
-"""URLs of jobs whose content is remembered; the one that was asked for longest ago goes."""
+MOST_IDLE = 16
+"""URLs of jobs whose content is kept although no item needs it just now; the one that was asked for
+longest ago goes."""
+
+
+class _Kept:
+    """One URL's content, in a folder of its own."""
+
+    def __init__(self, fetching: Coroutine[Any, Any, Source], folder: Path) -> None:
+        self.fetching = asyncio.create_task(fetching)
+        self.folder = folder
+        self.users = 0
+
+    def is_of_use(self) -> bool:
+        """Tell whether it is under way, or went well."""
+        done = self.fetching
+        return not done.done() or not (done.cancelled() or done.exception())
+
+    def is_idle(self) -> bool:
+        return self.fetching.done() and not self.users
 
 
 class Asides:
@@ -23,7 +44,7 @@ class Asides:
     def __init__(self, runtime: Runtime) -> None:
         """Know nothing yet."""
         self._runtime = runtime
-        self._fetches: dict[tuple[str, str], asyncio.Task[NamedBlob]] = {}
+        self._kept: dict[tuple[str, str], _Kept] = {}
 
     async def local(
         self, claim: Claim, steps: Iterable[Step], stack: AsyncExitStack
@@ -42,57 +63,51 @@ class Asides:
         found: dict[str, Source] = {}
         for step in steps:
             for aside in self._runtime.operations[step.op].asides_of(step.params):
-                if aside.key not in found:
-                    given = await self._given(claim, aside)
-                    path = await stack.enter_async_context(
-                        self._runtime.blobs.local(given.blob.key)
-                    )
-                    blob = given.blob
-                    found[aside.key] = Source(path, given.name, blob.media_type, blob.size_bytes)
+                if aside.key in found:
+                    continue
+                if aside.url is not None:
+                    found[aside.key] = await self._fetched(claim.job_id, aside.url, stack)
+                else:
+                    found[aside.key] = await self._stored(aside.file_id or "", stack)
         return found
 
-    async def _given(self, claim: Claim, aside: Aside) -> NamedBlob:
-        if aside.url is not None:
-            return await self._fetched(claim.job_id, aside.url)
-        file = await self._runtime.jobs.get_file(aside.file_id or "")
+    async def _stored(self, file_id: str, stack: AsyncExitStack) -> Source:
+        file = await self._runtime.jobs.get_file(file_id)
         if file is None:
-            raise BlobMissing("A file that a step names is gone.", log_detail=str(aside.file_id))
-        return NamedBlob(file.blob, file.name)
+            raise BlobMissing("A file that a step names is gone.", log_detail=file_id)
+        path = await stack.enter_async_context(self._runtime.blobs.local(file.blob.key))
+        return Source(path, file.name, file.blob.media_type, file.blob.size_bytes)
 
-    async def _fetched(self, job_id: str, url: str) -> NamedBlob:
+    async def _fetched(self, job_id: str, url: str, stack: AsyncExitStack) -> Source:
         """Give a URL's content: fetched once for a job, as long as it goes well and is kept."""
         key = (job_id, url)
-        fetching = self._fetches.pop(key, None)
-        if fetching is not None and await self._is_of_use(fetching):
-            self._fetches[key] = fetching  # what was asked for last stands last
-        else:
-            fetching = self._fetches[key] = asyncio.create_task(self._fetch(job_id, url))
-        while len(self._fetches) > MOST_KEPT:
-            del self._fetches[next(iter(self._fetches))]
+        kept = earlier = self._kept.pop(key, None)
+        if kept is None or not kept.is_of_use():
+            folder = self._runtime.blobs.spare()
+            kept = _Kept(self._fetch(job_id, url, folder), folder)
+        self._kept[key] = kept  # what was asked for last stands last
+        kept.users += 1
+        stack.push_async_callback(self._let_go, kept)
+        if earlier is not None and earlier is not kept:
+            await self._runtime.blobs.clear([earlier.folder])
         # An item that is canceled takes the fetch from no other.
-        return await asyncio.shield(fetching)
+        return await asyncio.shield(kept.fetching)
 
-    async def _is_of_use(self, fetching: asyncio.Task[NamedBlob]) -> bool:
-        """Tell whether a fetch is under way, or went well and its bytes are there for a while."""
-        if not fetching.done():
-            return True
-        if fetching.cancelled() or fetching.exception() is not None:
-            return False
-        try:
-            await self._runtime.blobs.touch(fetching.result().blob.key)
-        except BlobMissing:
-            return False
-        return True
+    async def _let_go(self, kept: _Kept) -> None:
+        kept.users -= 1
+        idle = [key for key, kept in self._kept.items() if kept.is_idle()]
+        await self._runtime.blobs.clear(self._kept.pop(key).folder for key in idle[:-MOST_IDLE])
 
-    async def _fetch(self, job_id: str, url: str) -> NamedBlob:
-        runtime = self._runtime
+    async def _fetch(self, job_id: str, url: str, folder: Path) -> Source:
+        runtime, path = self._runtime, folder / "content"
+        await asyncio.to_thread(folder.mkdir)
         try:
             fetched = await runtime.fetcher.fetch(
-                url, FetchParams(), None, runtime.blobs.put, Terms(batch=job_id)
+                url, FetchParams(), None, partial(runtime.blobs.save, path), Terms(batch=job_id)
             )
         except FetchError as error:
             error.detail = f"Of a URL that a step names: {error.detail}"
             raise
         assert isinstance(fetched, Fetched)  # noqa: S101 - nothing is known, so nothing is unchanged
         blob: Blob = fetched.body
-        return NamedBlob(blob, fetched.facts["name"] or "download")
+        return Source(path, fetched.facts["name"] or "download", blob.media_type, blob.size_bytes)

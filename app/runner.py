@@ -19,6 +19,7 @@ from typing import Any, Self
 import structlog
 
 from app.asides import Asides
+from app.blobs.unrecorded import Unrecorded
 from app.errors import (
     InternalError,
     NoSources,
@@ -76,8 +77,6 @@ class Runner:
         self._untold: dict[int, Claim] = {}
         """Those of them of which it is to be written down."""
         self._some_untold = asyncio.Event()
-        self._in_hand: set[str] = set()
-        """Keys of loose bytes that somebody still held."""
 
     async def __aenter__(self) -> Self:
         """Take back what a dead service left, and begin."""
@@ -160,8 +159,10 @@ class Runner:
         if claim.url is not None:
             self._began[claim.item_key] = time.monotonic()
         try:
-            with self._runtime.blobs.holding():
-                recorded = await self._record(claim, await self._outcome(claim))
+            async with self._runtime.unrecorded() as stored:
+                recorded = await self._record(claim, await self._outcome(claim, stored))
+                if isinstance(recorded, Done):
+                    stored.recorded(named.blob for named in recorded.results)
             if recorded is not None:
                 self._tell_ended(claim, recorded, self._worked_s(claim))
         except asyncio.CancelledError:
@@ -187,12 +188,12 @@ class Runner:
             elapsed_ms=round(elapsed_s * 1000, 1),
         )
 
-    async def _outcome(self, claim: Claim) -> Outcome:
+    async def _outcome(self, claim: Claim, stored: Unrecorded) -> Outcome:
         """Do the work; a failure is a value."""
         if claim.problem is not None:
             return Failed(claim.problem)
         try:
-            return await self._work_on(claim)
+            return await self._work_on(claim, stored)
         except OffloadError as error:
             if is_internal(error.code):
                 log.error("item_failed", **_who(claim), code=error.code, detail=error.log_detail)  # noqa: TRY400
@@ -225,7 +226,7 @@ class Runner:
                 log.info("outcome_void", **_who(claim))
                 return None
 
-    async def _work_on(self, claim: Claim) -> Done:
+    async def _work_on(self, claim: Claim, stored: Unrecorded) -> Done:
         facts: dict[str, Any] = {}
         refused: list[Refusal] = []
         async with AsyncExitStack() as stack:
@@ -233,7 +234,7 @@ class Runner:
             if steps and steps[0].op == "fetch":
                 fetching = steps.pop(0)
                 if claim.url is not None:
-                    inputs = (await fetch_item(self._runtime, claim, fetching, facts),)
+                    inputs = (await fetch_item(self._runtime, stored, claim, fetching, facts),)
             fetched = inputs[0].blob if claim.url is not None else None
             if not inputs:
                 raise NoSources("No item before it has a result, so there is nothing to join.")
@@ -267,7 +268,7 @@ class Runner:
                 add_facts(facts, finished.facts)
                 refused.extend(finished.refused)
                 sources = [Source(o.path, o.name, o.media_type, o.size_bytes) for o in outputs]
-            results = await self._adopt(outputs)
+            results = await self._adopt(outputs, stored)
             return Done(results, facts, tuple(refused[:MAX_TOLD]), fetched)
 
     async def _run_in_thread(self, task: ChainTask, began: Callable[[], None]) -> Finished:
@@ -276,14 +277,16 @@ class Runner:
             result = await asyncio.to_thread(run_chain, task)
         return unwrapped(result)
 
-    async def _adopt(self, outputs: tuple[StoredOutput, ...]) -> tuple[NamedBlob, ...]:
+    async def _adopt(
+        self, outputs: tuple[StoredOutput, ...], stored: Unrecorded
+    ) -> tuple[NamedBlob, ...]:
         """Move finished files into the store, a few at a time."""
         results: list[NamedBlob] = []
         for start in range(0, len(outputs), ADOPT_AT_ONCE):
             batch = outputs[start : start + ADOPT_AT_ONCE]
             blobs = [Blob(new_key(), o.size_bytes, o.media_type, o.sha256) for o in batch]
             pairs = list(zip(batch, blobs, strict=True))
-            await asyncio.gather(*(self._runtime.blobs.adopt(o.path, b) for o, b in pairs))
+            await asyncio.gather(*(stored.adopt(o.path, b) for o, b in pairs))
             results += [NamedBlob(blob, output.name) for output, blob in pairs]
         return tuple(results)
 
@@ -332,26 +335,22 @@ class Runner:
         """Remove bytes that no record points at, once they are old enough."""
         grace_s = self._runtime.settings.blobs.grace_s
         async for keys in self._runtime.blobs.unused_since(grace_s):
-            await self._remove(keys, grace_s)
+            await self._remove(keys)
 
     async def remove_loose(self) -> None:
         """Remove bytes of which the last record has gone, and what failed work has left."""
         blobs, jobs = self._runtime.blobs, self._runtime.jobs
         if not await blobs.may_remove():
             return  # all of it stays noted until the backup is made
-        keys, self._in_hand = [*self._in_hand, *blobs.abandoned()], set()
-        while keys := keys + await jobs.loose():
-            self._in_hand |= set(keys) - set(await self._remove(keys, 0.0))
-            keys = []
+        while keys := await jobs.loose():
+            await self._remove(keys)
 
-    async def _remove(self, keys: Sequence[str], age_s: float) -> list[str]:
-        """Remove what no record points at and nobody holds; gives what nobody holds."""
-        with self._runtime.blobs.condemning(keys) as free:
-            unreferenced = await self._runtime.jobs.unreferenced(free)
-            removed = [await self._runtime.blobs.delete(key, age_s) for key in unreferenced]
-            if any(removed):
-                log.info("removed", blobs=sum(removed))
-            return free
+    async def _remove(self, keys: Sequence[str]) -> None:
+        """Remove what no record points at: once it is so, it stays so."""
+        unreferenced = await self._runtime.jobs.unreferenced(keys)
+        removed = [await self._runtime.blobs.delete(key) for key in unreferenced]
+        if any(removed):
+            log.info("removed", blobs=sum(removed))
 
 
 async def _every(pause_s: float, work: Callable[[], Awaitable[None]]) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from app.blobs.base import BlobStore
 from app.blobs.disk import DiskBlobStore
+from app.blobs.unrecorded import Unrecorded
 from app.cpu import CpuPool
 from app.engines.base import Engine
 from app.engines.local import LocalEngine
@@ -64,6 +65,10 @@ class Runtime:
             max_files=item.max_files,
             min_free_bytes=self.settings.blobs.min_free_bytes,
         )
+
+    def unrecorded(self) -> Unrecorded:
+        """Give what stores bytes that records are to name before it is left; others go."""
+        return Unrecorded(self.blobs, self.jobs.abandon)
 
     def leave(self) -> None:
         """Let the requests that wait for something have it as it is: the service is to end."""

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from app.blobs.unrecorded import Unrecorded
 from app.blobs.values import small_or
 from app.errors import BlobMissing
 from app.model import Blob, Claim, NamedBlob, Step, Version
@@ -22,12 +23,13 @@ NAMELESS = "download"
 
 
 async def fetch_item(
-    runtime: Runtime, claim: Claim, step: Step, facts: dict[str, Any]
+    runtime: Runtime, stored: Unrecorded, claim: Claim, step: Step, facts: dict[str, Any]
 ) -> NamedBlob:
     """Bring the content of a claimed item's URL into the store.
 
     Args:
-        runtime: the fetcher, the stored bytes and the records.
+        runtime: the fetcher and the records.
+        stored: where it goes.
         claim: an item with a `url`.
         step: its `fetch` step.
         facts: what is found out goes in here, as `fetch`.
@@ -40,43 +42,43 @@ async def fetch_item(
         blob = claim.inputs[0].blob
         facts["fetch"] = claim.twin | {"deduped": True}
     else:
-        blob = await _brought(runtime, claim, params, facts)
+        blob = await _brought(runtime, stored, claim, params, facts)
     return _named(claim, blob, facts)
 
 
 async def _brought(
-    runtime: Runtime, claim: Claim, params: FetchParams, facts: dict[str, Any]
+    runtime: Runtime, stored: Unrecorded, claim: Claim, params: FetchParams, facts: dict[str, Any]
 ) -> Blob:
     assert claim.url is not None  # noqa: S101 - what it is called for
     key = version_key(claim.url, claim.headers)
-    known = await _known(runtime, claim, params, key) if params.if_changed else None
+    known = await _known(runtime, stored, claim, params, key) if params.if_changed else None
     terms = Terms(
         sha256=claim.sha256,
         max_bytes=claim.max_bytes,
         known=outbound.Version.told(known.facts) if known else None,
         batch=claim.job_id,
     )
-    save = small_or(runtime.blobs.put)
+    save = small_or(stored.put)
     fetched = await runtime.fetcher.fetch(claim.url, params, claim.headers, save, terms)
     if isinstance(fetched, Unchanged):
         assert known is not None  # noqa: S101 - nothing else asks for it
         blob = known.blob
         facts["fetch"] = known.facts | _news(fetched)
     else:
-        blob = await _in_the_store(runtime, fetched.body)
+        blob = await _in_the_store(stored, fetched.body)
         facts["fetch"] = fetched.facts | stored_facts(blob)
     if params.if_changed and (facts["fetch"]["etag"] or facts["fetch"]["last_modified"]):
         await runtime.jobs.remember(claim.job_id, Version(key, blob, facts["fetch"]))
     return blob
 
 
-async def _in_the_store(runtime: Runtime, blob: Blob) -> Blob:
+async def _in_the_store(stored: Unrecorded, blob: Blob) -> Blob:
     """Store what is a value, as long as the records take none."""
 
     async def whole() -> AsyncIterator[bytes]:
         yield blob.value or b""
 
-    return blob if blob.value is None else await runtime.blobs.put(whole(), blob.size_bytes)
+    return blob if blob.value is None else await stored.put(whole(), blob.size_bytes)
 
 
 def version_key(url: str, headers: Mapping[str, str]) -> bytes:
@@ -96,10 +98,13 @@ def _news(answer: Unchanged) -> dict[str, Any]:
     return {name: value for name, value in answer.facts.items() if name not in silent or value}
 
 
-async def _known(runtime: Runtime, claim: Claim, params: FetchParams, key: bytes) -> Version | None:
+async def _known(
+    runtime: Runtime, stored: Unrecorded, claim: Claim, params: FetchParams, key: bytes
+) -> Version | None:
     """Give what the client's last fetch of this URL brought, if its bytes are still there.
 
-    They must be what is asked for now: it may not be what was asked for then.
+    In a blob of their own: the records may let go of the other any moment. They must be what is
+    asked for now: it may not be what was asked for then.
     """
     known = await runtime.jobs.recall(claim.job_id, key)
     if known is None:
@@ -108,16 +113,12 @@ async def _known(runtime: Runtime, claim: Claim, params: FetchParams, key: bytes
     wanted = Wanted(min(claim.max_bytes or limit, limit), params.accept_types, claim.sha256)
     blob, claimed = known.blob, known.facts["claimed_media_type"]
     fits = wanted.fits(blob.size_bytes, blob.digest) and wanted.accepts(blob.media_type, claimed)
-    return known if fits and await _stored(runtime, blob) else None
-
-
-async def _stored(runtime: Runtime, blob: Blob) -> Blob | None:
-    """Give the blob if its bytes are there, and for long enough to be recorded."""
+    if not fits:
+        return None
     try:
-        await runtime.blobs.touch(blob.key)
+        return replace(known, blob=await stored.link(blob))
     except BlobMissing:
         return None
-    return blob
 
 
 def _named(claim: Claim, blob: Blob, facts: dict[str, Any]) -> NamedBlob:

@@ -63,10 +63,11 @@ def door(operation: Operation) -> Router:
         if body_kind(request) not in (JSON, MULTIPART):
             # A raw body brings no parameters: what is wrong with them shows before it is taken in.
             make_step(runtime.operations, operation.name, asked)
-        with runtime.blobs.holding():
+        async with runtime.unrecorded() as stored:
             received = await receive(
                 request,
                 runtime,
+                stored,
                 raw_name=filename,
                 paths=paths,
                 form_names={*options, *LABELS, PATHS},
@@ -80,6 +81,8 @@ def door(operation: Operation) -> Router:
                 return new_job(runtime, client, steps, items, labels, key)
 
             made = await runtime.jobs.submit(await aside(runtime, received.text_bytes, understood))
+            if made.created:
+                stored.recorded(upload.blob for upload in received.uploads)
         return await submitted(runtime, made.job, how)
 
     async def submit_named(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from pathlib import Path, PurePosixPath
+from io import FileIO
+from pathlib import PurePosixPath
 from urllib.parse import quote
 
 from fastapi import Response
@@ -16,14 +18,14 @@ from starlette.responses import FileResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from app.api.conditional import etag_matches
-from app.errors import PreconditionFailed, RangeNotSatisfiable
-from app.model import File
+from app.blobs.base import BlobStore
+from app.errors import BlobMissing, PreconditionFailed, RangeNotSatisfiable
+from app.model import SMALL_BYTES, Blob, File
 from app.runtime import Runtime
 
 CHUNK_BYTES = 1 << 20
 """4.6 times faster than Starlette's 64 KiB."""
-SMALL_BYTES = 64 << 10
-"""Read whole: one turn in a thread, where a file response takes four."""
+GONE = "The stored bytes of this file are gone."
 
 
 async def download(
@@ -57,8 +59,7 @@ async def download(
     if digest := file.blob.repr_digest:
         headers["Repr-Digest"] = digest
     await _keep(runtime, file)
-    local = runtime.blobs.local(file.blob.key)
-    return _Download(local, headers=headers, media_type=file.blob.media_type)
+    return _Download(runtime.blobs, file.blob, headers)
 
 
 async def _keep(runtime: Runtime, file: File) -> None:
@@ -93,14 +94,32 @@ class _Ignored(Exception):
 class _Download(Response):
     """A stored file as a response: Starlette's, with our chunk size and our errors."""
 
-    def __init__(
-        self, local: AbstractAsyncContextManager[Path], headers: dict[str, str], media_type: str
-    ) -> None:
-        super().__init__(headers=headers, media_type=media_type)
-        self._local = local
+    def __init__(self, blobs: BlobStore, blob: Blob, headers: dict[str, str]) -> None:
+        super().__init__(headers=headers, media_type=blob.media_type)
+        self._blobs = blobs
+        self._blob = blob
         self._own_headers = headers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # A range of what a POST makes would be a range of something else the next time.
+        whole = "range" not in Headers(scope=scope) or scope["method"] not in ("GET", "HEAD")
+        headers, media_type = self._own_headers, self.media_type
+        async with _opened(self._blobs, self._blob) as file:
+            if whole and self._blob.size_bytes <= SMALL_BYTES:
+                small = await _read(file, self._blob.size_bytes)
+                await Response(small, 200, headers, media_type)(scope, receive, send)
+                return
+            # By this name it can be opened even if it has no other one any more.
+            path, status = f"/proc/self/fd/{file.fileno()}", os.fstat(file.fileno())
+            large = _InChunks(path, 200, headers, media_type, stat_result=status)
+            if whole:
+                await large(_without_range(scope), receive, send)
+            else:
+                await self._send_ranges(large, scope, receive, send)
+
+    async def _send_ranges(
+        self, response: FileResponse, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         async def judged(message: Message) -> None:
             if message["type"] == "http.response.start":
                 if message["status"] == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
@@ -109,30 +128,44 @@ class _Download(Response):
                     raise _Ignored
             await send(message)
 
-        # Held until the last byte is sent: elsewhere than on a disk, the path may be a copy.
-        async with self._local as path:
-            size_bytes = path.stat().st_size
-            # A range of what a POST makes would be a range of something else the next time.
-            whole = "range" not in Headers(scope=scope) or scope["method"] not in ("GET", "HEAD")
-            if size_bytes <= SMALL_BYTES and whole:
-                small = await asyncio.to_thread(path.read_bytes)
-                response = Response(small, headers=self._own_headers, media_type=self.media_type)
-                await response(scope, receive, send)
-                return
-            response = _InChunks(path, headers=self._own_headers, media_type=self.media_type)
-            if whole:
-                scope = _without_range(scope)
-            try:
-                await response(scope, receive, judged)
-            except _Unsatisfiable:
-                refused = RangeNotSatisfiable(
-                    f"The file has {size_bytes} bytes.", size_bytes=size_bytes
-                )
-                refused.headers = {"Content-Range": f"bytes */{size_bytes}"}
-                raise refused from None
-            except _Ignored:
-                # RFC 9110 section 14.2: a Range that is not understood is as good as none.
-                await response(_without_range(scope), receive, send)
+        try:
+            await response(scope, receive, judged)
+        except _Unsatisfiable:
+            size_bytes = self._blob.size_bytes
+            refused = RangeNotSatisfiable(
+                f"The file has {size_bytes} bytes.", size_bytes=size_bytes
+            )
+            refused.headers = {"Content-Range": f"bytes */{size_bytes}"}
+            raise refused from None
+        except _Ignored:
+            # RFC 9110 section 14.2: a Range that is not understood is as good as none.
+            await response(_without_range(scope), receive, send)
+
+
+@asynccontextmanager
+async def _opened(blobs: BlobStore, blob: Blob) -> AsyncIterator[FileIO]:
+    """Give a blob as an open file, which is whole to the end even if it is deleted meanwhile."""
+    if blob.value is not None:
+        with FileIO(os.memfd_create("value"), "w+") as file:
+            file.write(blob.value)
+            yield file
+        return
+    async with blobs.local(blob.key) as path:
+        try:
+            file = FileIO(path)
+        except FileNotFoundError as error:  # since the last look
+            raise BlobMissing(GONE, log_detail=blob.key) from error
+        with file:
+            yield file
+
+
+async def _read(file: FileIO, size_bytes: int) -> bytes:
+    """Read a small file: at once if it is in memory, as new ones are, else in a thread."""
+    content = bytearray(size_bytes)
+    with suppress(BlockingIOError):
+        if os.preadv(file.fileno(), [content], 0, os.RWF_NOWAIT) == size_bytes:
+            return bytes(content)
+    return await asyncio.to_thread(os.pread, file.fileno(), size_bytes, 0)
 
 
 def _without_range(scope: Scope) -> Scope:

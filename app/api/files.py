@@ -37,8 +37,10 @@ async def _store(
     filename: str | None,
     paths: PathsQuery,
 ) -> Response:
-    with runtime.blobs.holding():
-        received = await receive(request, runtime, raw_name=filename, paths=paths, sha256=True)
+    async with runtime.unrecorded() as stored:
+        received = await receive(
+            request, runtime, stored, raw_name=filename, paths=paths, sha256=True
+        )
         if received.document is not None:
             raise UnsupportedBody("Send the file as multipart, or raw with another Content-Type.")
         check_fields(received.fields, (), files=len(received.uploads))
@@ -51,6 +53,7 @@ async def _store(
             raise TooManyItems("Store one file a request.")
         retention_s = runtime.settings.jobs.retention_s
         file = await runtime.jobs.add_file(client, received.uploads[0], retention_s)
+        stored.recorded([file.blob])
     return json_of(file_view(file), 201, {"Location": link(f"/v1/files/{file.id}")})
 
 

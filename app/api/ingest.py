@@ -16,6 +16,7 @@ from app.api.multipart import MultipartReader
 from app.api.names import NAMELESS, PATHS, Paths, bounded, kept_name, name_in
 from app.api.options import paths_of
 from app.api.slips import FORM, check_form
+from app.blobs.unrecorded import Unrecorded
 from app.errors import (
     BodyTooLarge,
     EmptyBody,
@@ -72,6 +73,7 @@ def body_kind(request: Request) -> str:
 async def receive(
     request: Request,
     runtime: Runtime,
+    stored: Unrecorded,
     *,
     raw_name: str | None = None,
     sha256: bool = False,
@@ -82,7 +84,8 @@ async def receive(
 
     Args:
         request: whose body.
-        runtime: where its files are kept.
+        runtime: says how large it may be, and whether there is room.
+        stored: where its files are kept.
         raw_name: of a raw file.
         sha256: whether the files will be told with it.
         paths: what becomes of the folders in the names of files; a form may say it instead.
@@ -95,7 +98,7 @@ async def receive(
     if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
         raise UnsupportedBody("Send the body without Content-Encoding.")
     limit = runtime.settings.upload.max_bytes
-    put = partial(runtime.blobs.put, max_bytes=limit, sha256=sha256)
+    put = partial(stored.put, max_bytes=limit, sha256=sha256)
     received = Received()
     if kind == JSON:
         received.document = await read_document(request, MAX_DOCUMENT_BYTES)

@@ -78,8 +78,8 @@ def router() -> Router:
             raise InvalidParameter("`job` stands in the query of lines only; it is in the body.")
         if body_kind(request) not in (JSON, MULTIPART):
             raise no_job(body_kind(request))
-        with runtime.blobs.holding():
-            received = await receive(request, runtime, paths=paths)
+        async with runtime.unrecorded() as stored:
+            received = await receive(request, runtime, stored, paths=paths)
             document = _document(received)
 
             def understood() -> NewJob:
@@ -90,6 +90,8 @@ def router() -> Router:
                 return new_job(runtime, client, steps, items, labels, key)
 
             made = await runtime.jobs.submit(await aside(runtime, received.text_bytes, understood))
+            if made.created:
+                stored.recorded(upload.blob for upload in received.uploads)
         return await submitted(runtime, made.job, how)
 
     routes.routes += _records.routes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
-from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Protocol
 
@@ -34,18 +34,10 @@ class BlobSettings(BaseModel):
 class BlobStore(Protocol):
     """Immutable bytes, each time they are stored under a key of their own.
 
-    Whoever stores bytes
-    must record a reference to them while `holding`; if nobody does, they go after the grace time.
+    Which of them are in use the records know, not the store: whoever stores bytes sees to it that
+    records name them, or else to `Unrecorded`. What a crash leaves goes after a grace time.
+    Several processes may have one store open.
     """
-
-    def holding(self) -> AbstractContextManager[object]:
-        """Keep what is stored, adopted and touched while it is open, by this task and its own."""
-
-    def abandoned(self) -> list[str]:
-        """Give, once, the keys that were held where `holding` ended with an error."""
-
-    def condemning(self, keys: Iterable[str]) -> AbstractContextManager[list[str]]:
-        """Give those that nobody holds or reads. While it is open, `delete` may remove them."""
 
     async def put(
         self, chunks: AsyncIterator[bytes], max_bytes: int, *, sha256: bool = True
@@ -64,6 +56,14 @@ class BlobStore(Protocol):
             StorageError: the disk failed.
         """
 
+    async def save(
+        self, path: Path, chunks: AsyncIterator[bytes], max_bytes: int, *, sha256: bool = True
+    ) -> Blob:
+        """Write a stream to a new file in a scratch folder, as `put` does, but do not store it.
+
+        Gives what `adopt` would store it as.
+        """
+
     async def adopt(self, path: Path, blob: Blob) -> None:
         """Take over a finished file of the store's own scratch folder, without a copy.
 
@@ -73,8 +73,16 @@ class BlobStore(Protocol):
         Raises `StorageFull` while the free-space floor is not kept.
         """
 
+    async def link(self, blob: Blob) -> Blob:
+        """Store the same bytes once more, under a key of their own, without a copy.
+
+        Raises `BlobMissing` if they are gone; what it gives stays, whatever becomes of the first.
+        """
+
     def local(self, key: str) -> AbstractAsyncContextManager[Path]:
         """Give a path that holds the bytes, to be read only, while the context is open.
+
+        If the last record goes meanwhile, so may the path; not what was opened.
 
         Raises:
             BlobMissing: no such bytes.
@@ -83,16 +91,17 @@ class BlobStore(Protocol):
     def scratch(self) -> AbstractAsyncContextManager[Path]:
         """Give an empty folder from which `adopt` is a rename; removed with all its content."""
 
-    async def touch(self, key: str) -> None:
-        """Renew the grace time. Raises `BlobMissing`."""
+    def spare(self) -> Path:
+        """Give a place for such a folder, which whoever needs it makes, and `clear` removes."""
+
+    async def clear(self, folders: Iterable[Path]) -> None:
+        """Remove those of some folders that were made, with all their content."""
 
     def unused_since(self, age_s: float) -> AsyncIterator[list[str]]:
-        """Give, a batch at a time, the keys that were last stored or touched `age_s` ago."""
+        """Give, a batch at a time, the keys that were stored `age_s` ago or earlier."""
 
-    async def delete(self, key: str, age_s: float) -> bool:
-        """Remove condemned bytes unless they were used within `age_s`; True if removed.
-
-        Not those that were stored, touched or read since they were condemned.
+    async def delete(self, key: str) -> bool:
+        """Remove bytes that no record names; True if they were there and are gone.
 
         While a backup is made, nothing is removed: the same call does it later.
         """

@@ -4,29 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import hashlib
 import math
 import os
-import secrets
 import shutil
-import tempfile
-import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import structlog
-from blake3 import blake3
 
 from app.blobs.base import BlobSettings
-from app.blobs.holds import Hold, Holds
 from app.blobs.keeping import Removals
-from app.errors import BlobMissing, BodyTooLarge, StorageError, StorageFull
+from app.blobs.own_folder import OwnFolder
+from app.blobs.upload import Upload
+from app.errors import BlobMissing, StorageError, StorageFull
 from app.model import BLAKE3_PREFIX, Blob, new_key
-from app.ops.media_type import sniff
 from app.ops.space import SETTING, check_space, free_bytes
 
 log = structlog.get_logger(__name__)
@@ -38,18 +35,12 @@ FOLDERS = 256
 """By the first two digits of the key."""
 REMOVALS = 5
 """A file that appears while its folder is being removed keeps it; each round is a new look."""
-BUFFER_BYTES = 512 << 10
-"""Handed to a thread at a time: 256 KiB to 1 MiB measured best, 4 MiB slower."""
-WORTH_A_CALL_BYTES = 16 << 10
-"""Pieces that are smaller are joined before they are hashed and written."""
-FLUSH_BYTES = 8 << 20
-"""Brought to disk at a time while more arrives: of 64 MiB the last sync then waits for a few."""
-HEAD_BYTES = 4096
-"""Looked at to tell the media type."""
+OF_0_2 = ("incoming", "scratch")
+"""Folders of what was under way in older versions, which shared them."""
 
 
 class DiskBlobStore:
-    """`BlobStore` on one folder of one file system."""
+    """`BlobStore` on one folder of one file system, which several processes may have open."""
 
     def __init__(
         self, root: Path, settings: BlobSettings, *, clock: Callable[[], float] = time.time
@@ -59,19 +50,11 @@ class DiskBlobStore:
         self._settings = settings
         self._clock = clock
         self._objects = root / "objects"
-        self._incoming = root / "incoming"
-        self._scratch = root / "scratch"
+        self._own = OwnFolder(root / "work")
         self._removals = Removals(root)
-        self._holds = Holds()
-        self.holding = self._holds.holding
-        self.abandoned = self._holds.abandoned
-        self.condemning = self._holds.condemning
-        # Between the janitor's look at a file's age and its unlink, nobody may publish the file.
-        # A lock a folder: a rename may wait for the disk, and all others would wait for it.
-        self._publishing = {f"{number:02x}": threading.Lock() for number in range(FOLDERS)}
 
     async def open(self) -> None:
-        """Make the folders, and clear what a dead process left half-written."""
+        """Make the folders, and clear what dead processes left half-written."""
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="blobs")
         await self._run(self._prepare)
         free, floor = await self._run(free_bytes, self._root), self._settings.min_free_bytes
@@ -82,73 +65,63 @@ class DiskBlobStore:
         """Wait for the writes under way."""
         await asyncio.to_thread(self._threads.shutdown)
         self._removals.close()
+        await asyncio.to_thread(self._own.close)
 
     async def put(
         self, chunks: AsyncIterator[bytes], max_bytes: int, *, sha256: bool = True
     ) -> Blob:
         """See `BlobStore.put`."""
-        upload = _Upload(self, max_bytes, self._holds.mine(), sha256=sha256)
-        writing: asyncio.Future[None] | None = None
-        flushing: asyncio.Future[None] | None = None
-        try:
-            buffer: list[bytes] = []
-            async for chunk in chunks:
-                buffer.append(chunk)
-                if upload.take(len(chunk)) >= BUFFER_BYTES:
-                    # Two buffers: one is hashed and written while the other fills.
-                    if writing is not None:
-                        await writing
-                        if flushing is None or flushing.done():
-                            flushing = await self._flushing(upload, flushing)
-                    writing = self._start(upload.write, buffer)
-                    buffer = []
-                    upload.buffered_bytes = 0
-            for begun in (writing, flushing):
-                if begun is not None:
-                    await begun
-            return await self._run(upload.finish, buffer)
-        except BaseException:
-            # A cancelled await does not stop its thread: `discard` itself waits for that. It is
-            # on its way before anything is awaited here, however often we are cancelled.
-            ending = [self._start(upload.discard)]
-            ending += [begun for begun in (writing, flushing) if begun is not None]
-            await asyncio.shield(asyncio.gather(*ending, return_exceptions=True))
-            raise
+        key = new_key()
+        path = self._own.path / key
+        upload = Upload(path, self._path(key), max_bytes, self.check_space, sha256=sha256)
+        publish = partial(self._publish, path, key)
+        return Blob(key, *await upload.receive(chunks, self._start, publish))
 
-    async def _flushing(
-        self, upload: _Upload, earlier: asyncio.Future[None] | None
-    ) -> asyncio.Future[None] | None:
-        if earlier is not None:
-            await earlier
-        return self._start(upload.flush) if upload.unflushed_bytes >= FLUSH_BYTES else None
+    async def save(
+        self, path: Path, chunks: AsyncIterator[bytes], max_bytes: int, *, sha256: bool = True
+    ) -> Blob:
+        """See `BlobStore.save`."""
+        upload = Upload(path, None, max_bytes, self.check_space, sha256=sha256)
+        return Blob(new_key(), *await upload.receive(chunks, self._start, lambda: None))
 
     async def adopt(self, path: Path, blob: Blob) -> None:
         """See `BlobStore.adopt`."""
-        await self._run(self._adopt, path, blob.key, self._holds.mine())
+        await self._run(self._adopt, path, blob.key)
+
+    async def link(self, blob: Blob) -> Blob:
+        """See `BlobStore.link`."""
+        linked = replace(blob, key=new_key())
+        if blob.value is None:
+            await self._run(self._link, blob.key, linked.key)
+        return linked
 
     @asynccontextmanager
     async def local(self, key: str) -> AsyncIterator[Path]:
         """See `BlobStore.local`."""
         path = self._path(key)
-        with self._holds.reading(key):
-            # A look at an inode takes microseconds; the way into a thread and back a hundred.
-            if not path.is_file():
-                raise BlobMissing("The stored bytes of this file are gone.", log_detail=key)
-            yield path
+        # A look at an inode takes microseconds; the way into a thread and back a hundred.
+        if not path.is_file():
+            raise _missing(key)
+        yield path
 
     @asynccontextmanager
     async def scratch(self) -> AsyncIterator[Path]:
         """See `BlobStore.scratch`."""
-        folder = self._scratch / secrets.token_hex(16)
+        folder = self.spare()
         try:
             _translating(folder.mkdir)
             yield folder
         finally:
-            await asyncio.shield(self._start(_remove, folder))
+            await self.clear([folder])
 
-    async def touch(self, key: str) -> None:
-        """See `BlobStore.touch`."""
-        await self._run(self._touch, key, self._holds.mine())
+    def spare(self) -> Path:
+        """See `BlobStore.spare`."""
+        return self._own.path / new_key()
+
+    async def clear(self, folders: Iterable[Path]) -> None:
+        """See `BlobStore.clear`."""
+        if full := [folder for folder in folders if not _removed_empty(folder)]:
+            await asyncio.shield(asyncio.gather(*(self._start(_remove, one) for one in full)))
 
     async def unused_since(self, age_s: float) -> AsyncIterator[list[str]]:
         """See `BlobStore.unused_since`."""
@@ -156,9 +129,9 @@ class DiskBlobStore:
             if old := await self._run(self._older_than, self._objects / folder, age_s):
                 yield old
 
-    async def delete(self, key: str, age_s: float) -> bool:
+    async def delete(self, key: str) -> bool:
         """See `BlobStore.delete`."""
-        return await self._run(self._delete, key, age_s)
+        return await self._run(self._delete, key)
 
     async def may_remove(self) -> bool:
         """See `BlobStore.may_remove`."""
@@ -174,71 +147,60 @@ class DiskBlobStore:
 
     # -- in threads --------------------------------------------------------------------------
 
-    def publish(self, written: Path, key: str, hold: Hold | None) -> None:
-        """Put a synced file in its final place, durably, and in the hands of who stores it."""
-        path = self._path(key)
-        # The age that the janitor judges by starts now, not when a worker wrote the file.
-        os.utime(written, (self._clock(), self._clock()))
-        with self._publishing[path.parent.name]:
-            self._holds.take(key, hold)
-            written.replace(path)
-        sync_folder(path.parent)
-
-    def new_incoming(self) -> tuple[int, Path]:
-        """Open a new file that nobody else sees yet."""
-        number, name = tempfile.mkstemp(dir=self._incoming)
-        return number, Path(name)
-
     def _prepare(self) -> None:
-        for folder in (self._incoming, self._scratch):
-            shutil.rmtree(folder, ignore_errors=True)
-        for folder in (self._incoming, self._scratch):
-            folder.mkdir(parents=True, exist_ok=True)
+        self._own.open()
+        for name in OF_0_2:
+            shutil.rmtree(self._root / name, ignore_errors=True)
         # All of them now: one that is made when it is needed must be on disk for whoever uses it.
-        for name in self._publishing:
-            (self._objects / name).mkdir(parents=True, exist_ok=True)
+        for number in range(FOLDERS):
+            (self._objects / f"{number:02x}").mkdir(parents=True, exist_ok=True)
         for folder in (self._objects, self._root, self._root.parent):
             sync_folder(folder)
 
     def _path(self, key: str) -> Path:
         return object_path(self._objects, key)
 
-    def _adopt(self, path: Path, key: str, hold: Hold | None) -> None:
+    def _publish(self, written: Path, key: str) -> None:
+        """Put a file that nobody else sees in its final place, durably."""
+        _sync(written, os.O_RDONLY)
+        path = self._path(key)
+        # The age that orphans are judged by starts now, not when a worker wrote the file.
+        os.utime(written, (self._clock(), self._clock()))
+        written.replace(path)
+        sync_folder(path.parent)
+
+    def _adopt(self, path: Path, key: str) -> None:
         # Nothing more is written; where workers together have gone below, none of it stays.
         self.check_space()
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        self.publish(path, key, hold)
+        self._publish(path, key)
 
-    def _touch(self, key: str, hold: Hold | None) -> None:
-        path = self._path(key)
+    def _link(self, key: str, new: str) -> None:
+        path, target = self._path(key), self._path(new)
         try:
-            with self._publishing[path.parent.name]:
-                self._holds.take(key, hold)
-                os.utime(path, (self._clock(), self._clock()))
-        except FileNotFoundError as error:
-            raise BlobMissing("The stored bytes of this file are gone.", log_detail=key) from error
+            os.utime(path, (self._clock(), self._clock()))
+            os.link(path, target)
+        except FileNotFoundError:
+            raise _missing(key) from None
+        except OSError:  # so many names already, or a file system that has no second ones
+            copy = self._own.path / new
+            shutil.copyfile(path, copy)
+            self._publish(copy, new)
+        else:
+            sync_folder(target.parent)
 
     def _older_than(self, folder: Path, age_s: float) -> list[str]:
         limit = self._clock() - age_s
         with os.scandir(folder) as entries:
             return [entry.name for entry in entries if _stored_at(entry) <= limit]
 
-    def _delete(self, key: str, age_s: float) -> bool:
-        path = self._path(key)
-        with self._publishing[path.parent.name], self._removals.allowed() as allowed:
+    def _delete(self, key: str) -> bool:
+        with self._removals.allowed() as allowed:
             try:
-                if not allowed or not self._holds.condemned(key):
-                    return False
-                if path.stat().st_mtime > self._clock() - age_s:
-                    return False
-                path.unlink()
+                if allowed:
+                    self._path(key).unlink()
             except FileNotFoundError:
                 return False
-        return True
+            return allowed
 
     def _may_remove(self) -> bool:
         with self._removals.allowed() as allowed:
@@ -246,8 +208,8 @@ class DiskBlobStore:
 
     def _probe(self) -> None:
         self.check_space()
-        descriptor, path = self.new_incoming()
-        os.close(descriptor)
+        path = self.spare()
+        path.touch(exist_ok=False)
         path.unlink()
 
     # -- the way into threads ----------------------------------------------------------------
@@ -260,113 +222,28 @@ class DiskBlobStore:
         return await self._start(work, *args)
 
 
-class _Upload:
-    """One file on its way in. Made on the event loop, written by one thread at a time.
+def _missing(key: str) -> BlobMissing:
+    return BlobMissing("The stored bytes of this file are gone.", log_detail=key)
 
-    The lock is for the end: a cancelled `put` discards while a thread may still be writing, and
-    another write may be waiting for its thread.
+
+def _removed_empty(folder: Path) -> bool:
+    """Remove a folder that is not there, or has no file, as one whose file was taken over has.
+
+    That is not worth the way into a thread.
     """
-
-    def __init__(
-        self, store: DiskBlobStore, max_bytes: int, hold: Hold | None, *, sha256: bool
-    ) -> None:
-        self._store = store
-        self._max_bytes = max_bytes
-        self._taken_bytes = 0
-        self.buffered_bytes = 0
-        self._size_bytes = 0
-        self._hold = hold
-        self.unflushed_bytes = 0
-        self._hash = hashlib.sha256() if sha256 else blake3()
-        self._prefix = "" if sha256 else BLAKE3_PREFIX
-        self._head = b""
-        self._descriptor = -1
-        self._path: Path | None = None
-        self._lock = threading.Lock()
-        self._discarded = False
-
-    def take(self, size_bytes: int) -> int:
-        """Count a chunk before it is kept; returns how much is buffered now."""
-        self._taken_bytes += size_bytes
-        if self._taken_bytes > self._max_bytes:
-            raise BodyTooLarge(
-                f"The body is larger than {self._max_bytes} bytes.", max_bytes=self._max_bytes
-            )
-        self.buffered_bytes += size_bytes
-        return self.buffered_bytes
-
-    def write(self, buffers: list[bytes]) -> None:
-        """Append buffers to the file, and take them into the digest."""
-        with self._lock:
-            self._write(buffers)
-
-    def flush(self) -> None:
-        """Bring to disk what has been written, beside the writing of more."""
-        with self._lock:
-            if self._discarded:
-                return
-            # Its own descriptor: the other may be closed, and its number given away, meanwhile.
-            descriptor = os.dup(self._descriptor)
-            self.unflushed_bytes = 0
-        try:
-            os.fdatasync(descriptor)
-        finally:
-            os.close(descriptor)
-
-    def finish(self, buffers: list[bytes]) -> Blob:
-        """Write the rest, sync, and publish."""
-        with self._lock:
-            self._write(buffers)
-            assert self._path is not None  # noqa: S101 - set by the line above
-            os.fsync(self._descriptor)
-            os.close(self._descriptor)
-            self._descriptor = -1
-            digest = self._prefix + self._hash.hexdigest()
-            blob = Blob(new_key(), self._size_bytes, sniff(self._head), digest)
-            self._store.publish(self._path, blob.key, self._hold)
-            return blob
-
-    def discard(self) -> None:
-        """Leave nothing behind."""
-        with self._lock:
-            self._discarded = True
-            if self._descriptor >= 0:
-                os.close(self._descriptor)
-                self._descriptor = -1
-            if self._path is not None:
-                self._path.unlink(missing_ok=True)
-
-    def _write(self, buffers: list[bytes]) -> None:
-        if self._discarded:
-            raise StorageError("The upload was given up.")
-        size_bytes = sum(map(len, buffers))
-        self._store.check_space(size_bytes)
-        if self._path is None:
-            self._descriptor, self._path = self._store.new_incoming()
-        self._size_bytes += size_bytes
-        self.unflushed_bytes += size_bytes
-        if size_bytes < WORTH_A_CALL_BYTES * len(buffers):
-            buffers = [b"".join(buffers)]
-        for buffer in buffers:
-            self._head += buffer[: HEAD_BYTES - len(self._head)]
-            self._hash.update(buffer)
-            view = memoryview(buffer)
-            while view:
-                view = view[os.write(self._descriptor, view) :]
+    try:
+        for inner in folder.iterdir():
+            inner.rmdir()
+        folder.rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
 
 
 def _remove(folder: Path) -> None:
     """Remove a folder in which the worker of a canceled item may still be writing."""
-    try:
-        # As a rule it holds a folder whose file has been taken over, and `rmtree` is thorough.
-        for inner in folder.iterdir():
-            inner.rmdir()
-        folder.rmdir()
-    except OSError:
-        _remove_all(folder)
-
-
-def _remove_all(folder: Path) -> None:
     for _ in range(REMOVALS):
         shutil.rmtree(folder, ignore_errors=True)
         if not folder.exists():
@@ -382,13 +259,20 @@ def _stored_at(entry: os.DirEntry[str]) -> float:
 
 
 def object_path(objects: Path, key: str) -> Path:
-    """Give where the bytes of a key are, by the first two digits of it."""
+    """Give where the bytes of a key are: by its first two digits.
+
+    Of a key that was a digest, as up to 0.2 all were, by those of the digest.
+    """
     return objects / key.removeprefix(BLAKE3_PREFIX)[:2] / key
 
 
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder durable; a rename alone is not."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    _sync(folder, os.O_RDONLY | os.O_DIRECTORY)
+
+
+def _sync(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags)
     try:
         os.fsync(descriptor)
     finally:

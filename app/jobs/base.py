@@ -228,6 +228,9 @@ class JobStore(Protocol):
     async def purge(self) -> bool:
         """Expire what is due, a bounded number at a time; True if there may be more."""
 
+    async def abandon(self, keys: Sequence[str]) -> None:
+        """Have `loose` give blob keys that were stored and maybe never recorded."""
+
     async def loose(self, limit: int = 500) -> list[str]:
         """Give, once, blob keys that a record has let go of; others may still point at them."""
 

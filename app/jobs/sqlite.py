@@ -15,7 +15,7 @@ from app.jobs.base import Incoming, JobSettings, Submitted
 from app.jobs.batches import Batches
 from app.jobs.changes import Changes
 from app.jobs.connections import Connections
-from app.jobs.database import run
+from app.jobs.database import STATEMENTS, run
 from app.jobs.ending import Ending
 from app.jobs.running import Running
 from app.jobs.sqlite_outbox import SqliteOutbox
@@ -262,6 +262,11 @@ class SqliteJobStore:
     async def recall(self, job_id: str, key: bytes) -> Version | None:
         """See `JobStore.recall`."""
         return await self._read(lambda db: versions.recall(db, job_id, key))
+
+    async def abandon(self, keys: Sequence[str]) -> None:
+        """See `JobStore.abandon`."""
+        loose = [{"blob": key} for key in keys]
+        await self._write(lambda tx: tx.db.executemany(STATEMENTS["abandon"], loose))
 
     async def loose(self, limit: int = 500) -> list[str]:
         """See `JobStore.loose`."""

@@ -19,9 +19,7 @@ END = b"--b--\r\n"
 @pytest.fixture(autouse=True)
 def _nothing_is_left_behind(service, http):
     yield
-    blobs = service.data_dir / "blobs"
-    for folder in (blobs / "incoming", blobs / "scratch"):
-        eventually(http, lambda folder=folder: not list(folder.iterdir()))
+    eventually(http, lambda: not incoming(service))
     assert http.get("/readyz").status_code == 200
 
 
@@ -360,7 +358,7 @@ def test_a_chunked_body_that_stalls_is_cut_off(service):
 
 
 def incoming(service):
-    return list((service.data_dir / "blobs" / "incoming").iterdir())
+    return list((service.data_dir / "blobs" / "work").glob("*/*"))
 
 
 @pytest.mark.parametrize("how", ["closes", "resets"])

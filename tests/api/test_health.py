@@ -75,7 +75,7 @@ def test_below_the_disk_floor_uploads_are_507_and_the_service_is_not_ready(tmp_p
             assert told["needed_bytes"] > 1 << 60
         assert http.get("/livez").status_code == 200
         assert http.get("/v1/jobs").json()["jobs"] == []
-        assert not list((own.data_dir / "blobs" / "incoming").iterdir())
+        assert not list((own.data_dir / "blobs" / "work").glob("*/*"))
         [warned] = [line for line in own.log.read_text().splitlines() if "below_floor" in line]
         assert f"OFFLOAD_BLOBS_MIN_FREE_BYTES={1 << 60}" in warned
         assert "free_bytes=" in warned

@@ -124,6 +124,9 @@ class BlobBackend(Protocol):
     async def close(self) -> None:
         """Close every store that is still open."""
 
+    def crash(self) -> None:
+        """Have the processes that opened stores be dead, as far as others can tell."""
+
     def stored(self) -> list[str]:
         """Give the keys of all blobs."""
 
@@ -152,9 +155,11 @@ class DiskBackend:
         return [path.name for path in (self.root / "objects").rglob("*") if path.is_file()]
 
     def leftovers(self) -> list[str]:
-        return [
-            path.name for name in ("incoming", "scratch") for path in (self.root / name).iterdir()
-        ]
+        return [path.name for path in (self.root / "work").glob("*/*")]
+
+    def crash(self) -> None:
+        while self._opened:
+            self._opened.pop()._own.abandon()
 
 
 @contextmanager

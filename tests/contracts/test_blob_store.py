@@ -8,6 +8,7 @@ import random
 import re
 import tracemalloc
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 from blake3 import blake3
@@ -22,7 +23,6 @@ pytestmark = pytest.mark.anyio
 
 MIB = 1 << 20
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0\0\0\rIHDR\0\0\0\1\0\0\0\1\x08\2\0\0\0"
-ANY_AGE = 0.0
 HOUR_S = 3600.0
 
 
@@ -52,11 +52,6 @@ async def put(blobs: BlobStore, content: bytes) -> Blob:
 async def read(blobs: BlobStore, key: str) -> bytes:
     async with blobs.local(key) as path:
         return path.read_bytes()
-
-
-async def remove(blobs: BlobStore, key: str, age_s: float) -> bool:
-    with blobs.condemning([key]):
-        return await blobs.delete(key, age_s)
 
 
 async def unused(blobs: BlobStore, age_s: float) -> list[str]:
@@ -122,7 +117,7 @@ async def test_a_key_is_opaque_and_never_used_again(
     assert {blob.digest for blob in made} == {hashlib.sha256(content).hexdigest()}
     assert set(bytes_room.stored()) == keys
     assert bytes_room.leftovers() == []
-    assert await remove(blobs, made[0].key, ANY_AGE)  # and no other goes with it
+    assert await blobs.delete(made[0].key)  # and no other goes with it
     for blob in made[1:]:
         assert await read(blobs, blob.key) == content
 
@@ -236,8 +231,8 @@ async def test_missing_bytes_are_named_as_such(blobs: BlobStore) -> None:
         async with blobs.local(missing):
             pass
     with pytest.raises(BlobMissing):
-        await blobs.touch(missing)
-    assert not await remove(blobs, missing, ANY_AGE)
+        await blobs.link(replace(of(b"never stored"), key=missing))
+    assert not await blobs.delete(missing)
 
 
 async def test_a_scratch_folder_is_empty_private_and_removed_after_an_error(
@@ -335,7 +330,7 @@ async def test_a_well_store_says_that_it_is_writable(
 # -- keeping house -----------------------------------------------------------------------------
 
 
-async def test_what_is_old_is_found_and_removed_and_what_is_younger_stays(
+async def test_what_is_old_is_found_and_what_is_younger_is_not(
     bytes_room: BlobBackend, blobs: BlobStore
 ) -> None:
     old = [(await put(blobs, b"old %d" % n)).key for n in range(20)]
@@ -343,75 +338,88 @@ async def test_what_is_old_is_found_and_removed_and_what_is_younger_stays(
     young = await put(blobs, b"young")
     bytes_room.clock.move(HOUR_S - 1)
     assert await unused(blobs, HOUR_S) == sorted(old)
-    assert not await remove(blobs, young.key, HOUR_S)
     for key in old:
-        assert await remove(blobs, key, HOUR_S)
-        assert not await remove(blobs, key, HOUR_S)
+        assert await blobs.delete(key)
+        assert not await blobs.delete(key)
     assert bytes_room.stored() == [young.key]
     bytes_room.clock.move(1)
     assert await unused(blobs, HOUR_S) == [young.key]
 
 
-async def test_what_is_used_between_the_look_and_the_removal_stays(
-    bytes_room: BlobBackend, blobs: BlobStore
+async def test_what_is_deleted_can_be_read_to_the_end_by_who_has_opened_it(
+    blobs: BlobStore,
 ) -> None:
     blob = await put(blobs, b"content")
+    async with blobs.local(blob.key) as path:
+        with path.open("rb") as reader:
+            assert await blobs.delete(blob.key)
+            assert reader.read() == b"content"
+    with pytest.raises(BlobMissing):
+        await read(blobs, blob.key)
+
+
+async def test_linked_bytes_are_a_blob_of_their_own(
+    bytes_room: BlobBackend, blobs: BlobStore
+) -> None:
+    first = await put(blobs, b"content")
     bytes_room.clock.move(HOUR_S)
-    assert await unused(blobs, HOUR_S) == [blob.key]
-    await blobs.touch(blob.key)
-    assert not await remove(blobs, blob.key, HOUR_S)
-    assert await read(blobs, blob.key) == b"content"
-    bytes_room.clock.move(HOUR_S - 1)
-    assert await unused(blobs, HOUR_S) == []
-    bytes_room.clock.move(1)
-    assert await unused(blobs, HOUR_S) == [blob.key]
+    linked = await blobs.link(first)
+    assert linked == replace(first, key=linked.key)
+    assert linked.key != first.key
+    assert await unused(blobs, HOUR_S) == []  # it has its full grace time
+    assert await blobs.delete(first.key)
+    assert await read(blobs, linked.key) == b"content"
+    assert bytes_room.stored() == [linked.key]
+    assert bytes_room.leftovers() == []
+    with pytest.raises(BlobMissing):
+        await blobs.link(first)
 
 
-async def test_what_is_not_condemned_is_not_removed(blobs: BlobStore) -> None:
-    blob = await put(blobs, b"content")
-    assert not await blobs.delete(blob.key, ANY_AGE)
-    with blobs.condemning([blob.key, "other"]) as keys:
-        assert keys == [blob.key, "other"]
-    assert not await blobs.delete(blob.key, ANY_AGE)
+async def test_a_value_is_linked_without_the_store(
+    bytes_room: BlobBackend, blobs: BlobStore
+) -> None:
+    small = replace(of(b"small"), value=b"small")
+    linked = await blobs.link(small)
+    assert (linked.value, linked.key != small.key) == (b"small", True)
+    assert bytes_room.stored() == []
 
 
-@pytest.mark.parametrize("way", ["touch", "read"])
-async def test_what_is_in_hand_is_not_removed(blobs: BlobStore, way: str) -> None:
-    digest = (await put(blobs, b"content")).key
-
-    async def take() -> None:
-        if way == "touch":
-            await blobs.touch(digest)
-        else:
-            await read(blobs, digest)
-
-    with blobs.condemning([digest]) as keys:
-        assert keys == [digest]
-        await take()
-        assert not await blobs.delete(digest, ANY_AGE)  # used since
-    with blobs.holding():
-        # Also by a task of its own, as the small files of a form are.
-        await asyncio.create_task(take())
-        with blobs.condemning([digest]) as keys:
-            assert keys == ([digest] if way == "read" else [])
-    assert blobs.abandoned() == []
-    async with blobs.local(digest):
-        with blobs.condemning([digest]) as keys:
-            assert keys == []
-    assert await remove(blobs, digest, ANY_AGE)
+@pytest.mark.parametrize("sha256", [True, False])
+async def test_what_is_saved_in_scratch_is_not_stored_before_it_is_adopted(
+    bytes_room: BlobBackend, blobs: BlobStore, sha256: bool
+) -> None:
+    content = PNG + random.Random(1).randbytes(3 * MIB)
+    async with blobs.scratch() as folder:
+        made = await blobs.save(folder / "made", odd_pieces(content), 1 << 30, sha256=sha256)
+        assert (folder / "made").read_bytes() == content
+        assert (made.size_bytes, made.media_type) == (len(content), "image/png")
+        assert made.digest == (await blobs.put(pieces(content), 1 << 30, sha256=sha256)).digest
+        assert made.key not in bytes_room.stored()
+        with pytest.raises(BodyTooLarge):
+            await blobs.save(folder / "large", pieces(content), MIB)
+        assert [path.name for path in folder.iterdir()] == ["made"]
+        await blobs.adopt(folder / "made", made)
+    assert await read(blobs, made.key) == content
 
 
-async def test_what_was_in_hand_where_something_failed_is_told_once(blobs: BlobStore) -> None:
-    async def failing() -> None:
-        with blobs.holding():
-            await put(blobs, b"content")
-            raise KeyError
+# -- several processes -------------------------------------------------------------------------
 
-    with pytest.raises(KeyError):
-        await failing()
-    [key] = blobs.abandoned()
-    assert blobs.abandoned() == []
-    assert await remove(blobs, key, ANY_AGE)
+
+async def test_a_second_process_takes_nothing_from_the_first(bytes_room: BlobBackend) -> None:
+    blobs, gate = await bytes_room.open(), asyncio.Event()
+
+    async def halting() -> AsyncIterator[bytes]:
+        for _ in range(3):
+            yield b"x" * MIB
+        await gate.wait()
+
+    upload = asyncio.create_task(blobs.put(halting(), 1 << 30))
+    async with blobs.scratch() as folder:
+        (folder / "half").write_bytes(b"x")
+        other = await bytes_room.open()
+        assert (folder / "half").read_bytes() == b"x"
+        gate.set()
+        assert await read(other, (await upload).key) == b"x" * 3 * MIB
 
 
 async def test_a_new_process_keeps_the_blobs_and_clears_what_a_dead_one_left(
@@ -432,6 +440,7 @@ async def test_a_new_process_keeps_the_blobs_and_clears_what_a_dead_one_left(
         upload = asyncio.create_task(blobs.put(stalling(), 1 << 30))
         await sent.wait()
         assert bytes_room.leftovers()
+        bytes_room.crash()
         later = await bytes_room.open()
         assert bytes_room.leftovers() == []
         assert await read(later, blob.key) == b"kept"

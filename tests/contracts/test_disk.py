@@ -233,3 +233,49 @@ async def test_a_folder_that_cannot_be_used_is_a_storage_error(tmp_path: Path) -
     (tmp_path / "blobs").write_text("in the way")
     with pytest.raises(StorageError):
         await DiskBackend(tmp_path).open()
+
+
+async def test_a_file_that_has_too_many_names_is_copied(
+    room: DiskBackend, blobs: DiskBlobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.EMLINK, "so many names")
+
+    blob = await put(blobs, b"content")
+    monkeypatch.setattr(os, "link", full)
+    linked = await blobs.link(blob)
+    assert await blobs.delete(blob.key)
+    assert await read(blobs, linked.key) == b"content"
+    assert room.leftovers() == []
+
+
+async def test_bytes_of_an_older_folder_are_where_they_were(
+    room: DiskBackend, blobs: DiskBlobStore
+) -> None:
+    for key in ("ab" * 32, "b3-" + "cd" * 32):
+        path = room.root / "objects" / key.removeprefix("b3-")[:2] / key
+        path.write_bytes(b"older")
+        assert await read(blobs, key) == b"older"
+        assert await blobs.delete(key)
+        assert not path.exists()
+
+
+async def test_room_that_was_laid_claim_to_and_is_not_used_is_given_back(
+    blobs: DiskBlobStore,
+) -> None:
+    blob = await put(blobs, b"x" * (3 * MIB + 1))
+    async with blobs.local(blob.key) as path:
+        status = path.stat()
+    assert status.st_size == 3 * MIB + 1
+    assert status.st_blocks * 512 < 4 * MIB
+
+
+async def test_a_file_system_that_lays_no_claims_is_written_to_all_the_same(
+    blobs: DiskBlobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unable(*_: object) -> None:
+        raise OSError(errno.EOPNOTSUPP, "not here")
+
+    monkeypatch.setattr(os, "posix_fallocate", unable)
+    blob = await put(blobs, b"x" * 20 * MIB)
+    assert await read(blobs, blob.key) == b"x" * 20 * MIB

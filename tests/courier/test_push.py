@@ -144,8 +144,7 @@ async def test_a_result_that_is_gone_cannot_be_put(house, receiver, what):
     if what == "record":
         await house.store.delete_file(result.id)
     else:
-        with house.blobs.condemning([result.blob.key]):
-            assert await house.blobs.delete(result.blob.key, -1)
+        assert await house.blobs.delete(result.blob.key)
     await deliver(courier)
     [push] = await pushed(house, job)
     assert (push.status, push.problem.code) == ("dead", "storage.missing")

@@ -159,9 +159,8 @@ async def test_no_record_of_a_copy_is_without_its_bytes(tmp_path: Path) -> None:
             job = (await jobs.submit(new)).job
             if chance.random() < 0.8:
                 await jobs.delete_job(job.id)
-                with blobs.condemning([blob.key]) as keys:
-                    for key in await jobs.unreferenced(keys):
-                        removed += await blobs.delete(key, 0)
+                for key in await jobs.unreferenced([blob.key]):
+                    removed += await blobs.delete(key)
 
     busy = [asyncio.create_task(come_and_go(number)) for number in range(8)]
     for number in range(5):

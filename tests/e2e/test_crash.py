@@ -99,8 +99,7 @@ def test_every_acknowledged_job_is_done_after_kill_9_and_restart(
 
     with Service.started(data, ENV) as again:
         check_all_done(again.url, acknowledged, text)
-        assert not list((data / "blobs" / "incoming").iterdir())
-        assert not list((data / "blobs" / "scratch").iterdir())
+        assert not list((data / "blobs" / "work").glob("*/*"))
 
 
 def test_three_crashes_in_a_row_lose_nothing(
@@ -132,7 +131,8 @@ def test_a_killed_upload_leaves_nothing_behind(tmp_path: Path) -> None:
         httpx.post(f"{service.url}/v1/compress", content=body())
     service.kill()
     with Service.started(data, ENV) as again:
-        assert not [path for path in (data / "blobs").rglob("*/*") if path.is_file()]
+        left = [path for path in (data / "blobs").rglob("*/*") if path.is_file()]
+        assert [path.suffix for path in left] == [".lock"]  # of the one that runs
         assert httpx.get(f"{again.url}/v1/jobs", timeout=30).json()["jobs"] == []
 
 

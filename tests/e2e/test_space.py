@@ -51,7 +51,7 @@ def test_results_keep_the_floor_as_uploads_do(small_disk: Path, origin: str) -> 
         # Nothing of it is left: what needs less goes on.
         modest = gzip.compress(bytes(8 * MIB))
         done(http.post("/v1/decompress?wait=50&max_ratio=100000", content=modest))
-        assert list((service.data_dir / "blobs" / "scratch").iterdir()) == []
+        assert list((service.data_dir / "blobs" / "work").glob("*/*")) == []
         # An upload that says how large it is hears at once, one that does not as it arrives.
         large = bytes(DISK_BYTES)
         told = problem(http.post("/v1/files", content=large), 507, "storage.full")

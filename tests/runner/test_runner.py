@@ -17,6 +17,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from app.blobs.keeping import nothing_removed
+from app.blobs.unrecorded import Unrecorded
 from app.cpu import PoolSettings
 from app.errors import StorageError, StorageFull
 from app.jobs.base import JobStore
@@ -121,7 +122,7 @@ async def result_of(runtime: Runtime, item: Item) -> bytes:
 
 
 def leftovers(settings: Settings) -> list[Path]:
-    return list((settings.data_dir / "blobs" / "scratch").iterdir())
+    return list((settings.data_dir / "blobs" / "work").glob("*/*"))
 
 
 async def test_an_item_passes_through_all_steps_wherever_they_run(settings: Settings) -> None:
@@ -429,37 +430,23 @@ async def test_the_bytes_of_what_is_deleted_or_expired_go_without_a_grace(
         assert await stored_keys(runtime) == {shared.blob.key, orphan.blob.key}
 
 
-async def test_what_is_stored_again_while_its_record_goes_stays(settings: Settings) -> None:
+async def test_what_is_stored_while_another_goes_stays(settings: Settings) -> None:
     async with open_runtime(settings) as runtime:
         runner = Runner(runtime)
 
-        async def store() -> NamedBlob:
-            return NamedBlob(await runtime.blobs.put(once(b"contested"), 99), "n")
+        async def store() -> File:
+            async with runtime.unrecorded() as stored:
+                blob = await stored.put(once(b"contested"), 99)
+                await runner.tidy()  # no record names it yet
+                file = await runtime.jobs.add_file("shop", NamedBlob(blob, "n"), 3600)
+                stored.recorded([blob])
+            return file
 
-        file = await runtime.jobs.add_file("shop", await store(), 3600)
-        with runtime.blobs.holding():
-            again = await store()
+        # However they fall together: what has a record has its bytes, and nothing else is there.
+        for _ in range(10):
+            file = await store()
             await runtime.jobs.delete_file(file.id)
-            await runner.tidy()  # stored again, and no record names it yet
-            assert await stored_keys(runtime) == {again.blob.key}
-            file = await runtime.jobs.add_file("shop", again, 3600)
-        await runner.tidy()
-        async with runtime.blobs.local(again.blob.key):
-            await runtime.jobs.delete_file(file.id)
-            await runner.tidy()  # somebody reads it
-            assert await stored_keys(runtime) == {again.blob.key}
-        await runner.tidy()
-        assert await stored_keys(runtime) == set()
-        # However the two fall together: what has a record has its bytes.
-        for _ in range(30):
-            file = await runtime.jobs.add_file("shop", await store(), 3600)
-            await runtime.jobs.delete_file(file.id)
-
-            async def store_again() -> File:
-                with runtime.blobs.holding():
-                    return await runtime.jobs.add_file("shop", await store(), 3600)
-
-            kept, _ = await asyncio.gather(store_again(), runner.tidy())
+            kept, _ = await asyncio.gather(store(), runner.tidy())
             await runner.tidy()
             assert await stored_keys(runtime) == {kept.blob.key}
             await runtime.jobs.delete_file(kept.id)
@@ -481,12 +468,46 @@ async def test_what_was_deleted_during_a_backup_goes_after_it(settings: Settings
 async def test_what_failed_before_it_had_a_record_leaves_nothing(settings: Settings) -> None:
     async with open_runtime(settings) as runtime:
         runner = Runner(runtime)
-        with suppress(ZeroDivisionError), runtime.blobs.holding():
-            await runtime.blobs.put(once(b"some"), 99)
-            raise ZeroDivisionError
+        with suppress(ZeroDivisionError):
+            async with runtime.unrecorded() as stored:
+                await stored.put(once(b"some"), 99)
+                raise ZeroDivisionError
         assert await stored_keys(runtime)
         await runner.tidy()
         assert await stored_keys(runtime) == set()
+
+
+async def test_what_a_record_names_stays_although_its_caller_was_not_told(
+    settings: Settings,
+) -> None:
+    """A caller that goes away does not undo its submission."""
+    async with open_runtime(settings) as runtime:
+        runner = Runner(runtime)
+
+        async def call() -> None:
+            async with runtime.unrecorded() as stored:
+                named = NamedBlob(await stored.put(once(b"some"), 99), "n")
+                new = NewJob("shop", (COPY,), (NewItem(upload=named),), retention_s=60)
+                submitting = asyncio.ensure_future(runtime.jobs.submit(new))
+                await asyncio.sleep(0)
+                asyncio.current_task().cancel()
+                await asyncio.shield(submitting)
+
+        await asyncio.gather(call(), return_exceptions=True)
+        await runner.tidy()
+        [job], _ = await runtime.jobs.list_jobs("shop")
+        [item], _ = await runtime.jobs.list_items(job.id)
+        assert await stored_keys(runtime) == {item.blob.key}
+
+
+async def test_what_cannot_be_told_to_the_records_waits_for_its_grace(settings: Settings) -> None:
+    async def full(_: list[str]) -> None:
+        raise StorageFull("The disk is full.")
+
+    async with open_runtime(settings) as runtime:
+        async with Unrecorded(runtime.blobs, full) as stored:
+            blob = await stored.put(once(b"some"), 99)
+        assert await stored_keys(runtime) == {blob.key}
 
 
 async def test_a_second_service_on_the_same_data_folder_is_refused(settings: Settings) -> None:

@@ -218,6 +218,10 @@ DELETE FROM idempotency_keys WHERE client = :client AND key = :key;
 -- All bytes that a record points at: `is_referenced`, of all keys at once.
 SELECT blob FROM files UNION SELECT blob FROM items WHERE blob IS NOT NULL;
 
+-- name: abandon
+-- Bytes that were stored, and maybe no record names.
+INSERT OR IGNORE INTO loose_blobs VALUES (:blob);
+
 -- name: take_loose_blobs
 DELETE FROM loose_blobs WHERE blob IN (SELECT blob FROM loose_blobs LIMIT :limit) RETURNING blob;
 
