@@ -20,8 +20,9 @@ from pathlib import Path
 from app.blobs.disk import object_path, sync_folder
 from app.blobs.keeping import nothing_removed
 from app.errors import StorageError
-from app.jobs import database
-from app.runtime import BLOBS, DATABASE, OBJECTS
+from app.nodes.folder import BLOBS, DATABASE, OBJECTS
+from app.stores import schema
+from app.stores.sqlite_tx import STATEMENTS
 
 _PARTIAL = ".partial"
 _NO_LINKS = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP)
@@ -78,8 +79,8 @@ def _prepare(data_dir: Path, target: Path) -> None:
 
 def _copy_database(source: Path, target: Path) -> None:
     """Copy it in one step: in WAL mode that keeps no writer waiting."""
-    with closing(database.connect(source, read_only=True)) as reading:
-        database.check(reading, source)
+    with closing(schema.connect(source, read_only=True)) as reading:
+        schema.check(reading, source)
         with closing(sqlite3.connect(target, isolation_level=None)) as writing:
             writing.execute("PRAGMA synchronous = FULL")
             reading.backup(writing)
@@ -117,6 +118,6 @@ def _take(source: Path, target: Path) -> bool:
 
 
 def _missing(copy: Path, objects: Path) -> int:
-    with closing(database.connect(copy, read_only=True)) as db:
-        keys = (row["blob"] for row in db.execute(database.STATEMENTS["referenced_blobs"]))
+    with closing(schema.connect(copy, read_only=True)) as db:
+        keys = (row["blob"] for row in db.execute(STATEMENTS["referenced_blobs"]))
         return sum(not object_path(objects, key).exists() for key in keys)

@@ -35,7 +35,7 @@ def serve() -> None:
     """Start the service; every setting is an OFFLOAD_* variable (see README)."""
     settings = read_settings()
     # At need, as all the rooms are: what is wrong with a setting is told without them.
-    from app.runtime import check_data_dir
+    from app.nodes.folder import check_data_dir
     from app.server import Server
 
     configure_logging(settings.log)
@@ -44,7 +44,7 @@ def serve() -> None:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         sockets = bound(settings.host, settings.port)
-        check_data_dir(settings.data_dir)
+        check_data_dir(settings.data_dir, settings.roles)
     except CannotListen as error:
         complain(str(error), as_json=json_wanted())
         raise typer.Exit(3) from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TypedDict
 
 from fastapi import FastAPI
@@ -28,13 +28,13 @@ from app.api.access import RequestLog
 from app.api.forwarded import Forwarded
 from app.api.linger import LingeringClose
 from app.api.problems import Problems
-from app.courier import Courier
 from app.logs import number_of
+from app.nodes.chores import Chores
 from app.ops.registry import load_operations
 from app.outbound.addresses import Network
-from app.runner import Runner
 from app.runtime import Runtime, open_runtime
 from app.settings import Settings
+from app.work.crew import Crew
 
 DESCRIPTION = """\
 Offload takes file, image and URL work off other back ends. Every request for work becomes a
@@ -44,11 +44,6 @@ download the results.
 Every error is an RFC 9457 problem document with a stable `code`; a failed item carries the same.
 Every answer has an `X-Request-Id`, yours if you sent one; the service's log has it too.
 """
-
-
-DELIVERIES_DRAIN_S = 1.0
-"""How long attempts under way may hold a shutdown, after the items: what is cut off is only sent
-again."""
 
 
 class Service(FastAPI):
@@ -76,8 +71,8 @@ class State(TypedDict):
     """What the lifespan hands to every request."""
 
     runtime: Runtime
-    runner: Runner
-    courier: Courier
+    crew: Crew | None
+    """None in a node that only takes requests."""
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -85,18 +80,17 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
-        async with (
-            open_runtime(settings) as runtime,
-            # Closed after the runner: what its last jobs have to tell still goes out.
-            courier_of(runtime) as courier,
-            Runner(runtime) as runner,
-        ):
+        async with open_runtime(settings) as runtime, AsyncExitStack() as stack:
+            await stack.enter_async_context(chores_of(runtime))
+            crew = None
+            if "work" in settings.roles:
+                crew = await stack.enter_async_context(Crew(runtime))
             runtime.keys.read_again_on_hangup()
             # What is there by now stays. Looking through it, whenever a large request has made
             # objects enough for a full collection, would stop all threads for 50 ms and more.
             gc.collect()
             gc.freeze()
-            yield {"runtime": runtime, "runner": runner, "courier": courier}
+            yield {"runtime": runtime, "crew": crew}
 
     app = Service(
         title="Offload",
@@ -109,6 +103,9 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.access_level = number_of(settings.log.access)
     app.shown_below, app.trusted_proxies = settings.root_path, settings.trusted_proxies
+    if "api" not in settings.roles:
+        app.router.routes += health.router.routes
+        return app
     known = list(load_operations().values())
     # Side by side, not included: FastAPI matches what is included twice.
     for routes in (
@@ -123,16 +120,12 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-def courier_of(runtime: Runtime) -> Courier:
-    """Make what carries out the deliveries of a runtime."""
-    settings = runtime.settings
-    # Without a base, links are paths; as clients reach them, those too.
-    base_url = settings.webhooks.base_url or settings.root_path
-    return Courier(
-        runtime.outbox,
+def chores_of(runtime: Runtime) -> Chores:
+    """Make what keeps a runtime's records and bytes in order."""
+    return Chores(
+        runtime.database,
+        runtime.node.id,
         runtime.blobs,
-        runtime.fetcher,
-        settings.webhooks.model_copy(update={"base_url": base_url}),
-        settings.push,
-        drain_timeout_s=min(settings.drain_timeout_s, DELIVERIES_DRAIN_S),
+        grace_s=runtime.settings.blobs.grace_s,
+        deliveries_s=runtime.settings.webhooks.retention_s,
     )

@@ -3,56 +3,64 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from functools import partial
-from pathlib import Path
+from operator import attrgetter
+from typing import Protocol
 
 from app.blobs.base import BlobStore
 from app.blobs.disk import DiskBlobStore
 from app.blobs.unrecorded import Unrecorded
 from app.cpu import CpuPool
-from app.engines.base import Engine
-from app.engines.local import LocalEngine
-from app.errors import StorageError
-from app.jobs.base import JobStore
-from app.jobs.database import refuse_unusable
-from app.jobs.outbox import Outbox
-from app.jobs.sqlite import SqliteJobStore
 from app.keys import Keyring
-from app.model import Lane, NewItem, NewJob
+from app.model import FETCH_LANE, Chunk, Delivery, Job, Lane, NewJob, Submitted
+from app.nodes.folder import BLOBS, DATABASE, hold
+from app.nodes.node import Node
+from app.nodes.waiting import Waiters, watch
 from app.ops.base import Limits, Operation
 from app.ops.registry import load_operations
 from app.outbound.fetch import Fetcher
+from app.records import backlog, files, intake, outbox, reading, topics
 from app.settings import Settings
-
-DATABASE = "offload.db"
-BLOBS = "blobs"
-OBJECTS = Path(BLOBS, "objects")
-"""What there is in a data folder."""
+from app.stores.base import Database
+from app.stores.sqlite import SqliteDatabase
 
 
-@dataclass(frozen=True, slots=True)
+class Starter(Protocol):
+    """Takes work in hand together with its submission: see `app/work/chunks.py`."""
+
+    def taking(self, lane: Lane) -> AbstractContextManager[intake.Taker | None]:
+        """Keep room for a new job's first chunk while the context is open, if there is some."""
+
+    def start(self, chunks: Iterable[Chunk]) -> None:
+        """Run what was taken."""
+
+
+@dataclass(slots=True)
 class Runtime:
-    """What a request handler and the runner work with."""
+    """What a request handler and the work go by."""
 
     settings: Settings
     keys: Keyring
     operations: Mapping[str, Operation]
-    jobs: JobStore
-    outbox: Outbox
+    database: Database
+    node: Node
     blobs: BlobStore
     cpu: CpuPool
     fetcher: Fetcher
-    engine: Engine
     reader: Executor
     """One thread, for what would hold up the event loop: understanding large documents."""
+    changes: Waiters
+    ends: Waiters
+    deliveries: Waiters
+    """Those who wait for a change of a job, for its end, and for the end of a delivery."""
+    starter: Starter | None = None
+    """What works here; None where others do."""
     leaving: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once the service is to end."""
+    _submitting: set[asyncio.Task[Submitted]] = field(default_factory=set)
 
     @property
     def item_limits(self) -> Limits:
@@ -68,21 +76,61 @@ class Runtime:
 
     def unrecorded(self) -> Unrecorded:
         """Give what stores bytes that records are to name before it is left; others go."""
-        return Unrecorded(self.blobs, self.jobs.abandon)
+        return Unrecorded(self.blobs, self._abandon)
+
+    async def _abandon(self, keys: list[str]) -> None:
+        await self.database.write(files.abandon, keys)
 
     def leave(self) -> None:
         """Let the requests that wait for something have it as it is: the service is to end."""
         self.leaving.set()
-        self.jobs.let_go()
-        self.outbox.let_go()
+        for waiters in (self.changes, self.ends, self.deliveries):
+            waiters.let_go()
 
-    async def cancel_job(self, job_id: str) -> None:
-        """Cancel what is unfinished of a job, in the records and on this node's workers."""
-        self.engine.cancel(await self.jobs.cancel(job_id))
+    async def check_backlog(self) -> None:
+        """Refuse early, before a body is read. Raises `QueueFull` if no item more fits."""
+        await self.database.look(backlog.check, self.settings.jobs.max_unfinished_items)
 
-    async def delete_job(self, job_id: str) -> None:
-        """Cancel what is unfinished of a job and remove all of it."""
-        self.engine.cancel(await self.jobs.delete_job(job_id))
+    async def submit(self, new: NewJob) -> Submitted:
+        """Make a job durable: see `intake.submit`. A caller that is cancelled does not undo it."""
+        task = asyncio.create_task(self._submit(new))
+        self._submitting.add(task)
+        task.add_done_callback(self._submitting.discard)
+        return await asyncio.shield(task)
+
+    async def all_submitted(self) -> None:
+        """Return once no submission is under way: what they took is in the starter's hands."""
+        await asyncio.gather(*self._submitting, return_exceptions=True)
+
+    async def _submit(self, new: NewJob) -> Submitted:
+        most = self.settings.jobs.max_unfinished_items
+        if self.starter is None:
+            return await self.database.write(intake.submit, new, most)
+        lane = FETCH_LANE if new.items[0].url is not None else new.lane
+        with self.starter.taking(lane) as taker:
+            made = await self.database.write(intake.submit, new, most, taker)
+            self.starter.start(made.chunks)
+        return made
+
+    async def changed(self, job_id: str, since: int, timeout_s: float) -> Job | None:
+        """Give the job as soon as its `seq` is above `since`, or as it is after `timeout_s`."""
+        return await self.changes.until(job_id, self._job, lambda job: job.seq > since, timeout_s)
+
+    async def ended(self, job_id: str, timeout_s: float) -> Job | None:
+        """Give the job as soon as it is done or deleted, or as it is after `timeout_s`."""
+        return await self.ends.until(job_id, self._job, lambda job: job.status.done, timeout_s)
+
+    async def _job(self, job_id: str) -> Job | None:
+        return await self.database.look(reading.get_job, job_id)
+
+    async def delivered(self, delivery_id: str, timeout_s: float) -> Delivery | None:
+        """Give a delivery as soon as it is delivered or dead, or as it is after `timeout_s`."""
+        return await self.deliveries.until(
+            delivery_id, self._delivery, lambda delivery: delivery.status.done, timeout_s
+        )
+
+    async def _delivery(self, delivery_id: str) -> Delivery | None:
+        return await self.database.look(outbox.get, delivery_id)
 
 
 @asynccontextmanager
@@ -93,67 +141,43 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
         StorageError: the data folder cannot be used, or another service uses it.
     """
     keys = Keyring(settings.api_keys, settings.api_keys_file)
-    operations = load_operations()
-    engine = LocalEngine()
     blobs = DiskBlobStore(settings.data_dir / BLOBS, settings.blobs)
-    jobs = SqliteJobStore(
-        settings.data_dir / DATABASE,
-        settings.jobs,
-        clock=partial(datetime.now, UTC),
-        lane_of=partial(lane_of, operations),
-        on_queued=engine.wake,
-        on_canceled=engine.cancel,
-    )
+    database = SqliteDatabase(settings.data_dir / DATABASE)
     cpu = CpuPool(settings.pool)
+    node = Node(database, settings.roles, alone=True)
     async with AsyncExitStack() as stack:
-        stack.enter_context(sole_user_of(settings.data_dir))
-        for part in (blobs, jobs, cpu):
+        held = stack.enter_context(hold(settings.data_dir, settings.roles))
+        for part in (blobs, database):
             await part.open()
             stack.push_async_callback(part.close)
+        held.share()
+        if "work" in settings.roles:
+            await cpu.open()
+            stack.push_async_callback(cpu.close)
+        await stack.enter_async_context(node)
+        changes = Waiters(database, topics.JOB, reading.seqs, attrgetter("seq"))
+        ends = Waiters(database, topics.OVER, reading.seqs)
+        deliveries = Waiters(database, topics.SETTLED, outbox.settled_of)
+        watching = asyncio.create_task(watch((changes, ends, deliveries)))
+        stack.push_async_callback(_ended, watching)
         fetcher = await stack.enter_async_context(Fetcher(settings.fetch))
         reader = stack.enter_context(ThreadPoolExecutor(1, "reader"))
         yield Runtime(
-            settings, keys, operations, jobs, jobs.outbox, blobs, cpu, fetcher, engine, reader
+            settings,
+            keys,
+            load_operations(),
+            database,
+            node,
+            blobs,
+            cpu,
+            fetcher,
+            reader,
+            changes,
+            ends,
+            deliveries,
         )
 
 
-def lane_of(operations: Mapping[str, Operation], item: NewItem, job: NewJob) -> Lane:
-    """Tell which slots an item waits for: by what its first step does with it."""
-    first = next((step for step in job.steps if step.op != "fetch" or item.url is not None), None)
-    return "cpu" if first and operations[first.op].runs == "process" else "io"
-
-
-def check_data_dir(data_dir: Path) -> None:
-    """See before a start that the data folder can be used.
-
-    Raises:
-        StorageError: it cannot, or another service uses it; with a sentence for the operator.
-    """
-    with sole_user_of(data_dir):
-        path = data_dir / DATABASE
-        if path.exists() and path.stat().st_size:
-            refuse_unusable(path)
-        elif next((data_dir / OBJECTS).glob("*/*"), None):
-            # Taken for new, it would have all of them removed as orphans.
-            raise StorageError(
-                f"OFFLOAD_DATA_DIR {data_dir} has stored bytes, and its database {DATABASE} is "
-                "missing or empty. Restore a backup, or remove the bytes too to start anew."
-            )
-
-
-@contextmanager
-def sole_user_of(data_dir: Path) -> Iterator[None]:
-    """Hold the data folder: a second service on it would take the first one's work for orphaned."""
-    try:
-        data_dir.mkdir(parents=True, exist_ok=True)
-        lock = (data_dir / "lock").open("w")
-    except OSError as error:
-        raise StorageError(f"OFFLOAD_DATA_DIR {data_dir} cannot be used: {error}.") from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise StorageError(
-                f"Another service runs on OFFLOAD_DATA_DIR {data_dir}; give this one its own."
-            ) from error
-        yield
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

@@ -65,7 +65,8 @@ class Server(uvicorn.Server):
         """Answer those who wait with what there is, let the others finish for a while, and end."""
         state = cast("State", self.lifespan.state)
         state["runtime"].leave()
-        state["runner"].leave()  # the work's time runs beside the answers', not behind it
+        if state["crew"] is not None:
+            state["crew"].leave()  # the work's time runs beside the answers', not behind it
         cutting = asyncio.create_task(self._cut_late_ones())
         await super().shutdown(sockets)
         cutting.cancel()

@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, Field, field_validator, model_validator
 from pydantic.fields import FieldInfo
@@ -21,17 +21,18 @@ from pydantic_settings import (
 from app.blobs.base import BlobSettings
 from app.cpu import PoolSettings
 from app.errors import FetchError
-from app.jobs.base import JobSettings
 from app.keys import ClientKeys, client_keys, read_keys
 from app.logs import LogSettings
 from app.outbound.addresses import Network
 from app.outbound.guard import Guard
 from app.outbound.limits import FetchSettings
 from app.outbound.webhooks import PushSettings, WebhookSettings
+from app.records.settings import JobSettings
 from app.wire.settings import HttpSettings
 
 ROOT_PATH = r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)+"
 """What may go before the paths of links; nothing that a browser would take for a host."""
+Role = Literal["api", "work"]
 OWN_PATHS = ("v1", "docs", "openapi.json", "livez", "readyz", "favicon.ico")
 
 
@@ -103,6 +104,13 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
+    roles: tuple[Role, ...] = Field(
+        ("api", "work"),
+        min_length=1,
+        max_length=2,
+        description="What this process does: `api` takes requests, `work` runs items and "
+        "deliveries. One process each may share a data folder.",
+    )
     data_dir: Path = Field(
         Path("data"), description="Folder of the database and of all stored bytes."
     )
@@ -185,7 +193,7 @@ class Settings(BaseSettings):
             raise ValueError(f"OFFLOAD_API_KEYS_FILE: {error}.") from None
         return self
 
-    @field_validator("trusted_proxies", mode="before")
+    @field_validator("roles", "trusted_proxies", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         """Take `a, b` as well: the form in which an environment variable is easily written."""

@@ -16,6 +16,7 @@ from app.api.routes import json_of
 from app.api.schemas import JobView, content_path, job_path, job_view
 from app.errors import Conflict, InvalidParameter
 from app.model import Item, Job
+from app.records import files, reading
 from app.runtime import Runtime
 
 INLINE_ITEMS = 20
@@ -91,14 +92,14 @@ async def until_done(runtime: Runtime, job: Job, wait_s: float) -> Job:
     """Wait for a job's end, for `wait_s` at most; gives the job as it then is."""
     if job.status.done or not wait_s:
         return job
-    return await runtime.jobs.ended(job.id, wait_s) or job  # deleted under our eyes: as it was
+    return await runtime.ended(job.id, wait_s) or job  # deleted under our eyes: as it was
 
 
 async def view(runtime: Runtime, job: Job) -> JobView:
     """Show a job, with its items if they are few."""
     if job.counts.total > INLINE_ITEMS:
         return job_view(job)
-    items, _ = await runtime.jobs.list_items(job.id, limit=INLINE_ITEMS)
+    items, _ = await runtime.database.look(reading.list_items, job.id, limit=INLINE_ITEMS)
     return job_view(job, items)
 
 
@@ -122,7 +123,7 @@ async def result_of(runtime: Runtime, job: Job, wishes: Wishes) -> Response:
     not exactly one.
     """
     before = None if job.join_at is None else str(job.counts.total - 2)
-    items, _ = await runtime.jobs.list_items(job.id, cursor=before, limit=2)
+    items, _ = await runtime.database.look(reading.list_items, job.id, cursor=before, limit=2)
     up = f'<{job_path(job)}>; rel="up"'
     if len(items) == 1:
         [item] = items
@@ -133,7 +134,8 @@ async def result_of(runtime: Runtime, job: Job, wishes: Wishes) -> Response:
             if wishes.redirect:
                 return RedirectResponse(content_path(file), 303)
             where = {"Content-Location": content_path(file), "Link": up}
-            return await send_file(runtime, file, more_headers=where)
+            whole = await runtime.database.look(files.get, file.id)
+            return await send_file(runtime, whole or file, more_headers=where)
     asked = "redirect" if wishes.redirect else "download"
     raise Conflict(
         f"`{asked}` needs a job with one result; this one is {job.status} and has "

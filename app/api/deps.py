@@ -10,6 +10,7 @@ from structlog.contextvars import bind_contextvars
 
 from app.errors import NotFound, Unauthorized
 from app.model import File, Job
+from app.records import files, reading
 from app.runtime import Runtime
 
 ANONYMOUS = "anonymous"
@@ -56,7 +57,7 @@ async def get_own_job(
     job_id: Annotated[str, Path(examples=["job_0f0e0d0c0b0a09080706050403020100"])],
 ) -> Job:
     """Give the job in the path, if it is this client's. Raises `NotFound`."""
-    job = await runtime.jobs.get_job(job_id)
+    job = await runtime.database.look(reading.get_job, job_id)
     if job is None or job.client != client:
         raise NotFound(f"There is no job {job_id!r}.")
     return job
@@ -71,7 +72,7 @@ async def get_own_file(
     file_id: Annotated[str, Path(examples=["file_0f0e0d0c0b0a09080706050403020100"])],
 ) -> File:
     """Give the file in the path, if it is this client's. Raises `NotFound`."""
-    file = await runtime.jobs.get_file(file_id)
+    file = await runtime.database.look(files.get, file_id)
     if file is None or file.client != client:
         raise NotFound(f"There is no file {file_id!r}. Results are removed some time after a job.")
     return file

@@ -52,7 +52,7 @@ def door(operation: Operation) -> Router:
         filename: NameQuery = None,
         paths: PathsQuery = None,
     ) -> Response:
-        runtime.jobs.check_backlog()
+        await runtime.check_backlog()
         if operation.runs == "async" and body_kind(request) in LINES:
             steps = [make_step(runtime.operations, operation.name, _asked(request, operation))]
             streamed = await submit_stream(request, runtime, client, steps, outside, key)
@@ -80,7 +80,7 @@ def door(operation: Operation) -> Router:
                 steps = [make_step(runtime.operations, operation.name, options, also=beside)]
                 return new_job(runtime, client, steps, items, labels, key)
 
-            made = await runtime.jobs.submit(await aside(runtime, received.text_bytes, understood))
+            made = await runtime.submit(await aside(runtime, received.text_bytes, understood))
             if made.created:
                 stored.recorded(upload.blob for upload in received.uploads)
         return await submitted(runtime, made.job, how)

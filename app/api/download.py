@@ -21,6 +21,7 @@ from app.api.conditional import etag_matches
 from app.blobs.base import BlobStore
 from app.errors import BlobMissing, PreconditionFailed, RangeNotSatisfiable
 from app.model import SMALL_BYTES, Blob, File
+from app.records import files
 from app.runtime import Runtime
 
 CHUNK_BYTES = 1 << 20
@@ -69,7 +70,7 @@ async def _keep(runtime: Runtime, file: File) -> None:
         return
     left = file.expires_at - datetime.now(UTC)
     if left < timedelta(seconds=0.9 * retention_s):
-        await runtime.jobs.extend(file, retention_s)
+        await runtime.database.write(files.extend, file, retention_s)
 
 
 def disposition(name: str) -> str:
@@ -104,6 +105,9 @@ class _Download(Response):
         # A range of what a POST makes would be a range of something else the next time.
         whole = "range" not in Headers(scope=scope) or scope["method"] not in ("GET", "HEAD")
         headers, media_type = self._own_headers, self.media_type
+        if whole and self._blob.value is not None:
+            await Response(self._blob.value, 200, headers, media_type)(scope, receive, send)
+            return
         async with _opened(self._blobs, self._blob) as file:
             if whole and self._blob.size_bytes <= SMALL_BYTES:
                 small = await _read(file, self._blob.size_bytes)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Annotated
 
 from fastapi import Header, Response
@@ -22,6 +23,7 @@ from app.api.routes import Router
 from app.api.schemas import item_view, job_view
 from app.errors import InvalidParameter
 from app.model import Job
+from app.records import reading
 from app.runtime import Runtime
 
 PING_EVERY_S = 15.0
@@ -61,7 +63,8 @@ async def job_events(
         if told is None:
             raise InvalidParameter("`Last-Event-ID` is not one that this service gave out.")
         after = (int(told[1]), int(told[2]))
-        if job.status.done and not await runtime.jobs.items_since(job.id, after, limit=1):
+        one_more = partial(reading.items_since, job_id=job.id, after=after, limit=1)
+        if job.status.done and not await runtime.database.read(one_more):
             return Response(status_code=204)
     return StreamingResponse(
         _events(runtime, job, after),
@@ -74,7 +77,7 @@ async def _events(runtime: Runtime, job: Job, after: tuple[int, int]) -> AsyncIt
     end_at = time.monotonic() + CONNECTION_S
     while True:
         # The items are read after the job: what it counts as over is told before it.
-        while items := await runtime.jobs.items_since(job.id, after, limit=PAGE):
+        while items := await runtime.database.read(reading.items_since, job.id, after, limit=PAGE):
             for item in items:
                 after = (item.seq, item.index)
                 yield _event("item", item_view(item), f"{item.seq}-{item.index}")
@@ -82,7 +85,7 @@ async def _events(runtime: Runtime, job: Job, after: tuple[int, int]) -> AsyncIt
         if job.status.done or time.monotonic() > end_at:
             return
         while True:
-            later = await runtime.jobs.changed(job.id, job.seq, PING_EVERY_S)
+            later = await runtime.changed(job.id, job.seq, PING_EVERY_S)
             if later is None:
                 return
             if later.seq > job.seq:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Literal
 
 from fastapi import Request
@@ -14,6 +15,7 @@ from app.api.deps import RuntimeDep
 from app.api.problems import documented
 from app.api.routes import Router
 from app.errors import OffloadError, Problem
+from app.records import files
 
 router = Router(tags=["service"])
 
@@ -45,14 +47,17 @@ async def livez() -> Alive:
     responses=documented(503),
 )
 async def readyz(request: Request, runtime: RuntimeDep) -> Ready | Response:
-    """Check the pool, the runner, the courier, the records and the disk; 503 if one is not well."""
+    """Check the records, the disk, and the work where it is done; 503 if one is not well."""
     checks = {
-        "pool": "ok" if runtime.cpu.ready else "the worker pool is broken and being rebuilt",
-        "runner": "ok" if request.state.runner.alive else "no items are being taken",
-        "courier": "ok" if request.state.courier.alive else "nothing is being delivered",
-        "records": await _check(runtime.jobs.check_writable),
+        "records": await _check(partial(runtime.database.write, files.check_writable)),
         "blobs": await _check(runtime.blobs.check_writable),
     }
+    if (crew := request.state.crew) is not None:
+        checks |= {
+            "pool": "ok" if runtime.cpu.ready else "the worker pool is broken and being rebuilt",
+            "runner": "ok" if crew.chunks.alive else "no items are being taken",
+            "courier": "ok" if crew.deliveries.alive else "nothing is being delivered",
+        }
     if all(state == "ok" for state in checks.values()):
         return Ready(checks=checks)
     bad = ", ".join(name for name, state in checks.items() if state != "ok")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -16,6 +15,7 @@ from app.api.multipart import MultipartReader
 from app.api.names import NAMELESS, PATHS, Paths, bounded, kept_name, name_in
 from app.api.options import paths_of
 from app.api.slips import FORM, check_form
+from app.blobs import values
 from app.blobs.unrecorded import Unrecorded
 from app.errors import (
     BodyTooLarge,
@@ -25,7 +25,7 @@ from app.errors import (
     TooManyItems,
     UnsupportedBody,
 )
-from app.model import Blob, NamedBlob
+from app.model import SMALL_BYTES, Blob, NamedBlob
 from app.ops.text_types import Word, called
 from app.runtime import Runtime
 
@@ -39,8 +39,8 @@ MAX_FIELD_BYTES = 1 << 20
 MAX_FIELDS_BYTES = 4 << 20
 """All fields of a form together: they are kept in memory."""
 
-SMALL_FILE_BYTES = 64 << 10
-SMALL_FILES_AT_ONCE = 16
+VALUES_BYTES = 16 << 20
+"""Of one request's small files, so much is kept in memory; the others go to the disk."""
 
 JSON = "application/json"
 MULTIPART = "multipart/form-data"
@@ -98,7 +98,7 @@ async def receive(
     if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
         raise UnsupportedBody("Send the body without Content-Encoding.")
     limit = runtime.settings.upload.max_bytes
-    put = partial(stored.put, max_bytes=limit, sha256=sha256)
+    put = _keeper(runtime, partial(stored.put, sha256=sha256), limit)
     received = Received()
     if kind == JSON:
         received.document = await read_document(request, MAX_DOCUMENT_BYTES)
@@ -211,66 +211,51 @@ def _announced_body(request: Request) -> bool:
 async def _receive_parts(
     reader: MultipartReader, put: Put, max_files: int, paths: Paths | None, received: Received
 ) -> None:
-    storing: list[asyncio.Future[Blob]] = []
+    blobs: list[Blob] = []
     told: list[tuple[str, str]] = []
     fields_bytes = unused = 0
-    at_once = asyncio.Semaphore(SMALL_FILES_AT_ONCE)
-    try:
-        async for part in reader.parts():
-            content = checked(reader.content(), part.digests)
-            if part.filename:
-                if len(told) >= max_files:
-                    raise TooManyItems(f"More than {max_files} files in one request.")
-                told.append((bounded(part.filename), part.content_type))
-                storing.append(await _store_part(content, put, at_once))
-            elif part.filename is None:
-                if len(received.fields) >= MAX_FIELDS:
-                    raise TooManyItems(f"More than {MAX_FIELDS} form fields.")
-                value = await _read_field(content, part.name)
-                fields_bytes += len(value)
-                if fields_bytes > MAX_FIELDS_BYTES:
-                    raise BodyTooLarge(
-                        f"The form's fields are larger than {MAX_FIELDS_BYTES} bytes together."
-                    )
-                received.fields.append((part.name, _text(value, part.name)))
-            else:
-                # What a browser sends for a file input that nobody used.
-                unused += 1
-                if unused > MAX_FIELDS:
-                    raise TooManyItems(f"More than {MAX_FIELDS} parts with an empty filename.")
-        paths = paths_of(paths, received.fields)
-        named = [(kept_name(name, paths), claimed) for name, claimed in told]
-        blobs = await asyncio.gather(*storing)
-    except BaseException:
-        for future in storing:
-            future.cancel()
-        await asyncio.gather(*storing, return_exceptions=True)
-        raise
+    async for part in reader.parts():
+        content = checked(reader.content(), part.digests)
+        if part.filename:
+            if len(told) >= max_files:
+                raise TooManyItems(f"More than {max_files} files in one request.")
+            told.append((bounded(part.filename), part.content_type))
+            blobs.append(await put(content))
+        elif part.filename is None:
+            if len(received.fields) >= MAX_FIELDS:
+                raise TooManyItems(f"More than {MAX_FIELDS} form fields.")
+            value = await _read_field(content, part.name)
+            fields_bytes += len(value)
+            if fields_bytes > MAX_FIELDS_BYTES:
+                raise BodyTooLarge(
+                    f"The form's fields are larger than {MAX_FIELDS_BYTES} bytes together."
+                )
+            received.fields.append((part.name, _text(value, part.name)))
+        else:
+            # What a browser sends for a file input that nobody used.
+            unused += 1
+            if unused > MAX_FIELDS:
+                raise TooManyItems(f"More than {MAX_FIELDS} parts with an empty filename.")
+    paths = paths_of(paths, received.fields)
+    named = [(kept_name(name, paths), claimed) for name, claimed in told]
     received.fields = [field for field in received.fields if field[0] != PATHS]
     received.uploads = [_uploaded(blob, *of) for blob, of in zip(blobs, named, strict=True)]
 
 
-async def _store_part(
-    content: AsyncIterator[bytes], put: Put, at_once: asyncio.Semaphore
-) -> asyncio.Future[Blob]:
-    """Store a part: a large one before this returns, a small one while the next ones arrive.
+def _keeper(runtime: Runtime, put: values.Put, max_bytes: int) -> Put:
+    """Give what keeps a file: a small one in memory, within bounds, any other by `put`."""
+    left_bytes = VALUES_BYTES
+    small = values.small_or(put)
 
-    A small file is a few disk syncs and hardly any bytes; one after the other, a thousand of them
-    would wait for the disk a thousand times.
-    """
-    head, size_bytes = [], 0
-    async for chunk in content:
-        head.append(chunk)
-        size_bytes += len(chunk)
-        if size_bytes > SMALL_FILE_BYTES:
-            stored = asyncio.get_running_loop().create_future()
-            stored.set_result(await put(_joined(head, content)))
-            return stored
+    async def keep(content: AsyncIterator[bytes]) -> Blob:
+        nonlocal left_bytes
+        blob = await (small if left_bytes >= SMALL_BYTES else put)(content, max_bytes)
+        if blob.value is not None:
+            runtime.blobs.check_space(blob.size_bytes)
+            left_bytes -= blob.size_bytes
+        return blob
 
-    await at_once.acquire()
-    storing = asyncio.ensure_future(put(_joined(head)))
-    storing.add_done_callback(lambda _: at_once.release())
-    return storing
+    return keep
 
 
 async def _joined(

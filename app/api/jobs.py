@@ -33,6 +33,7 @@ from app.api.slips import no_job
 from app.api.stream import LINES, submit_stream
 from app.errors import InvalidParameter, MissingInput
 from app.model import ItemStatus, Job, JobStatus, NewJob
+from app.records import ending, reading
 
 JobQuery = Annotated[
     str | None,
@@ -67,7 +68,7 @@ def router() -> Router:
         job: JobQuery = None,
         paths: PathsQuery = None,
     ) -> Response:
-        runtime.jobs.check_backlog()
+        await runtime.check_backlog()
         if body_kind(request) in LINES:
             said = parse(StreamedJobInput, job or "{}")
             steps = make_steps(runtime.operations, said.steps)
@@ -89,7 +90,7 @@ def router() -> Router:
                 labels = labels_together(outside, whole, DOCUMENT)
                 return new_job(runtime, client, steps, items, labels, key)
 
-            made = await runtime.jobs.submit(await aside(runtime, received.text_bytes, understood))
+            made = await runtime.submit(await aside(runtime, received.text_bytes, understood))
             if made.created:
                 stored.recorded(upload.blob for upload in received.uploads)
         return await submitted(runtime, made.job, how)
@@ -134,8 +135,8 @@ async def list_jobs(
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> JobPage:
     """Give a page of this client's jobs, without their items."""
-    jobs, next_cursor = await runtime.jobs.list_jobs(
-        client, status=status, tag=tag, cursor=cursor, limit=limit
+    jobs, next_cursor = await runtime.database.read(
+        reading.list_jobs, client, status=status, tag=tag, cursor=cursor, limit=limit
     )
     return JobPage(jobs=[job_view(job) for job in jobs], next_cursor=next_cursor)
 
@@ -164,7 +165,7 @@ async def get_job(
     if if_none_match is None:
         job = await until_done(runtime, job, how.wait_s)
     elif etag_matches(if_none_match, etag(job)) and not job.status.done and how.wait_s:
-        job = await runtime.jobs.changed(job.id, job.seq, how.wait_s) or job
+        job = await runtime.changed(job.id, job.seq, how.wait_s) or job
     headers = {"ETag": etag(job), "Cache-Control": "private, no-cache"}
     if not job.status.done:
         headers["Retry-After"] = str(POLL_AFTER_S)
@@ -196,8 +197,8 @@ async def list_items(
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> ItemPage:
     """Give a page of items, each with its results, facts and error."""
-    items, next_cursor = await runtime.jobs.list_items(
-        job.id, status=status, cursor=cursor, limit=limit
+    items, next_cursor = await runtime.database.read(
+        reading.list_items, job.id, status=status, cursor=cursor, limit=limit
     )
     return ItemPage(items=[item_view(item) for item in items], next_cursor=next_cursor)
 
@@ -210,8 +211,9 @@ async def list_items(
 )
 async def cancel_job(job: OwnJobDep, runtime: RuntimeDep) -> JobView:
     """Cancel; results that exist stay. A job that is done is left as it is."""
-    await runtime.cancel_job(job.id)
-    return await view(runtime, await runtime.jobs.get_job(job.id) or job)
+    await runtime.database.write(ending.cancel, job.id)
+    found = await runtime.database.look(reading.get_job, job.id)
+    return await view(runtime, found or job)
 
 
 @_records.post(
@@ -227,7 +229,9 @@ async def retry_job(job: OwnJobDep, runtime: RuntimeDep) -> JobView:
     A step that joins the items, such as `archive`, is done again behind them, and replaces its
     result. 409 where the job is not over, or nothing of it has failed.
     """
-    return await view(runtime, await runtime.jobs.retry(job.id) or job)
+    most = runtime.settings.jobs.max_unfinished_items
+    found = await runtime.database.write(ending.retry, job.id, most)
+    return await view(runtime, found or job)
 
 
 @_records.delete(
@@ -239,4 +243,4 @@ async def retry_job(job: OwnJobDep, runtime: RuntimeDep) -> JobView:
 )
 async def delete_job(job: OwnJobDep, runtime: RuntimeDep) -> None:
     """Delete; what is unfinished is canceled first."""
-    await runtime.delete_job(job.id)
+    await runtime.database.write(ending.delete, job.id)

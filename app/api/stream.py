@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 from fastapi import Request
@@ -25,8 +28,8 @@ from app.errors import (
     TooManyItems,
     UnsupportedBody,
 )
-from app.jobs.base import Submitted
-from app.model import NewItem, NewJob, PutTarget, Step
+from app.model import NewItem, NewJob, PutTarget, Step, Submitted
+from app.records import intake
 from app.runtime import Runtime
 
 NDJSON = "application/x-ndjson"
@@ -81,13 +84,30 @@ async def submit_stream(
     digest = hashlib.sha256(_said(planned, labels, "text" if plain else "ndjson"))
     chunks = body_chunks(request, jobs.max_streamed_bytes)
     items = 0
-    async with runtime.jobs.receiving(client, dedupe=params.dedupe) as incoming:
+    most = jobs.max_unfinished_items
+    new = NewJob(
+        client=client,
+        steps=tuple(planned),
+        items=(),
+        retention_s=jobs.retention_s,
+        join_at=join_at,
+        tag=labels.tag,
+        metadata=labels.metadata,
+        idempotency_key=idempotency_key,
+        pace=AHEAD * runtime.settings.fetch.concurrency,
+        stops=params.on_error == "fail",
+        dedupe=params.dedupe,
+        webhook=webhook,
+        store=store,
+        asides=asides,
+    )
+    async with _receiving(runtime) as job_key:
         async for first, lines in _lines(chunks):
             batch = [
                 _item(number, line, plain=plain, strict=params.on_error == "fail")
                 for number, line in enumerate(lines, first)
             ]
-            items += len(batch)
+            at, items = items, items + len(batch)
             if items > limit:
                 raise TooManyItems(
                     f"More than {limit} URLs; this job may have no more.", max_items=limit
@@ -98,28 +118,22 @@ async def submit_stream(
                 if item.problem is None:
                     pace.note(item.url or "")
                 digest.update(line + b"\n")
-            await incoming.add(batch)
+            await runtime.database.write(intake.add, job_key, new, batch, at, most)
         if not items:
             raise MissingInput("The body has no line; give one URL a line.")
-        return await incoming.submit(
-            NewJob(
-                client=client,
-                steps=tuple(planned),
-                items=(),
-                retention_s=jobs.retention_s,
-                join_at=join_at,
-                tag=labels.tag,
-                metadata=labels.metadata,
-                idempotency_key=idempotency_key,
-                pace=pace.limit or AHEAD * runtime.settings.fetch.concurrency,
-                stops=params.on_error == "fail",
-                dedupe=params.dedupe,
-                fingerprint=digest.hexdigest() if idempotency_key else "",
-                webhook=webhook,
-                store=store,
-                asides=asides,
-            )
-        )
+        said = digest.hexdigest() if idempotency_key else ""
+        whole = replace(new, pace=pace.limit or new.pace, fingerprint=said)
+        return await runtime.database.write(intake.show, job_key, whole, items, most)
+
+
+@asynccontextmanager
+async def _receiving(runtime: Runtime) -> AsyncIterator[int]:
+    """Give the key of a job that nobody sees; unless it is shown, nothing of it is left."""
+    job_key = await runtime.database.write(intake.open_job, runtime.node.id)
+    try:
+        yield job_key
+    finally:
+        await asyncio.shield(runtime.database.write(intake.give_up, job_key))
 
 
 def _said(steps: Sequence[Step], labels: Labels, kind: str) -> bytes:

@@ -18,6 +18,7 @@ from app.api.routes import Router, json_of
 from app.api.schemas import Moment, Page
 from app.errors import NotFound, UnsupportedBody
 from app.model import Attempt, Delivery, DeliveryStatus
+from app.records import outbox
 from app.runtime import Runtime
 
 MAX_ENDPOINT_BYTES = 16 << 10
@@ -98,7 +99,7 @@ DeliveryPath = Annotated[str, Path(examples=["msg_0f0e0d0c0b0a090807060504030201
 
 
 async def _own(runtime: Runtime, client: str, delivery_id: str) -> Delivery:
-    delivery = await runtime.outbox.get(delivery_id)
+    delivery = await runtime.database.look(outbox.get, delivery_id)
     if delivery is None or delivery.client != client:
         raise NotFound(f"There is no delivery {delivery_id!r}. Their records go after a while.")
     return delivery
@@ -119,8 +120,8 @@ async def list_deliveries(
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> DeliveryPage:
     """Give a page of this client's deliveries, each with its attempts."""
-    found, next_cursor = await runtime.outbox.list(
-        client, job_id=job, status=status, cursor=cursor, limit=limit
+    found, next_cursor = await runtime.database.read(
+        outbox.listed, client, job_id=job, status=status, cursor=cursor, limit=limit
     )
     return DeliveryPage(deliveries=[delivery_view(d) for d in found], next_cursor=next_cursor)
 
@@ -153,8 +154,9 @@ async def replay_delivery(
     It goes out even to an endpoint that answered 410; a success there makes it an endpoint again.
     """
     delivery = await _own(runtime, client, delivery_id)
-    await runtime.outbox.replay(delivery.id)
-    return delivery_view(await runtime.outbox.get(delivery.id) or delivery)
+    await runtime.database.write(outbox.replay, delivery.id)
+    found = await runtime.database.look(outbox.get, delivery.id)
+    return delivery_view(found or delivery)
 
 
 @router.post(
@@ -178,7 +180,7 @@ async def send_test(
     if document and body_kind(request) != JSON:
         raise UnsupportedBody("Send the endpoint as application/json, or nothing.")
     endpoint = parse(WebhookInput, document) if document else None
-    made = await runtime.outbox.test(client, endpoint_to_test(runtime, endpoint))
+    made = await runtime.database.write(outbox.test, client, endpoint_to_test(runtime, endpoint))
     patience_s = runtime.settings.webhooks.timeout_s + TEST_GRACE_S
-    delivery = await runtime.outbox.ended(made.id, patience_s) or made
+    delivery = await runtime.delivered(made.id, patience_s) or made
     return json_of(delivery_view(delivery), 200 if delivery.status.done else 202)

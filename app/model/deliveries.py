@@ -152,3 +152,13 @@ class Verdict:
     """Why it is dead; set for DEAD."""
     disabled: bool = False
     """Whether nothing more is to be sent to that endpoint of that job."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What came of a delivery that was taken."""
+
+    parcel: Parcel
+    attempt: Attempt | None
+    """None where none was made."""
+    verdict: Verdict

@@ -59,7 +59,6 @@ class ItemStatus(StrEnum):
 
 Lane = Literal["io", "cpu"]
 """Which slots an item waits for, by its first step: many that wait, few that compute."""
-JOIN_LANE: Lane = "cpu"
 FETCH_LANE: Lane = "io"
 
 
@@ -95,6 +94,8 @@ class NewItem:
     """For a URL: the most bytes of its content, if fewer than its batch allows."""
     problem: Problem | None = None
     """What is wrong with a URL that is none: its item fails with this when its turn comes."""
+    cost_ms: float = 1.0
+    """Estimated work on a stored file, in milliseconds of one core."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +125,8 @@ class NewJob:
     """Who is told of what happens to it."""
     store: PutTarget | None = None
     """Where the one result of the item that joins is put."""
+    lane: Lane = "cpu"
+    """Where work on its stored files waits: what joins them too."""
     asides: tuple[str, ...] = ()
     """Ids of the stored files that its steps name. The job gets files of its own in their place,
     and its steps name those: they stay as long as it does."""
@@ -224,28 +227,47 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right to run one item once. `attempt` fences: a later claim makes this one void."""
+    """The right to run one item once, as one of a chunk that a node has taken."""
 
     item_key: int
+    job_key: int
+    chunk_key: int
+    delivery: int
+    """Of the chunk: fences, since whoever takes it later raises it."""
     attempt: int
     job_id: str
     index: int
     steps: tuple[Step, ...]
+    """What is done with its inputs; the fetch that brings them is none of these."""
     name: str
     inputs: tuple[NamedBlob, ...]
     """The stored file; for an item that joins, all there is to join; for a URL none, or what an
     item that asked for the same has fetched."""
     url: str | None
     headers: dict[str, str]
+    fetch: Mapping[str, Any] | None = None
+    """How a URL is fetched; None where nothing is."""
     sha256: str | None = None
     max_bytes: int | None = None
     """Both: see `NewItem`."""
     problem: Problem | None = None
     """What it fails with, whenever it runs."""
-    twin: dict[str, Any] | None = None
-    """What an item that asked for the same has found out by fetching it, if there is one."""
     submitted_at: datetime | None = None
-    """When its job came; None where that does not matter any more."""
+    """When its job came."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Some items of one job that a node runs together."""
+
+    key: int
+    delivery: int
+    job_key: int
+    lane: Lane
+    claims: tuple[Claim, ...]
+    """None of a chunk that some node died with: its items are taken one by one."""
+    deaths: int
+    """How often a node died with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +300,27 @@ class Failed:
 
 
 Outcome = Done | Failed
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """An item is over."""
+
+    claim: Claim
+    outcome: Outcome
+    worked_s: float = 0.0
+    """How long ago its work began."""
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """A job that is on disk."""
+
+    job: Job
+    created: bool
+    """False if the idempotency key brought back a job made earlier."""
+    chunks: tuple[Chunk, ...] = ()
+    """What of it was taken in the same transaction."""
 
 
 def job_status(counts: Counts, *, stops: bool = False) -> JobStatus:

@@ -62,13 +62,13 @@ async def post(
 async def put(
     client: httpx.AsyncClient,
     target: PutTarget,
-    path: Path,
+    content: Path | bytes,
     blob: Blob,
     *,
     timeout_s: float,
     at: datetime,
 ) -> Attempt:
-    """PUT a stored file, read from `path` as it is sent, under `post`'s rules.
+    """PUT a result, a file read as it is sent or a value, under `post`'s rules.
 
     Its type, length and digest (RFC 9530) go with it. No other header is added: of presigned
     URLs, those of S3 refuse `x-amz-*` and those of Google `x-goog-*` headers that were not signed,
@@ -79,7 +79,8 @@ async def put(
         described["repr-digest"] = digest
     given = {name.lower(): value for name, value in target.headers.items()}
     headers = described | given | {"content-length": str(blob.size_bytes)}
-    return await _attempt(client, "PUT", target.url, headers, _chunks(path), timeout_s, at)
+    body = content if isinstance(content, bytes) else _chunks(content)
+    return await _attempt(client, "PUT", target.url, headers, body, timeout_s, at)
 
 
 async def _chunks(path: Path) -> AsyncIterator[bytes]:

@@ -1,8 +1,8 @@
 """Durable records: commits shared by many callers, and look-ups on the event loop.
 
-Writing: the same statements on the same store (`app/jobs/`), `synchronous=FULL` both times; only
-how many calls may share a transaction, and so an fsync, differs. Reading: the same statement, run
-where the event loop runs and handed to a reading thread.
+Writing: the same rules on the same database, `synchronous=FULL` both times; only how many calls may
+share a transaction, and so an fsync, differs. Reading: the same statement, run where the event loop
+runs and handed to a reading thread.
 """
 
 from __future__ import annotations
@@ -12,20 +12,19 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from statistics import median
 
-from app.jobs import database, writer
-from app.jobs.base import JobSettings
-from app.jobs.connections import Connections
-from app.jobs.sqlite import SqliteJobStore
-from app.model import Blob, Done, NamedBlob, NewItem, NewJob, Step
+from app.model import Blob, Done, Ended, NamedBlob, NewItem, NewJob, Step
+from app.records import intake, nodes, outcome, queue, reading
+from app.stores import writer
+from app.stores.sqlite import SqliteDatabase
 from benchmarks import stats
 from benchmarks.bench import Bench, Table
 
 CALLERS = (1, 64)
+NODE, MOST = "bench", 1_000_000
 SOURCE = NamedBlob(Blob("0" * 32, 1000, "text/plain", "0" * 64), "a.txt")
 NEW = NewJob("bench", (Step("compress"),), (NewItem(upload=SOURCE),), retention_s=3600)
 
@@ -82,14 +81,15 @@ def _calls_per_commit(number: int) -> Iterator[None]:
 
 async def _cycles(folder: Path, callers: int, count: int) -> float:
     result = NamedBlob(Blob("1" * 32, 500, "application/gzip", "1" * 64), "a.txt.gz")
-    outcome = Done((result,), {"compress": {"ratio": 2.0}})
-    async with _store(folder) as store:
+    done = Done((result,), {"compress": {"ratio": 2.0}})
+    async with _opened(folder) as database:
 
         async def caller() -> None:
             for _ in range(count // callers):
-                await store.submit(NEW)
-                for claim in await store.claim("cpu", 1):
-                    if not await store.finish(claim, outcome):
+                await database.write(intake.submit, NEW, MOST)
+                for chunk in await database.write(queue.take, NODE, "cpu", 1):
+                    ended = [Ended(claim, done) for claim in chunk.claims]
+                    if not await database.write(outcome.finish, NODE, ended, [chunk]):
                         raise RuntimeError("A claim was void.")
 
         started = time.perf_counter()
@@ -98,19 +98,14 @@ async def _cycles(folder: Path, callers: int, count: int) -> float:
 
 
 @asynccontextmanager
-async def _store(folder: Path) -> AsyncIterator[SqliteJobStore]:
-    store = SqliteJobStore(
-        folder / "records.db",
-        JobSettings(),
-        clock=partial(datetime.now, UTC),
-        lane_of=lambda _item, _job: "cpu",
-        on_queued=lambda: None,
-    )
-    await store.open()
+async def _opened(folder: Path) -> AsyncIterator[SqliteDatabase]:
+    database = SqliteDatabase(folder / "records.db")
+    await database.open()
+    await database.write(nodes.join, NODE, frozenset({"work"}))
     try:
-        yield store
+        yield database
     finally:
-        await store.close()
+        await database.close()
 
 
 # -- look-ups ------------------------------------------------------------------------------------
@@ -136,29 +131,26 @@ def _look_ups(bench: Bench) -> Table:
     return Table(title, ("where", "us each", "to the loop"), rows)
 
 
-async def _here(connections: Connections, job_id: str) -> None:
-    connections.look_up("get_job", id=job_id)
+async def _here(database: SqliteDatabase, job_id: str) -> None:
+    await database.look(reading.get_job, job_id)
 
 
-async def _in_thread(connections: Connections, job_id: str) -> None:
-    await connections.read(lambda db: database.run(db, "get_job", id=job_id))
+async def _in_thread(database: SqliteDatabase, job_id: str) -> None:
+    await database.read(reading.get_job, job_id)
 
 
 def _micros(
-    folder: Path, count: int, look_up: Callable[[Connections, str], Awaitable[None]]
+    folder: Path, count: int, look_up: Callable[[SqliteDatabase, str], Awaitable[None]]
 ) -> float:
     async def timed(own: Path) -> float:
-        async with _store(own) as store:
-            ids = [(await store.submit(NEW)).job.id for _ in range(count)]
-            connections = Connections(own / "records.db")
-            await connections.open()
-            await look_up(connections, ids[0])  # opens the connection of whoever reads
+        async with _opened(own) as database:
+            made = [await database.write(intake.submit, NEW, MOST) for _ in range(count)]
+            ids = [submitted.job.id for submitted in made]
+            await look_up(database, ids[0])  # opens the connection of whoever reads
             started = time.perf_counter()
             for job_id in ids:
-                await look_up(connections, job_id)
-            taken_s = time.perf_counter() - started
-            await connections.close()
-            return taken_s / count * 1e6
+                await look_up(database, job_id)
+            return (time.perf_counter() - started) / count * 1e6
 
     with tempfile.TemporaryDirectory(dir=folder) as own:
         return asyncio.run(timed(Path(own)))

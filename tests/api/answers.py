@@ -34,6 +34,17 @@ def done(response, status="succeeded"):
     return job
 
 
+def running(http, job, items=1):
+    """Give a job as it is once so many of its items are known to run."""
+    now = http.get(f"/v1/jobs/{job['id']}")
+    while now.json()["counts"]["running"] < items:
+        assert not now.json()["done"], now.json()
+        headers = {"If-None-Match": now.headers["ETag"]}
+        later = http.get(f"/v1/jobs/{job['id']}?wait=20", headers=headers)
+        now = later if later.content else now
+    return now.json()
+
+
 def results(http, job):
     """Give name and content of every result, in the order of the items."""
     items = http.get(f"/v1/jobs/{job['id']}/items").json()["items"]

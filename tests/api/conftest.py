@@ -7,6 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import httpx
 import pytest
 
+from tests.api.answers import running
 from tests.outbound.origin import Origin
 
 
@@ -130,5 +131,6 @@ def held_job(http, hostile):
     """A job of two fetches that wait for their origin."""
     job = http.post("/v1/fetch", json={"urls": [f"{hostile.url}/held"] * 2}).json()
     hostile.wait_for(requests=2)
+    running(http, job, items=2)
     yield job
     http.delete(f"/v1/jobs/{job['id']}")

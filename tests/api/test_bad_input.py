@@ -19,7 +19,9 @@ END = b"--b--\r\n"
 @pytest.fixture(autouse=True)
 def _nothing_is_left_behind(service, http):
     yield
-    eventually(http, lambda: not incoming(service))
+    blobs = service.data_dir / "blobs"
+    for folder in (blobs / "work").glob("*/"):
+        eventually(http, lambda folder=folder: not list(folder.iterdir()))
     assert http.get("/readyz").status_code == 200
 
 

@@ -5,7 +5,7 @@ import hashlib
 
 import pytest
 
-from tests.api.answers import done, errors, problem, results
+from tests.api.answers import done, errors, problem, results, running
 from tests.outbound.origin import BODY
 
 DIGEST = hashlib.sha256(BODY)
@@ -99,7 +99,7 @@ def test_a_batch_has_no_more_under_way_than_it_asks_for(http, hostile):
     asked = {"urls": [f"{hostile.url}/held"] * 6, "concurrency": 2}
     job = http.post("/v1/fetch", json=asked).json()
     hostile.wait_for(requests=2)
-    counts = http.get(f"/v1/jobs/{job['id']}").json()["counts"]
+    counts = running(http, job, items=2)["counts"]
     assert (counts["running"], counts["queued"]) == (2, 4)
     hostile.let_go()
     done(http.get(f"/v1/jobs/{job['id']}?wait=20"))

@@ -84,12 +84,13 @@ def test_the_whole_file_comes_with_its_digest(http, file):
     assert response.headers["Content-Length"] == "2560"
 
 
-def test_the_input_of_a_job_is_a_file_without_a_sha256(http):
-    item = http.put("/v1/compress/a.bin?wait=20", content=CONTENT).json()["items"][0]
+def test_a_large_input_of_a_job_is_a_file_without_a_sha256(http):
+    content = CONTENT * 40
+    item = http.put("/v1/compress/a.bin?wait=20", content=content).json()["items"][0]
     given = http.get(f"/v1/files/{item['file_id']}").json()
-    assert (given["size_bytes"], given["sha256"]) == (2560, None)
+    assert (given["size_bytes"], given["sha256"]) == (102_400, None)
     response = get(http, given)
-    assert (response.status_code, response.content) == (200, CONTENT)
+    assert (response.status_code, response.content) == (200, content)
     assert "Repr-Digest" not in response.headers
     again = http.get(given["href"], headers={"If-None-Match": response.headers["ETag"]})
     assert again.status_code == 304

@@ -44,13 +44,14 @@ def test_an_unchanged_job_is_304_without_a_body(http, job):
 def test_a_wait_with_if_none_match_ends_at_the_first_change(http, hostile):
     urls = [f"{hostile.url}/held", f"{hostile.url}/ok"]
     where = http.post("/v1/fetch", json={"urls": urls}).headers["Location"]
-    seen, progress = None, 0.0
-    while progress < 0.5:
+    seen, progress, under_way = None, 0.0, 0
+    while progress < 0.5 or not under_way:
         headers = {"If-None-Match": seen} if seen else {}
         polled = http.get(where, params={"wait": 20 if seen else 0}, headers=headers)
         assert polled.status_code == 200
         assert polled.headers["ETag"] != seen
         seen, progress = polled.headers["ETag"], polled.json()["progress"]
+        under_way = polled.json()["counts"]["running"]
     unchanged = http.get(where, params={"wait": 0.05}, headers={"If-None-Match": seen})
     assert unchanged.status_code == 304
     hostile.let_go()

@@ -12,9 +12,10 @@ from typing import Protocol
 
 from app.blobs.base import BlobSettings, BlobStore
 from app.blobs.disk import DiskBlobStore
-from app.jobs.base import JobSettings, JobStore
-from app.jobs.sqlite import SqliteJobStore
-from app.model import Lane, NewItem, NewJob
+from app.records import rows, topics
+from app.stores.base import News
+from app.stores.sqlite import SqliteDatabase
+from tests.contracts.records import Store
 
 
 class Clock:
@@ -36,10 +37,8 @@ class JobBackend(Protocol):
     clock: Clock
     wakes: int
     """How often a store said that items may be claimed."""
-    canceled: list[int]
-    """The items that stores said are canceled because another one failed."""
 
-    async def open(self, *, max_unfinished_items: int = 100_000) -> JobStore: ...
+    async def open(self, *, max_unfinished_items: int = 100_000) -> Store: ...
 
     async def close(self) -> None:
         """Close every store that is still open."""
@@ -47,7 +46,7 @@ class JobBackend(Protocol):
     async def crash(self) -> None:
         """Keep what is durable, and nothing else; the store in use sees no later `open`."""
 
-    def full(self, store: JobStore) -> AbstractAsyncContextManager[None]:
+    def full(self, store: Store) -> AbstractAsyncContextManager[None]:
         """Have no room for anything large while the context is open."""
 
 
@@ -55,32 +54,26 @@ class SqliteBackend:
     def __init__(self, folder: Path) -> None:
         self.clock = Clock()
         self.wakes = 0
-        self.canceled: list[int] = []
         self.on_queued: Callable[[], None] = lambda: None
         self._folder = folder / "records"
         self._crashes = 0
-        self._opened: list[SqliteJobStore] = []
+        self.opened: list[Store] = []
 
     @property
     def path(self) -> Path:
         return self._folder / "offload.db"
 
-    async def open(self, *, max_unfinished_items: int = 100_000) -> SqliteJobStore:
-        store = SqliteJobStore(
-            self.path,
-            JobSettings(max_unfinished_items=max_unfinished_items),
-            clock=self.clock,
-            lane_of=lane_of,
-            on_queued=self._wake,
-            on_canceled=self.canceled.extend,
-        )
+    async def open(self, *, max_unfinished_items: int = 100_000) -> Store:
+        db = SqliteDatabase(self.path, clock=lambda: rows.to_ms(self.clock()))
+        store = Store(db, max_unfinished_items)
         await store.open()
-        self._opened.append(store)
+        db.listen(self._hear)
+        self.opened.append(store)
         return store
 
     async def close(self) -> None:
-        while self._opened:
-            await self._opened.pop().close()
+        while self.opened:
+            await self.opened.pop().close()
 
     async def crash(self) -> None:
         self._crashes += 1
@@ -90,8 +83,7 @@ class SqliteBackend:
         self._folder = copy
 
     @asynccontextmanager
-    async def full(self, store: JobStore) -> AsyncIterator[None]:
-        assert isinstance(store, SqliteJobStore)
+    async def full(self, store: Store) -> AsyncIterator[None]:
         before = await pragma(store, "max_page_count")
         await pragma(store, f"max_page_count = {await pragma(store, 'page_count')}")
         try:
@@ -99,18 +91,15 @@ class SqliteBackend:
         finally:
             await pragma(store, f"max_page_count = {before}")
 
-    def _wake(self) -> None:
-        self.wakes += 1
-        self.on_queued()
+    def _hear(self, news: News) -> None:
+        if topics.READY in news:
+            self.wakes += 1
+            self.on_queued()
 
 
-def lane_of(item: NewItem, _: NewJob) -> Lane:
-    return "io" if item.url else "cpu"
-
-
-async def pragma(store: SqliteJobStore, text: str) -> object:
+async def pragma(store: Store, text: str) -> object:
     """Read or set one on the connection that writes."""
-    [row] = await store._write(lambda tx: tx.db.execute(f"PRAGMA {text}").fetchall())
+    [row] = await store.db.write(lambda tx: tx.db.execute(f"PRAGMA {text}").fetchall())
     return row[0]
 
 
@@ -138,18 +127,18 @@ class DiskBackend:
     def __init__(self, folder: Path) -> None:
         self.clock = Clock()
         self.root = folder / "blobs"
-        self._opened: list[DiskBlobStore] = []
+        self.opened: list[DiskBlobStore] = []
 
     async def open(self, *, min_free_bytes: int = 0) -> DiskBlobStore:
         settings = BlobSettings(min_free_bytes=min_free_bytes)
         store = DiskBlobStore(self.root, settings, clock=lambda: self.clock().timestamp())
         await store.open()
-        self._opened.append(store)
+        self.opened.append(store)
         return store
 
     async def close(self) -> None:
-        while self._opened:
-            await self._opened.pop().close()
+        while self.opened:
+            await self.opened.pop().close()
 
     def stored(self) -> list[str]:
         return [path.name for path in (self.root / "objects").rglob("*") if path.is_file()]
@@ -158,8 +147,8 @@ class DiskBackend:
         return [path.name for path in (self.root / "work").glob("*/*")]
 
     def crash(self) -> None:
-        while self._opened:
-            self._opened.pop()._own.abandon()
+        while self.opened:
+            self.opened.pop()._own.abandon()
 
 
 @contextmanager

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from app.blobs.base import BlobStore
-from app.jobs.base import JobStore
+from app.records import cutting
 from tests.contracts.backends import BlobBackend, DiskBackend, JobBackend, SqliteBackend
+from tests.contracts.records import Store
 
 
 @pytest.fixture(params=[pytest.param(SqliteBackend, id="sqlite")])
@@ -20,8 +21,14 @@ async def records(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
 
 
 @pytest.fixture
-async def store(records: JobBackend) -> JobStore:
+async def store(records: JobBackend) -> Store:
     return await records.open()
+
+
+@pytest.fixture
+def one_item_a_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a claim of so many items be just so many."""
+    monkeypatch.setattr(cutting, "MOST_ITEMS", {"cpu": 1, "io": 1})
 
 
 @pytest.fixture(params=[pytest.param(DiskBackend, id="disk")])

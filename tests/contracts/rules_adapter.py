@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Protocol
 
 from app.errors import Conflict, Expired, IdempotencyMismatch, OperationFailed
-from app.jobs.base import JobStore, Submitted
-from app.jobs.sqlite import SqliteJobStore
 from app.model import (
     JOB_EVENTS,
+    Blob,
+    Chunk,
     Claim,
     Done,
+    Ended,
     Failed,
     Job,
+    Lane,
     NamedBlob,
     NewItem,
     NewJob,
     Step,
+    Submitted,
     Webhook,
 )
+from app.records import ending, files, intake, outbox, outcome, queue, reading
+from app.records.nodes import seen
+from app.stores.sqlite_tx import SqliteTx
 from tests.contracts.backends import SqliteBackend
+from tests.contracts.records import Store
 from tests.contracts.rules_model import RETENTION_S, Order
-from tests.contracts.test_job_store import blob
 
 CLIENT = "shop"
 COMPRESS, PACK, FETCH = Step("compress"), Step("archive", {"format": "zip"}), Step("fetch")
@@ -32,6 +40,8 @@ WEBHOOK = Webhook("https://hook.test/", frozenset({*JOB_EVENTS, "item.succeeded"
 MANY = 1_000
 PART = 2
 """So many lines of a streamed job are written at a time."""
+FACTS = {"fetch": {"name": "result", "media_type": "text/plain", "claimed_media_type": None}}
+LANES: tuple[Lane, ...] = ("io", "cpu")
 
 
 @dataclass(frozen=True)
@@ -54,203 +64,340 @@ class Seen:
     counts: Counter[str]
     items: list[SeenItem]
     told: Counter[tuple[str, int | None]]
+    ended: list[tuple[int, int]]
+    """Seq and index of what became final behind the place that was asked for."""
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
+class Given:
+    """A chunk in a node's hands."""
+
+    chunk: Chunk
+    node_id: str
+    """Who was given it: dead, maybe, by now."""
+    left: set[int] = field(default_factory=set)
+    """The keys of the items that it has still to end."""
+
+
+@dataclass(frozen=True, eq=False)
 class Taken:
-    """Work that a node was given and has begun."""
+    """An item that a node was given."""
 
-    job_id: str
-    index: int
-    attempt: int
-    inputs: int
-    """How many files it has to work on."""
-    claim: object
-    """The store's own word for it."""
+    claim: Claim
+    given: Given
+
+    @property
+    def inputs(self) -> int:
+        """How many files it has to work on."""
+        return len(self.claim.inputs)
 
 
 class RulesStore(Protocol):
     """One place for records, and some nodes on it. All times are its clock's."""
 
     nodes: int
-    """How many may be open at once."""
+    """How many are open at once; each is named by its number from 0."""
 
     async def open(self) -> None: ...
 
     async def close(self) -> None: ...
 
-    async def submit(self, order: Order) -> tuple[str, bool] | None:
+    async def submit(self, order: Order, node: int) -> tuple[str, bool] | None:
         """Give the job's id, and whether it is new; None: the key is another request's."""
 
-    async def abandon(self, order: Order) -> None:
+    async def submit_and_take(
+        self, order: Order, node: int
+    ) -> tuple[tuple[str, bool] | None, list[Taken]]:
+        """Submit what does not come in parts, and have the node take of it what it has room for."""
+
+    async def abandon(self, order: Order, node: int) -> None:
         """Begin to receive a job, and never end it."""
 
-    async def take(self, node: int, limit: int) -> list[Taken]: ...
+    async def take(self, node: int, limit: int) -> list[Taken]:
+        """Give chunks whole, until they have so many items."""
 
-    async def finish(self, node: int, taken: Taken, *, succeeded: bool) -> bool: ...
+    async def begin(self, node: int, taken: Sequence[Taken]) -> None: ...
 
-    async def give_back(self, node: int, taken: Taken) -> None: ...
+    async def finish(
+        self, node: int, ended: Sequence[tuple[Taken, bool]]
+    ) -> tuple[list[bool], list[Taken]]:
+        """End items, each succeeded or not, in one transaction.
 
-    async def cancel(self, job_id: str) -> None: ...
+        Gives which were recorded, and what has begun then of chunks that go item by item.
+        """
 
-    async def retry(self, job_id: str) -> str | None:
+    async def give_back(self, node: int, taken: Taken) -> None:
+        """Give a whole chunk back."""
+
+    async def fail_on(self, node: int, taken: Taken) -> None:
+        """Have a node fail on a chunk, as if it had died with nothing else in hand."""
+
+    async def cancel(self, job_id: str, node: int) -> None: ...
+
+    async def retry(self, job_id: str, node: int) -> str | None:
         """Give why not, if not: `conflict` or `expired`."""
 
-    async def delete(self, job_id: str) -> None: ...
+    async def delete(self, job_id: str, node: int) -> None: ...
 
     async def crash(self, node: int) -> None:
-        """Kill a node, start it again, and let pass what has to until its work is given back."""
+        """Kill a node, start another in its place, and have that find the dead."""
 
-    async def purge(self) -> None:
-        """Expire all that is due."""
+    async def purge(self, node: int) -> None:
+        """Expire all that is due, and forget the bytes of which no record is left."""
 
     def move_clock(self, seconds: float) -> None: ...
 
-    async def job(self, job_id: str) -> Seen | None: ...
+    async def look(self, job_id: str, after: tuple[int, int], limit: int) -> Seen | None:
+        """Show a job, and up to so many of the ends behind a seq and index, as a stream does."""
 
-    async def ended_since(
-        self, job_id: str, after: tuple[int, int], limit: int
-    ) -> list[tuple[int, int]]:
-        """Give seq and index of what became final, as an event stream tells it."""
+    async def oddities(self) -> list[str]:
+        """Give what contradicts itself in the records; after a purge that is all there can be."""
 
 
 class SqliteRules:
-    """`RulesStore` over `SqliteJobStore`: one process has the folder."""
+    """`RulesStore` over the rules on one SQLite file."""
 
-    nodes = 1
+    nodes = 2
 
     def __init__(self, folder: Path) -> None:
         self._records = SqliteBackend(folder)
-        self._store: SqliteJobStore
+        self._stores: list[Store] = []
+        self._values = count()
 
     async def open(self) -> None:
-        self._store = await self._records.open()
+        self._stores = [await self._open() for _ in range(self.nodes)]
+
+    async def _open(self) -> Store:
+        store = await self._records.open()
+        # No power cut here, and an fsync for each of very many commits takes most of the time.
+        store.db._writer._db.execute("PRAGMA synchronous = OFF")
+        return store
 
     async def close(self) -> None:
         await self._records.close()
 
-    async def submit(self, order: Order) -> tuple[str, bool] | None:
+    # -- clients -------------------------------------------------------------------------------
+
+    async def submit(self, order: Order, node: int) -> tuple[str, bool] | None:
+        store, new = self._stores[node], self._new(order)
         try:
-            made = await _submitted(self._store, order)
+            if not order.streamed:
+                return _made(await store.submit(new))
+            items = self._items(order)
+            async with store.receiving(CLIENT, dedupe=order.dedupe) as incoming:
+                for start in range(0, len(items), PART):
+                    await incoming.add(items[start : start + PART])
+                return _made(await incoming.submit(new))
         except IdempotencyMismatch:
             return None
-        return made.job.id, made.created
 
-    async def abandon(self, order: Order) -> None:
-        async with self._store.receiving(CLIENT, dedupe=order.dedupe) as incoming:
-            await incoming.add([_item(0, 1)])
-
-    async def take(self, node: int, limit: int) -> list[Taken]:
-        claims = await self._store.claim("io", limit)
-        claims += await self._store.claim("cpu", limit - len(claims))
-        await self._store.began([(claim, 0.0) for claim in claims])
-        return [_taken(claim) for claim in claims]
-
-    async def finish(self, node: int, taken: Taken, *, succeeded: bool) -> bool:
-        result = Done((NamedBlob(blob("result"), "result"),), {})
-        failed = Failed(OperationFailed("It broke.").problem())
-        return await self._store.finish(_claim(taken), result if succeeded else failed)
-
-    async def give_back(self, node: int, taken: Taken) -> None:
-        await self._store.release([_claim(taken)])
-
-    async def cancel(self, job_id: str) -> None:
-        await self._store.cancel(job_id)
-
-    async def retry(self, job_id: str) -> str | None:
+    async def submit_and_take(
+        self, order: Order, node: int
+    ) -> tuple[tuple[str, bool] | None, list[Taken]]:
+        store, new = self._stores[node], self._new(order)
+        lane: Lane = "cpu" if None in order.items else "io"
+        taker = intake.Taker(store.node, lane, MANY)
         try:
-            await self._store.retry(job_id)
+            made = await store.db.write(intake.submit, new, store.most, taker)
+        except IdempotencyMismatch:
+            return None, []
+        return _made(made), await self._given(store, made.chunks)
+
+    async def abandon(self, order: Order, node: int) -> None:
+        async with self._stores[node].receiving(CLIENT, dedupe=order.dedupe) as incoming:
+            await incoming.add([self._item(0, 1)])
+
+    def _new(self, order: Order) -> NewJob:
+        first = (COMPRESS,) if not order.passes and None in order.items else (FETCH,)
+        return NewJob(
+            client=CLIENT,
+            steps=(*first, *[PACK] * order.joins),
+            items=() if order.streamed else tuple(self._items(order)),
+            retention_s=RETENTION_S,
+            join_at=1 if order.joins else None,
+            pace=order.pace,
+            stops=order.stops,
+            dedupe=order.dedupe,
+            idempotency_key=order.key,
+            fingerprint=repr(order),
+            webhook=WEBHOOK,
+        )
+
+    def _items(self, order: Order) -> list[NewItem]:
+        return [self._item(index, url) for index, url in enumerate(order.items)]
+
+    def _item(self, index: int, url: int | None) -> NewItem:
+        if url is not None:
+            return NewItem(url=f"https://origin.test/{url}")
+        return NewItem(upload=NamedBlob(self._value(), f"{index}.txt"))
+
+    def _value(self) -> Blob:
+        content = b"%d" % next(self._values)
+        return Blob(content.hex(), len(content), "text/plain", "digest", content)
+
+    async def cancel(self, job_id: str, node: int) -> None:
+        await self._stores[node].db.write(ending.cancel, job_id)
+
+    async def retry(self, job_id: str, node: int) -> str | None:
+        try:
+            await self._stores[node].retry(job_id)
         except Conflict:
             return "conflict"
         except Expired:
             return "expired"
         return None
 
-    async def delete(self, job_id: str) -> None:
-        await self._store.delete_job(job_id)
+    async def delete(self, job_id: str, node: int) -> None:
+        await self._stores[node].db.write(ending.delete, job_id)
+
+    # -- nodes ---------------------------------------------------------------------------------
+
+    async def take(self, node: int, limit: int) -> list[Taken]:
+        store = self._stores[node]
+        taken: list[Taken] = []
+        for lane in LANES:
+            while (room := limit - len(taken)) > 0:
+                chunks = await store.db.write(queue.take, store.node, lane, room)
+                if not chunks:
+                    break
+                taken += await self._given(store, chunks)
+        return taken
+
+    async def _given(self, store: Store, chunks: Sequence[Chunk]) -> list[Taken]:
+        taken: list[Taken] = []
+        for chunk in chunks:
+            given = Given(chunk, store.node)
+            if chunk.deaths:
+                taken += await self._next_suspect(store, given)
+                continue
+            given.left = {claim.item_key for claim in chunk.claims}
+            taken += [Taken(claim, given) for claim in chunk.claims]
+            if not given.left:
+                await store.db.write(outcome.finish, store.node, (), [chunk])
+        return taken
+
+    async def _next_suspect(self, store: Store, given: Given) -> list[Taken]:
+        if claim := await store.db.write(queue.next_suspect, given.node_id, given.chunk):
+            return [Taken(claim, given)]
+        await store.db.write(outcome.finish, given.node_id, (), [given.chunk])
+        return []
+
+    async def begin(self, node: int, taken: Sequence[Taken]) -> None:
+        for node_id in {one.given.node_id for one in taken}:
+            claims = [(one.claim, 0.0) for one in taken if one.given.node_id == node_id]
+            await self._stores[node].db.write(queue.begun, node_id, claims)
+
+    async def finish(
+        self, node: int, ended: Sequence[tuple[Taken, bool]]
+    ) -> tuple[list[bool], list[Taken]]:
+        store, begun = self._stores[node], list[Taken]()
+        [node_id] = {taken.given.node_id for taken, _ in ended}
+        for taken, _ in ended:
+            taken.given.left.discard(taken.claim.item_key)
+        givens = list(dict.fromkeys(taken.given for taken, _ in ended))
+        over = [given.chunk for given in givens if not given.chunk.deaths and not given.left]
+        outcomes = [Ended(taken.claim, self._outcome(succeeded=good)) for taken, good in ended]
+        recorded = await store.db.write(outcome.finish, node_id, outcomes, over)
+        for given in givens:
+            if given.chunk.deaths:
+                begun += await self._next_suspect(store, given)
+        return [taken.claim.item_key in recorded for taken, _ in ended], begun
+
+    def _outcome(self, *, succeeded: bool) -> Done | Failed:
+        if succeeded:
+            return Done((NamedBlob(self._value(), "result"),), FACTS)
+        return Failed(OperationFailed("It broke.").problem())
+
+    async def give_back(self, node: int, taken: Taken) -> None:
+        given = taken.given
+        await self._stores[node].db.write(queue.give_back, given.node_id, [given.chunk])
+
+    async def fail_on(self, node: int, taken: Taken) -> None:
+        given = taken.given
+        await self._stores[node].db.write(outcome.crashed, given.node_id, given.chunk)
 
     async def crash(self, node: int) -> None:
-        await self._records.crash()
-        await self._records.close()
-        await self.open()
-        await self._store.recover()
+        dead = self._stores[node]
+        self._records.opened.remove(dead)
+        await dead.close()  # it gives nothing back, and says no good-bye
+        store = self._stores[node] = await self._open()
+        [beat] = [one.beat for one in await store.db.look(seen) if one.id == dead.node]
+        await store.db.write(outcome.bury, dead.node, beat)
 
-    async def purge(self) -> None:
-        while await self._store.purge():
+    async def purge(self, node: int) -> None:
+        store = self._stores[node]
+        while await store.purge():
+            pass
+        while (await store.db.write(files.take_loose))[0]:
             pass
 
     def move_clock(self, seconds: float) -> None:
         self._records.clock.move(seconds)
 
-    async def job(self, job_id: str) -> Seen | None:
-        job = await self._store.get_job(job_id)
-        return None if job is None else await self._seen(job)
+    # -- what is to be seen --------------------------------------------------------------------
 
-    async def _seen(self, job: Job) -> Seen:
-        items, _ = await self._store.list_items(job.id, limit=MANY)
-        told, _ = await self._store.outbox.list(CLIENT, job_id=job.id, limit=MANY)
-        counts = {
-            name: getattr(job.counts, name)
-            for name in ("queued", "running", "succeeded", "failed", "canceled")
-        }
-        return Seen(
-            str(job.status),
-            job.seq,
-            Counter({name: count for name, count in counts.items() if count}),
-            [
-                SeenItem(
-                    str(item.status),
-                    item.problem.code if item.problem else None,
-                    item.seq,
-                    item.attempt,
-                    len(item.results),
-                )
-                for item in items
-            ],
-            Counter((delivery.event, delivery.item_index) for delivery in told),
-        )
+    async def look(self, job_id: str, after: tuple[int, int], limit: int) -> Seen | None:
+        return await self._stores[-1].db.look(_look, job_id, after, limit)
 
-    async def ended_since(
-        self, job_id: str, after: tuple[int, int], limit: int
-    ) -> list[tuple[int, int]]:
-        ended = await self._store.items_since(job_id, after, limit)
-        return [(item.seq, item.index) for item in ended]
+    async def oddities(self) -> list[str]:
+        return await self._stores[-1].db.look(_oddities)
 
 
-async def _submitted(store: JobStore, order: Order) -> Submitted:
-    items = [_item(index, url) for index, url in enumerate(order.items)]
-    first = (COMPRESS,) if not order.passes and None in order.items else (FETCH,)
-    new = NewJob(
-        client=CLIENT,
-        steps=(*first, *[PACK] * order.joins),
-        items=() if order.streamed else tuple(items),
-        retention_s=RETENTION_S,
-        join_at=1 if order.joins else None,
-        pace=order.pace,
-        stops=order.stops,
-        dedupe=order.dedupe,
-        idempotency_key=order.key,
-        fingerprint=repr(order),
-        webhook=WEBHOOK,
+def _made(submitted: Submitted) -> tuple[str, bool]:
+    return submitted.job.id, submitted.created
+
+
+def _look(tx: SqliteTx, job_id: str, after: tuple[int, int], limit: int) -> Seen | None:
+    job = reading.get_job(tx, job_id)
+    if job is None:
+        return None
+    items, _ = reading.list_items(tx, job.id, limit=MANY)
+    told, _ = outbox.listed(tx, CLIENT, job_id=job.id, limit=MANY)
+    return Seen(
+        str(job.status),
+        job.seq,
+        _counts(job),
+        [
+            SeenItem(
+                str(item.status),
+                item.problem.code if item.problem else None,
+                item.seq,
+                item.attempt,
+                len(item.results),
+            )
+            for item in items
+        ],
+        Counter((delivery.event, delivery.item_index) for delivery in told),
+        [(item.seq, item.index) for item in reading.items_since(tx, job_id, after, limit)],
     )
-    if not order.streamed:
-        return await store.submit(new)
-    async with store.receiving(CLIENT, dedupe=order.dedupe) as incoming:
-        for start in range(0, len(items), PART):
-            await incoming.add(items[start : start + PART])
-        return await incoming.submit(new)
 
 
-def _item(index: int, url: int | None) -> NewItem:
-    if url is not None:
-        return NewItem(url=f"https://origin.test/{url}")
-    return NewItem(upload=NamedBlob(blob(f"input {index}"), f"{index}.txt"))
+def _counts(job: Job) -> Counter[str]:
+    names = ("queued", "running", "succeeded", "failed", "canceled")
+    return Counter({name: n for name in names if (n := getattr(job.counts, name))})
 
 
-def _taken(claim: Claim) -> Taken:
-    return Taken(claim.job_id, claim.index, claim.attempt, len(claim.inputs), claim)
+ODDITIES = {
+    "a client's backlog is not what is unfinished": """
+        SELECT client, unfinished FROM clients WHERE unfinished <>
+            (SELECT coalesce(sum(queued + running), 0) FROM jobs WHERE client = clients.client)""",
+    "a chunk is left of a job that is over": """
+        SELECT chunks.* FROM chunks JOIN jobs ON jobs.pk = job_pk WHERE jobs.queued + running = 0""",
+    "a chunk is taken by nobody": """
+        SELECT * FROM chunks
+        WHERE (state = 'taken') <> (coalesce(node, '') IN (SELECT id FROM nodes))""",
+    "a value is left of which there is no record": """
+        SELECT key FROM small WHERE key NOT IN (SELECT blob FROM loose_blobs)
+        AND key NOT IN (SELECT blob FROM files) AND key NOT IN
+            (SELECT blob FROM items WHERE blob IS NOT NULL)""",
+    "a record has no value": """
+        SELECT blob FROM files WHERE blob NOT IN (SELECT key FROM small)
+        UNION SELECT blob FROM items WHERE blob IS NOT NULL
+                                       AND blob NOT IN (SELECT key FROM small)""",
+}
+"""Queries that find nothing, whatever has happened."""
 
 
-def _claim(taken: Taken) -> Claim:
-    assert isinstance(taken.claim, Claim)
-    return taken.claim
+def _oddities(tx: SqliteTx) -> list[str]:
+    found = {said: tx.db.execute(query).fetchall() for said, query in ODDITIES.items()}
+    return [f"{said}: {[tuple(row) for row in there]}" for said, there in found.items() if there]

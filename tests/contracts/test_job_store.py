@@ -1,4 +1,4 @@
-"""What every job store promises (`app/jobs/base.py`), put to each of them."""
+"""What the rules of jobs, items and files promise (`app/records`), on every database."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from app.errors import (
     QueueFull,
     StorageFull,
 )
-from app.jobs.base import JobStore
 from app.model import (
     MAX_INTERRUPTIONS,
     Blob,
@@ -37,8 +36,9 @@ from app.model import (
     Step,
 )
 from tests.contracts.backends import JobBackend
+from tests.contracts.records import Store
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("one_item_a_chunk")]
 
 HOUR_S = 3600.0
 DAY_S = 24 * HOUR_S
@@ -72,23 +72,23 @@ def done(*texts: str) -> Done:
     return Done(tuple(NamedBlob(blob(t), f"{t}.out") for t in texts), {"compress": {"ratio": 2}})
 
 
-async def submitted(store: JobStore, *items: NewItem, **others: Any) -> Job:
+async def submitted(store: Store, *items: NewItem, **others: Any) -> Job:
     return (await store.submit(new_job(*items, **others))).job
 
 
-async def job_now(store: JobStore, job: Job) -> Job:
+async def job_now(store: Store, job: Job) -> Job:
     now = await store.get_job(job.id)
     assert now is not None
     return now
 
 
-async def items_of(store: JobStore, job: Job) -> list[Item]:
+async def items_of(store: Store, job: Job) -> list[Item]:
     items, cursor = await store.list_items(job.id, limit=MANY)
     assert cursor is None
     return items
 
 
-async def run_all(store: JobStore, *outcomes: Outcome) -> list[Claim]:
+async def run_all(store: Store, *outcomes: Outcome) -> list[Claim]:
     """Claim one item for each outcome, in the order of the queue, and finish it so."""
     claims = await store.claim("cpu", len(outcomes))
     for claim, outcome in zip(claims, outcomes, strict=True):
@@ -96,7 +96,7 @@ async def run_all(store: JobStore, *outcomes: Outcome) -> list[Claim]:
     return claims
 
 
-async def begun(store: JobStore, number: int) -> list[Claim]:
+async def begun(store: Store, number: int) -> list[Claim]:
     """Claim so many items, and have workers begin them."""
     claims = await store.claim("cpu", number)
     await store.began([(claim, 0.0) for claim in claims])
@@ -139,7 +139,7 @@ async def test_a_submitted_job_is_still_there_when_the_store_is_opened_again(
     assert (claim.url, claim.headers, claim.steps) == ("http://o/x", headers, job.steps)
 
 
-async def test_what_clients_write_comes_back_as_they_wrote_it(store: JobStore) -> None:
+async def test_what_clients_write_comes_back_as_they_wrote_it(store: Store) -> None:
     name, tag = "Größe \u0000 '; DROP TABLE jobs; -- \U0001f600.txt", "ü"
     metadata = {"a": [1, 2.5, None, True, {"ö": "'\""}]}
     item = NewItem(upload=NamedBlob(blob("x"), name))
@@ -148,9 +148,7 @@ async def test_what_clients_write_comes_back_as_they_wrote_it(store: JobStore) -
     assert (await items_of(store, job))[0].name == name
 
 
-async def test_submitting_says_that_items_may_be_claimed(
-    records: JobBackend, store: JobStore
-) -> None:
+async def test_submitting_says_that_items_may_be_claimed(records: JobBackend, store: Store) -> None:
     await submitted(store)
     assert records.wakes == 1
 
@@ -218,7 +216,7 @@ async def test_files_that_steps_name_become_the_jobs_own(records: JobBackend) ->
 
 @pytest.mark.parametrize("owner", [None, "another client"])
 async def test_a_step_cannot_name_a_file_that_is_not_the_clients(
-    store: JobStore, owner: str | None
+    store: Store, owner: str | None
 ) -> None:
     file_id = "file_unknown"
     if owner is not None:
@@ -233,7 +231,7 @@ async def test_a_step_cannot_name_a_file_that_is_not_the_clients(
     assert await store.claim("cpu", 9) == []
 
 
-async def test_a_job_that_arrives_in_parts_has_its_own_files_too(store: JobStore) -> None:
+async def test_a_job_that_arrives_in_parts_has_its_own_files_too(store: Store) -> None:
     mark = await store.add_file("shop", NamedBlob(blob("mark"), "mark.png"), HOUR_S)
     async with store.receiving("shop", dedupe=False) as incoming:
         await incoming.add([NewItem(url="http://o/x")])
@@ -300,7 +298,7 @@ async def test_a_caller_that_goes_away_does_not_undo_its_submission(records: Job
 # -- idempotency keys --------------------------------------------------------------------------
 
 
-async def test_a_key_brings_back_its_job(store: JobStore) -> None:
+async def test_a_key_brings_back_its_job(store: Store) -> None:
     first = await store.submit(new_job(idempotency_key="k", fingerprint="f"))
     again = await store.submit(new_job(upload("ignored"), idempotency_key="k", fingerprint="f"))
     assert (first.created, again.created) == (True, False)
@@ -309,20 +307,20 @@ async def test_a_key_brings_back_its_job(store: JobStore) -> None:
     assert len((await store.list_jobs("shop"))[0]) == 1
 
 
-async def test_a_key_is_its_clients_own(store: JobStore) -> None:
+async def test_a_key_is_its_clients_own(store: Store) -> None:
     first = await store.submit(new_job(idempotency_key="k"))
     other = await store.submit(new_job(idempotency_key="k", client="another"))
     assert other.created
     assert other.job.id != first.job.id
 
 
-async def test_a_key_used_with_another_request_is_refused(store: JobStore) -> None:
+async def test_a_key_used_with_another_request_is_refused(store: Store) -> None:
     await store.submit(new_job(idempotency_key="k", fingerprint="f"))
     with pytest.raises(IdempotencyMismatch):
         await store.submit(new_job(idempotency_key="k", fingerprint="g"))
 
 
-async def test_a_key_is_free_again_after_24_hours(records: JobBackend, store: JobStore) -> None:
+async def test_a_key_is_free_again_after_24_hours(records: JobBackend, store: Store) -> None:
     first = await store.submit(new_job(idempotency_key="k", retention_s=10 * DAY_S))
     records.clock.move(DAY_S - 1)
     await store.purge()
@@ -333,7 +331,7 @@ async def test_a_key_is_free_again_after_24_hours(records: JobBackend, store: Jo
     assert await store.get_job(first.job.id)
 
 
-async def test_a_key_is_free_again_when_its_job_is_deleted(store: JobStore) -> None:
+async def test_a_key_is_free_again_when_its_job_is_deleted(store: Store) -> None:
     first = await store.submit(new_job(idempotency_key="k", fingerprint="f"))
     await store.delete_job(first.job.id)
     again = await store.submit(new_job(idempotency_key="k", fingerprint="other"))
@@ -353,7 +351,7 @@ async def test_twenty_requests_with_one_key_at_once_make_one_job(records: JobBac
 
 
 async def test_items_are_claimed_in_the_order_in_which_they_were_submitted(
-    store: JobStore,
+    store: Store,
 ) -> None:
     job = await submitted(store, *(upload(str(n)) for n in range(5)))
     claims = [*await store.claim("cpu", 2), *await store.claim("cpu", 9)]
@@ -365,7 +363,7 @@ async def test_items_are_claimed_in_the_order_in_which_they_were_submitted(
 
 @pytest.mark.parametrize("as_one_job", [True, False])
 async def test_a_client_does_not_wait_behind_the_600_items_of_another(
-    store: JobStore, *, as_one_job: bool
+    store: Store, *, as_one_job: bool
 ) -> None:
     many = [upload(str(n)) for n in range(600)]
     if as_one_job:
@@ -377,13 +375,13 @@ async def test_a_client_does_not_wait_behind_the_600_items_of_another(
     assert [claim.job_id == small.id for claim in claims] == [False, True] * 3
 
 
-async def test_lanes_are_claimed_apart(store: JobStore) -> None:
+async def test_lanes_are_claimed_apart(store: Store) -> None:
     await submitted(store, upload("a"), link(1), upload("b"), link(2))
     assert [claim.index for claim in await store.claim("io", 9)] == [1, 3]
     assert [claim.index for claim in await store.claim("cpu", 9)] == [0, 2]
 
 
-async def test_twenty_claimers_at_once_get_every_item_once(store: JobStore) -> None:
+async def test_twenty_claimers_at_once_get_every_item_once(store: Store) -> None:
     await submitted(store, *(upload(str(n)) for n in range(100)))
     claimed = await asyncio.gather(*(store.claim("cpu", 7) for _ in range(20)))
     keys = [claim.item_key for claims in claimed for claim in claims]
@@ -393,9 +391,7 @@ async def test_twenty_claimers_at_once_get_every_item_once(store: JobStore) -> N
 # -- outcomes ----------------------------------------------------------------------------------
 
 
-async def test_results_facts_and_problems_are_recorded(
-    records: JobBackend, store: JobStore
-) -> None:
+async def test_results_facts_and_problems_are_recorded(records: JobBackend, store: Store) -> None:
     job = await submitted(store, upload("a"), upload("b"))
     claims = await begun(store, 2)
     records.clock.move(3)
@@ -423,7 +419,7 @@ async def test_results_facts_and_problems_are_recorded(
     assert result.expires_at == records.clock.now + timedelta(seconds=DAY_S)
 
 
-async def test_an_outcome_is_recorded_once(store: JobStore) -> None:
+async def test_an_outcome_is_recorded_once(store: Store) -> None:
     job = await submitted(store)
     [claim] = await store.claim("cpu", 1)
     told = await asyncio.gather(*(store.finish(claim, done("r")) for _ in range(20)))
@@ -432,12 +428,13 @@ async def test_an_outcome_is_recorded_once(store: JobStore) -> None:
     assert (await job_now(store, job)).counts == Counts(succeeded=1)
 
 
-async def test_a_late_ghost_changes_nothing(store: JobStore) -> None:
+async def test_a_late_ghost_changes_nothing(store: Store) -> None:
     job = await submitted(store)
     [ghost] = await store.claim("cpu", 1)
     await store.release([ghost])
     [claim] = await store.claim("cpu", 1)
-    assert claim.attempt == ghost.attempt + 1
+    # It had not begun, and so has paid no attempt.
+    assert (claim.attempt, claim.delivery) == (ghost.attempt, ghost.delivery + 1)
     assert not await store.finish(ghost, Failed(BROKEN))
     await store.release([ghost])
     await store.began([(ghost, 0.0)])
@@ -450,7 +447,7 @@ async def test_a_late_ghost_changes_nothing(store: JobStore) -> None:
 
 
 @pytest.mark.parametrize("way", ["cancel", "delete_job"])
-async def test_an_outcome_after_cancel_or_delete_is_void(store: JobStore, way: str) -> None:
+async def test_an_outcome_after_cancel_or_delete_is_void(store: Store, way: str) -> None:
     await submitted(store)
     [claim] = await store.claim("cpu", 1)
     assert await getattr(store, way)(claim.job_id) == [claim.item_key]
@@ -475,7 +472,7 @@ async def test_an_outcome_after_cancel_or_delete_is_void(store: JobStore, way: s
     ],
 )
 async def test_a_job_goes_from_queued_through_running_to_the_sum_of_its_items(
-    records: JobBackend, store: JobStore, ends: str, status: JobStatus
+    records: JobBackend, store: Store, ends: str, status: JobStatus
 ) -> None:
     job = await submitted(store, upload("a"), upload("b"))
     seen = [job]
@@ -511,7 +508,7 @@ async def test_a_job_goes_from_queued_through_running_to_the_sum_of_its_items(
     )
 
 
-async def test_items_may_end_in_any_order_and_all_at_once(store: JobStore) -> None:
+async def test_items_may_end_in_any_order_and_all_at_once(store: Store) -> None:
     job = await submitted(store, *(upload(str(n)) for n in range(60)))
     claims = await store.claim("cpu", 60)
     await asyncio.gather(
@@ -528,7 +525,7 @@ async def test_items_may_end_in_any_order_and_all_at_once(store: JobStore) -> No
 
 
 async def test_what_is_claimed_is_queued_until_a_worker_begins_it(
-    records: JobBackend, store: JobStore
+    records: JobBackend, store: Store
 ) -> None:
     job = await submitted(store, *(upload(str(n)) for n in range(4)))
     claims = await store.claim("cpu", 3)
@@ -554,7 +551,7 @@ async def test_what_is_claimed_is_queued_until_a_worker_begins_it(
 
 
 async def test_work_began_when_its_worker_says_and_says_so_once(
-    records: JobBackend, store: JobStore
+    records: JobBackend, store: Store
 ) -> None:
     job = await submitted(store, upload("a"), upload("b"), upload("c"))
     early, late, never = await store.claim("cpu", 3)
@@ -576,9 +573,11 @@ async def test_work_began_when_its_worker_says_and_says_so_once(
     assert await job_now(store, job) == now
 
 
-async def test_a_url_is_running_once_it_is_claimed(records: JobBackend, store: JobStore) -> None:
+async def test_a_url_is_running_once_it_is_begun(records: JobBackend, store: Store) -> None:
     job = await submitted(store, link(1), upload("a"))
-    await store.claim("io", 1)
+    [claim] = await store.claim("io", 1)
+    assert await job_now(store, job) == job
+    await store.began([(claim, 0.0)])
     now = await job_now(store, job)
     assert (now.status, now.counts) == (JobStatus.RUNNING, Counts(queued=1, running=1))
     assert (now.started_at, now.seq) == (records.clock.now, job.seq + 1)
@@ -601,7 +600,7 @@ async def test_what_waited_for_a_worker_goes_back_as_if_it_had_not(records: JobB
 # -- watching ----------------------------------------------------------------------------------
 
 
-async def test_a_watcher_is_woken_by_a_commit(store: JobStore) -> None:
+async def test_a_watcher_is_woken_by_a_commit(store: Store) -> None:
     job = await submitted(store)
     watching = [asyncio.create_task(store.changed(job.id, job.seq, 30)) for _ in range(5)]
     await settle()
@@ -612,7 +611,7 @@ async def test_a_watcher_is_woken_by_a_commit(store: JobStore) -> None:
         assert (seen.status, seen.seq) == (JobStatus.RUNNING, job.seq + 1)
 
 
-async def test_a_watcher_misses_no_commit_however_close_it_comes(store: JobStore) -> None:
+async def test_a_watcher_misses_no_commit_however_close_it_comes(store: Store) -> None:
     """Whichever comes first: the read, the commit or the wait."""
     for pauses in range(40):
         job = await submitted(store)
@@ -626,7 +625,7 @@ async def test_a_watcher_misses_no_commit_however_close_it_comes(store: JobStore
         await claiming
 
 
-async def test_a_watcher_is_not_bothered_with_what_it_has_seen(store: JobStore) -> None:
+async def test_a_watcher_is_not_bothered_with_what_it_has_seen(store: Store) -> None:
     job = await submitted(store)
     watching = asyncio.create_task(store.changed(job.id, job.seq + 1, 30))
     await settle()
@@ -640,7 +639,7 @@ async def test_a_watcher_is_not_bothered_with_what_it_has_seen(store: JobStore) 
     assert seen.seq == job.seq + 2
 
 
-async def test_a_watcher_is_answered_at_once_if_it_is_behind(store: JobStore) -> None:
+async def test_a_watcher_is_answered_at_once_if_it_is_behind(store: Store) -> None:
     job = await submitted(store)
     assert await store.changed(job.id, job.seq - 1, 30) == job
     assert await store.changed("job_unknown", 0, 30) is None
@@ -648,13 +647,13 @@ async def test_a_watcher_is_answered_at_once_if_it_is_behind(store: JobStore) ->
 
 @pytest.mark.parametrize("timeout_s", [0, 0.01])
 async def test_a_watcher_gets_the_job_as_it_is_when_time_is_up(
-    store: JobStore, timeout_s: float
+    store: Store, timeout_s: float
 ) -> None:
     job = await submitted(store)
     assert await store.changed(job.id, job.seq, timeout_s) == job
 
 
-async def test_a_watcher_is_told_that_the_job_is_gone(store: JobStore) -> None:
+async def test_a_watcher_is_told_that_the_job_is_gone(store: Store) -> None:
     job = await submitted(store)
     watching = asyncio.create_task(store.changed(job.id, job.seq, 30))
     await settle()
@@ -662,7 +661,7 @@ async def test_a_watcher_is_told_that_the_job_is_gone(store: JobStore) -> None:
     assert await watching is None
 
 
-async def test_ended_items_are_told_in_the_order_in_which_they_ended(store: JobStore) -> None:
+async def test_ended_items_are_told_in_the_order_in_which_they_ended(store: Store) -> None:
     job = await submitted(store, *(upload(str(n)) for n in range(9)))
     claims = await store.claim("cpu", 4)
     for number in (2, 0, 3):
@@ -681,7 +680,7 @@ async def test_ended_items_are_told_in_the_order_in_which_they_ended(store: JobS
 # -- lists -------------------------------------------------------------------------------------
 
 
-async def test_items_are_paged_in_the_order_of_the_request(store: JobStore) -> None:
+async def test_items_are_paged_in_the_order_of_the_request(store: Store) -> None:
     job = await submitted(store, *(upload(str(n)) for n in range(10)))
     await run_all(store, *[done(), Failed(BROKEN)] * 3)
     for limit in (1, 3, 5, 10):
@@ -701,7 +700,7 @@ async def test_items_are_paged_in_the_order_of_the_request(store: JobStore) -> N
     assert await store.list_items("job_unknown") == ([], None)
 
 
-async def test_jobs_are_paged_newest_first_and_by_client(store: JobStore) -> None:
+async def test_jobs_are_paged_newest_first_and_by_client(store: Store) -> None:
     ids = [(await submitted(store, tag="even" if n % 2 == 0 else None)).id for n in range(6)]
     await submitted(store, link(1), client="another", tag="even")
     first, cursor = await store.list_jobs("shop", limit=4)
@@ -718,7 +717,7 @@ async def test_jobs_are_paged_newest_first_and_by_client(store: JobStore) -> Non
     assert await store.list_jobs("nobody") == ([], None)
 
 
-async def test_a_page_does_not_shift_when_jobs_are_added_meanwhile(store: JobStore) -> None:
+async def test_a_page_does_not_shift_when_jobs_are_added_meanwhile(store: Store) -> None:
     ids = [(await submitted(store)).id for _ in range(4)]
     _, cursor = await store.list_jobs("shop", limit=2)
     await submitted(store)
@@ -727,7 +726,7 @@ async def test_a_page_does_not_shift_when_jobs_are_added_meanwhile(store: JobSto
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "-1", "1.5", "9" * 30, "٣", "1 OR 1", "job_1"])
-async def test_a_cursor_that_is_not_ours_is_refused(store: JobStore, cursor: str) -> None:
+async def test_a_cursor_that_is_not_ours_is_refused(store: Store, cursor: str) -> None:
     job = await submitted(store)
     with pytest.raises(InvalidParameter, match="cursor"):
         await store.list_jobs("shop", cursor=cursor)
@@ -739,7 +738,7 @@ async def test_a_cursor_that_is_not_ours_is_refused(store: JobStore, cursor: str
 
 
 async def test_released_items_are_claimed_again_in_their_old_place(
-    records: JobBackend, store: JobStore
+    records: JobBackend, store: Store
 ) -> None:
     job = await submitted(store, *(upload(str(n)) for n in range(4)))
     claims = await begun(store, 3)
@@ -752,7 +751,7 @@ async def test_released_items_are_claimed_again_in_their_old_place(
     assert [claim.index for claim in await store.claim("cpu", 2)] == [0, 1]
 
 
-async def test_a_job_whose_every_item_was_released_is_queued(store: JobStore) -> None:
+async def test_a_job_whose_every_item_was_released_is_queued(store: Store) -> None:
     job = await submitted(store, upload("a"), upload("b"))
     await store.release(await store.claim("cpu", 2))
     assert (await job_now(store, job)).status is JobStatus.QUEUED
@@ -803,7 +802,7 @@ async def test_an_item_that_is_interrupted_too_often_is_given_up(records: JobBac
 
 
 async def test_cancelling_ends_what_is_queued_and_running_and_keeps_what_has_ended(
-    records: JobBackend, store: JobStore
+    records: JobBackend, store: Store
 ) -> None:
     job = await submitted(store, *(upload(str(n)) for n in range(4)))
     await run_all(store, done("kept"))
@@ -818,7 +817,7 @@ async def test_cancelling_ends_what_is_queued_and_running_and_keeps_what_has_end
     assert await store.claim("cpu", 9) == []
 
 
-async def test_cancelling_what_is_over_changes_nothing(store: JobStore) -> None:
+async def test_cancelling_what_is_over_changes_nothing(store: Store) -> None:
     job = await submitted(store)
     await run_all(store, done())
     before = await job_now(store, job)
@@ -827,7 +826,7 @@ async def test_cancelling_what_is_over_changes_nothing(store: JobStore) -> None:
     assert await store.cancel("job_unknown") == []
 
 
-async def test_deleting_removes_the_job_its_items_and_its_files(store: JobStore) -> None:
+async def test_deleting_removes_the_job_its_items_and_its_files(store: Store) -> None:
     stored = await store.add_file("shop", NamedBlob(blob("stored"), "n"), HOUR_S)
     job = await submitted(store, upload("in"), NewItem(file_id=stored.id), upload("running"))
     await run_all(store, done("out"), done("more"))
@@ -841,7 +840,7 @@ async def test_deleting_removes_the_job_its_items_and_its_files(store: JobStore)
         assert await store.get_file(file_id) is None
     texts = ("in", "running", "out", "more", "stored")
     # The item that was given the stored file let go of it too; its own record has it still.
-    assert sorted(await store.loose()) == sorted(blob(t).key for t in texts)
+    assert sorted(await store.loose()) == sorted(blob(t).key for t in texts[:4])
     assert await store.loose() == []
     assert await store.unreferenced([blob(t).key for t in texts]) == [
         blob(t).key for t in texts[:4]
@@ -853,13 +852,13 @@ async def test_deleting_removes_the_job_its_items_and_its_files(store: JobStore)
 # -- retention ---------------------------------------------------------------------------------
 
 
-async def purge_all(store: JobStore) -> None:
+async def purge_all(store: Store) -> None:
     while await store.purge():
         pass
 
 
 async def test_a_finished_jobs_data_goes_after_its_retention_and_its_record_one_later(
-    records: JobBackend, store: JobStore
+    records: JobBackend, store: Store
 ) -> None:
     link_ = NewItem(url="http://o/", headers={"Authorization": "secret"})
     job = await submitted(store, upload("in"), link_, retention_s=HOUR_S)
@@ -898,7 +897,7 @@ async def test_a_finished_jobs_data_goes_after_its_retention_and_its_record_one_
     assert await store.list_items(job.id) == ([], None)
 
 
-async def test_an_unfinished_job_does_not_expire(records: JobBackend, store: JobStore) -> None:
+async def test_an_unfinished_job_does_not_expire(records: JobBackend, store: Store) -> None:
     job = await submitted(store, upload("a"), upload("b"), retention_s=1)
     await run_all(store, done("out"))
     records.clock.move(365 * DAY_S)
@@ -907,7 +906,7 @@ async def test_an_unfinished_job_does_not_expire(records: JobBackend, store: Job
     assert await store.unreferenced([blob(t).key for t in ("a", "b", "out")]) == []
 
 
-async def test_a_watcher_hears_of_expiry(records: JobBackend, store: JobStore) -> None:
+async def test_a_watcher_hears_of_expiry(records: JobBackend, store: Store) -> None:
     job = await submitted(store, retention_s=1)
     await run_all(store, done())
     watching = asyncio.create_task(store.changed(job.id, (await job_now(store, job)).seq, 30))
@@ -919,7 +918,7 @@ async def test_a_watcher_hears_of_expiry(records: JobBackend, store: JobStore) -
     assert seen.status is JobStatus.EXPIRED
 
 
-async def test_reading_renews_a_whole_job(records: JobBackend, store: JobStore) -> None:
+async def test_reading_renews_a_whole_job(records: JobBackend, store: Store) -> None:
     job = await submitted(store, upload("a"), upload("b"), retention_s=HOUR_S)
     await run_all(store, done("out"), done("more"))
     [result] = (await items_of(store, job))[0].results
@@ -936,7 +935,7 @@ async def test_reading_renews_a_whole_job(records: JobBackend, store: JobStore) 
 
 
 async def test_reading_the_input_of_a_job_at_work_sets_no_end_to_it(
-    records: JobBackend, store: JobStore
+    records: JobBackend, store: Store
 ) -> None:
     job = await submitted(store)
     [item] = await items_of(store, job)
@@ -950,7 +949,7 @@ async def test_reading_the_input_of_a_job_at_work_sets_no_end_to_it(
 
 
 async def test_a_stored_file_lives_for_its_retention_and_reading_renews_it(
-    records: JobBackend, store: JobStore
+    records: JobBackend, store: Store
 ) -> None:
     file = await store.add_file("shop", NamedBlob(blob("x"), "x.txt"), HOUR_S)
     assert (file.job_id, file.name, file.client) == (None, "x.txt", "shop")
@@ -967,7 +966,7 @@ async def test_a_stored_file_lives_for_its_retention_and_reading_renews_it(
 
 
 async def test_an_input_outlives_the_stored_file_that_it_came_from(
-    records: JobBackend, store: JobStore
+    records: JobBackend, store: Store
 ) -> None:
     file = await store.add_file("shop", NamedBlob(blob("x"), "x"), HOUR_S)
     await submitted(store, NewItem(file_id=file.id))
@@ -980,7 +979,7 @@ async def test_an_input_outlives_the_stored_file_that_it_came_from(
 
 
 async def test_purging_takes_a_bounded_bite_and_says_that_there_is_more(
-    records: JobBackend, store: JobStore
+    records: JobBackend, store: Store
 ) -> None:
     async def left() -> int:
         return len([f for f in files if await store.get_file(f.id)])
@@ -1006,14 +1005,14 @@ async def test_purging_takes_a_bounded_bite_and_says_that_there_is_more(
 # -- the disk ----------------------------------------------------------------------------------
 
 
-async def test_a_well_store_says_that_it_is_writable(store: JobStore) -> None:
+async def test_a_well_store_says_that_it_is_writable(store: Store) -> None:
     job = await submitted(store)
     await store.check_writable()
     assert await job_now(store, job) == job
 
 
 async def test_a_full_disk_refuses_what_does_not_fit_and_harms_nobody_else(
-    records: JobBackend, store: JobStore
+    records: JobBackend, store: Store
 ) -> None:
     large = new_job(metadata={"text": "x" * 1_000_000})
     known = await submitted(store)

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from app.errors import QueueFull, Refusal
-from app.jobs.base import JobStore
 from app.model import (
     Blob,
     Claim,
@@ -23,9 +22,10 @@ from app.model import (
     Step,
 )
 from tests.contracts.backends import JobBackend
+from tests.contracts.records import Store
 from tests.contracts.test_job_store import BROKEN, blob, done, items_of, job_now, upload
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("one_item_a_chunk")]
 
 PACK = Step("archive", {"format": "zip"})
 AFTER = Step("compress", {})
@@ -43,11 +43,11 @@ def joining(*items: NewItem, before: tuple[Step, ...] = (SHRINK,), **others: Any
     )
 
 
-async def submitted(store: JobStore, new: NewJob) -> Job:
+async def submitted(store: Store, new: NewJob) -> Job:
     return (await store.submit(new)).job
 
 
-async def claimed(store: JobStore) -> list[Claim]:
+async def claimed(store: Store) -> list[Claim]:
     return [*await store.claim("io", 10), *await store.claim("cpu", 10)]
 
 
@@ -56,7 +56,7 @@ def named(*texts: str) -> tuple[NamedBlob, ...]:
 
 
 async def test_the_join_waits_for_all_items_and_gets_their_results_in_input_order(
-    store: JobStore,
+    store: Store,
 ) -> None:
     job = await submitted(store, joining(upload("a"), upload("b")))
     assert job.counts == Counts(queued=3)
@@ -75,7 +75,7 @@ async def test_the_join_waits_for_all_items_and_gets_their_results_in_input_orde
     assert [item.joins for item in await items_of(store, job)] == [False, False, True]
 
 
-async def test_a_failed_item_is_left_out_of_the_join(store: JobStore) -> None:
+async def test_a_failed_item_is_left_out_of_the_join(store: Store) -> None:
     job = await submitted(store, joining(upload("a"), upload("b")))
     first, second = await claimed(store)
     await store.finish(first, Failed(BROKEN))
@@ -87,7 +87,7 @@ async def test_a_failed_item_is_left_out_of_the_join(store: JobStore) -> None:
     assert ended.status is JobStatus.PARTIAL
 
 
-async def test_a_join_of_nothing_is_still_run_so_that_it_can_say_so(store: JobStore) -> None:
+async def test_a_join_of_nothing_is_still_run_so_that_it_can_say_so(store: Store) -> None:
     await submitted(store, joining(upload("a")))
     [only] = await claimed(store)
     await store.finish(only, Failed(BROKEN))
@@ -95,7 +95,7 @@ async def test_a_join_of_nothing_is_still_run_so_that_it_can_say_so(store: JobSt
     assert join.inputs == ()
 
 
-async def test_files_with_nothing_before_the_join_are_there_at_once(store: JobStore) -> None:
+async def test_files_with_nothing_before_the_join_are_there_at_once(store: Store) -> None:
     kept = await store.add_file("shop", NamedBlob(blob("kept"), "kept.txt"), 60)
     job = await submitted(
         store, joining(upload("a"), NewItem(file_id=kept.id), upload("c"), before=())
@@ -109,20 +109,20 @@ async def test_files_with_nothing_before_the_join_are_there_at_once(store: JobSt
     assert [item.index for item in told] == [0, 1, 2]
 
 
-async def test_files_keep_their_places_among_urls(store: JobStore) -> None:
+async def test_files_keep_their_places_among_urls(store: Store) -> None:
     fetch = Step("fetch", {})
     job = await submitted(
         store, joining(upload("a"), NewItem(url="http://o/b"), upload("c"), before=(fetch,))
     )
     assert job.counts == Counts(queued=2, succeeded=2)
     [fetching] = await claimed(store)
-    assert (fetching.url, fetching.steps) == ("http://o/b", (fetch,))
+    assert (fetching.url, fetching.fetch, fetching.steps) == ("http://o/b", {}, ())
     await store.finish(fetching, done("b"))
     [join] = await claimed(store)
     assert [given.name for given in join.inputs] == ["a.txt", "b.out", "c.txt"]
 
 
-async def test_a_join_that_was_interrupted_is_claimed_again(store: JobStore) -> None:
+async def test_a_join_that_was_interrupted_is_claimed_again(store: Store) -> None:
     await submitted(store, joining(upload("a"), before=()))
     [join] = await claimed(store)
     assert await store.recover() == 1
@@ -132,7 +132,7 @@ async def test_a_join_that_was_interrupted_is_claimed_again(store: JobStore) -> 
     assert len(await claimed(store)) == 1
 
 
-async def test_an_item_that_was_interrupted_still_holds_the_join_back(store: JobStore) -> None:
+async def test_an_item_that_was_interrupted_still_holds_the_join_back(store: Store) -> None:
     await submitted(store, joining(upload("a"), upload("b")))
     first, second = await claimed(store)
     await store.finish(first, done("x"))
@@ -144,7 +144,7 @@ async def test_an_item_that_was_interrupted_still_holds_the_join_back(store: Job
     assert join.index == 2
 
 
-async def test_cancel_takes_the_waiting_join_along(store: JobStore) -> None:
+async def test_cancel_takes_the_waiting_join_along(store: Store) -> None:
     job = await submitted(store, joining(upload("a")))
     [claim] = await claimed(store)
     await store.cancel(job.id)
@@ -162,9 +162,10 @@ async def test_only_what_waits_counts_as_backlog(records: JobBackend) -> None:
         await store.submit(joining(upload("a")))
 
 
-async def test_progress_is_shown_while_an_item_runs(store: JobStore) -> None:
+async def test_progress_is_shown_while_an_item_runs(store: Store) -> None:
     job = await submitted(store, joining(upload("a")))
     [claim] = await claimed(store)
+    await store.began([(claim, 0.0)])
     before = await job_now(store, job)
     await store.tell([(claim, Progress(3, 10))])
     after = await store.changed(job.id, before.seq, 1)
@@ -177,18 +178,21 @@ async def test_progress_is_shown_while_an_item_runs(store: JobStore) -> None:
     assert (await items_of(store, job))[0].progress is None
 
 
-async def test_progress_of_an_earlier_attempt_is_forgotten(store: JobStore) -> None:
+async def test_progress_of_an_earlier_attempt_is_forgotten(store: Store) -> None:
     job = await submitted(store, joining(upload("a")))
     [claim] = await claimed(store)
+    await store.began([(claim, 0.0)])
     await store.tell([(claim, Progress(3, 10))])
+    assert (await items_of(store, job))[0].progress == Progress(3, 10)
     await store.release([claim])
-    await claimed(store)
+    [again] = await claimed(store)
+    await store.began([(again, 0.0)])
     assert (await items_of(store, job))[0].progress is None
     await store.tell([(claim, Progress(4, 10))])  # a late ghost
     assert (await items_of(store, job))[0].progress is None
 
 
-async def test_parts_that_failed_alone_are_told_with_the_item(store: JobStore) -> None:
+async def test_parts_that_failed_alone_are_told_with_the_item(store: Store) -> None:
     job = await submitted(store, joining(upload("a")))
     [claim] = await claimed(store)
     refused = (Refusal("bin/é", "archive.link", "It is a link."),)

@@ -1,4 +1,4 @@
-"""What every outbox promises (`app/jobs/outbox.py`), put to each of them with its job store."""
+"""What the rules of the outbox promise (`app/records/outbox.py`), on every database."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from app.errors import (
     ReceiverRefused,
     StorageFull,
 )
-from app.jobs.outbox import ATTEMPTS_KEPT, Outbox
 from app.model import (
     EVENTS,
     JOB_EVENTS,
@@ -35,7 +34,9 @@ from app.model import (
     Verdict,
     Webhook,
 )
+from app.records.outbox import ATTEMPTS_KEPT
 from tests.contracts.backends import Clock, JobBackend
+from tests.contracts.records import Outbox
 from tests.contracts.test_job_store import (
     BROKEN,
     DAY_S,
@@ -53,7 +54,7 @@ from tests.contracts.test_job_store import (
     upload,
 )
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("one_item_a_chunk")]
 
 URL = "https://shop.test:8443/hooks/offload?token=t"
 ORIGIN = "https://shop.test:8443"

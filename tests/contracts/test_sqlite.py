@@ -11,15 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from app.errors import NotFound, StorageError, StorageFull
-from app.jobs.database import STATEMENTS, _migrations, connect, migrate
-from app.jobs.sqlite import SqliteJobStore
-from app.jobs.writer import Tx
+from app.errors import NotFound, QueueFull, StorageError, StorageFull
 from app.model import Job, NewItem
+from app.stores.schema import connect, migrate
+from app.stores.sqlite_tx import SqliteTx
+from app.stores.statements import migrations
 from tests.contracts.backends import SqliteBackend, files_end_at, pragma
+from tests.contracts.records import Store
 from tests.contracts.test_job_store import job_now, new_job, settle, submitted
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("one_item_a_chunk")]
 
 
 @pytest.fixture
@@ -30,20 +31,20 @@ async def records(tmp_path: Path) -> AsyncIterator[SqliteBackend]:
 
 
 @pytest.fixture
-async def store(records: SqliteBackend) -> SqliteJobStore:
+async def store(records: SqliteBackend) -> Store:
     return await records.open()
 
 
 @asynccontextmanager
-async def one_group(store: SqliteJobStore) -> AsyncIterator[None]:
+async def one_group(store: Store) -> AsyncIterator[None]:
     """Have all calls that are begun in the context commit together."""
     held, gate = threading.Event(), threading.Event()
 
-    def hold(_: Tx) -> None:
+    def hold(_: SqliteTx) -> None:
         held.set()
         gate.wait()
 
-    holding = asyncio.create_task(store._write(hold))
+    holding = asyncio.create_task(store.db.write(hold))
     await asyncio.to_thread(held.wait)
     try:
         yield
@@ -53,18 +54,18 @@ async def one_group(store: SqliteJobStore) -> AsyncIterator[None]:
         await holding
 
 
-async def test_an_acknowledged_write_is_on_the_disk(store: SqliteJobStore) -> None:
+async def test_an_acknowledged_write_is_on_the_disk(store: Store) -> None:
     assert await pragma(store, "journal_mode") == "wal"
     assert await pragma(store, "synchronous") == 2  # FULL
     assert await pragma(store, "foreign_keys") == 1
 
 
-async def test_readers_cannot_write(store: SqliteJobStore) -> None:
+async def test_readers_cannot_write(store: Store) -> None:
     with pytest.raises(StorageError):
-        await store._read(lambda db: db.execute("DELETE FROM jobs"))
+        await store.db.read(lambda tx: tx.run("delete_job", job_pk=1))
 
 
-async def test_a_call_that_fails_does_not_undo_its_neighbours(store: SqliteJobStore) -> None:
+async def test_a_call_that_fails_does_not_undo_its_neighbours(store: Store) -> None:
     unknown = new_job(NewItem(file_id="file_unknown"))
     async with one_group(store):
         calls = [
@@ -75,19 +76,19 @@ async def test_a_call_that_fails_does_not_undo_its_neighbours(store: SqliteJobSt
     assert len((await store.list_jobs("shop"))[0]) == 6
 
 
-async def test_calls_of_one_group_share_a_commit(store: SqliteJobStore) -> None:
+async def test_calls_of_one_group_share_a_commit(store: Store) -> None:
     commits: list[str] = []
-    await store._write(lambda tx: tx.db.set_trace_callback(commits.append))
+    await store.db.write(lambda tx: tx.db.set_trace_callback(commits.append))
     async with one_group(store):
         calls = [asyncio.create_task(submitted(store)) for _ in range(40)]
     await asyncio.gather(*calls)
-    await store._write(lambda tx: tx.db.set_trace_callback(None))
+    await store.db.write(lambda tx: tx.db.set_trace_callback(None))
     # The call that set the trace, the one that held the group up, and the group.
     assert commits.count("COMMIT") == 3
 
 
 async def test_what_does_not_fit_on_the_disk_does_not_undo_its_neighbours(
-    records: SqliteBackend, store: SqliteJobStore
+    records: SqliteBackend, store: Store
 ) -> None:
     large = new_job(metadata={"text": "x" * 1_000_000})
     job = await submitted(store)
@@ -105,7 +106,7 @@ async def test_what_does_not_fit_on_the_disk_does_not_undo_its_neighbours(
 
 
 async def test_a_group_too_large_for_the_disk_is_written_call_by_call(
-    records: SqliteBackend, store: SqliteJobStore
+    records: SqliteBackend, store: Store
 ) -> None:
     large = new_job(metadata={"text": "x" * 1_000_000})
     job = await submitted(store)
@@ -124,7 +125,7 @@ async def test_a_group_too_large_for_the_disk_is_written_call_by_call(
 
 
 async def test_a_disk_that_takes_no_more_is_reported_and_nothing_is_half_written(
-    records: SqliteBackend, store: SqliteJobStore
+    records: SqliteBackend, store: Store
 ) -> None:
     job = await submitted(store)
     log = records.path.with_name("offload.db-wal")
@@ -137,7 +138,9 @@ async def test_a_disk_that_takes_no_more_is_reported_and_nothing_is_half_written
         assert (await store.list_jobs("shop"))[0] == [job]
     await store.check_writable()
     assert isinstance(await submitted(store), Job)
-    assert store._backlog.unfinished == {"shop": 2}
+    store.check_backlog(store.most - 2)
+    with pytest.raises(QueueFull):
+        store.check_backlog(store.most - 1)
 
 
 async def test_the_schema_is_made_once_and_brought_forward(tmp_path: Path) -> None:
@@ -157,20 +160,6 @@ async def test_the_schema_is_made_once_and_brought_forward(tmp_path: Path) -> No
         assert db.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
     finally:
         db.close()
-
-
-async def test_the_queue_is_read_from_its_index(store: SqliteJobStore) -> None:
-    """With 100,000 items waiting, a claim must not look at all of them."""
-
-    def plan(db: sqlite3.Connection) -> str:
-        values = {"lane": "cpu", "limit": 1, "now_ms": 0}
-        rows = db.execute(f"EXPLAIN QUERY PLAN {STATEMENTS['claim']}", values)
-        return "\n".join(row["detail"] for row in rows)
-
-    told = await store._read(plan)
-    assert "items_queue" in told
-    assert "TEMP B-TREE" not in told
-    assert "SCAN items" not in told
 
 
 async def test_closing_leaves_one_file_with_everything_in_it(records: SqliteBackend) -> None:
@@ -203,7 +192,7 @@ async def test_a_place_that_cannot_be_used_is_a_storage_error(
 
 
 async def test_what_an_earlier_version_wrote_that_is_no_json_is_told_as_json(
-    store: SqliteJobStore, records: SqliteBackend
+    store: Store, records: SqliteBackend
 ) -> None:
     made = await submitted(store)
     with closing(sqlite3.connect(records.path)) as db:
@@ -212,14 +201,14 @@ async def test_what_an_earlier_version_wrote_that_is_no_json_is_told_as_json(
     assert (await job_now(store, made)).metadata == {"a": [None, None, 1]}
 
 
-async def test_nothing_is_written_down_that_is_no_json(store: SqliteJobStore) -> None:
+async def test_nothing_is_written_down_that_is_no_json(store: Store) -> None:
     with pytest.raises(ValueError, match="JSON compliant"):
         await store.submit(new_job(metadata={"a": float("nan")}))
 
 
 async def test_the_digests_of_an_older_folder_are_its_keys(tmp_path: Path) -> None:
     path = tmp_path / "offload.db"
-    older = [file for number, file in _migrations().items() if number <= 6]
+    older = [file for number, file in migrations("sqlite").items() if number <= 6]
     with closing(connect(path)) as db:
         for file in older:
             db.executescript(file.read_text("utf-8"))

@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from app.jobs import streams
-from app.jobs.outbox import Outbox
 from app.model import EVENTS, Failed, Job, JobStatus, PutTarget, Webhook
+from app.records import bites
 from tests.contracts.backends import JobBackend, SqliteBackend
+from tests.contracts.records import Outbox
 from tests.contracts.test_batches import FETCH, FETCHED, PACK, claimed, submitted, url
 from tests.contracts.test_job_store import BROKEN, done, items_of, job_now
 from tests.contracts.test_streams import ended, streamed
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("one_item_a_chunk")]
 
 ALL = Webhook("https://shop.test/hooks", frozenset(EVENTS), "whsec_of-the-job")
 STEPS = {"steps": (FETCH, PACK), "join_at": 1}
@@ -26,7 +26,7 @@ MANY = 1000
 
 @pytest.fixture(autouse=True)
 def small_bites(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streams, "BITE_ROWS", 10)
+    monkeypatch.setattr(bites, "BITE_ROWS", 10)
 
 
 @pytest.fixture

@@ -6,16 +6,16 @@ import asyncio
 import base64
 import math
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import pytest
 
-from app.courier import Courier
 from app.model import (
     JOB_EVENTS,
+    Claim,
     Delivery,
     Done,
     Job,
@@ -28,6 +28,7 @@ from app.model import (
 )
 from app.outbound.fetch import Fetcher, FetchSettings
 from app.outbound.webhooks import PushSettings, WebhookSettings
+from app.work.deliveries import Deliveries
 from tests.contracts.backends import DiskBackend, SqliteBackend
 from tests.outbound.receiver import Receiver
 
@@ -43,6 +44,8 @@ class House:
         self.clock = self.records.clock
         self._disk = DiskBackend(folder)
         self._stack = stack
+        self._claims: list[Claim] = []
+        """What came with a chunk and has not ended."""
 
     async def open(self) -> None:
         self.store = await self.records.open()
@@ -57,30 +60,29 @@ class House:
     async def courier(
         self,
         *,
-        outbox: Any = None,
+        database: Any = None,
         fetch: Mapping[str, Any] | None = None,
         lookup: Any = None,
         push_timeout_s: float = 20,
-        drain_timeout_s: float = 0,
         started: bool = False,
         **settings: Any,
-    ) -> Courier:
+    ) -> Deliveries:
         """Make a courier; one that is not `started` is worked by hand, with `deliver`."""
         allowed = {"allow_networks": "127.0.0.0/8", "connect_timeout_s": 2} | dict(fetch or {})
         door = Fetcher(FetchSettings(**allowed), lookup=lookup)
         await self._stack.enter_async_context(door)
-        made = Courier(
-            outbox or self.outbox,
+        made = Deliveries(
+            database or self.store.db,
+            self.store.node,
             self.blobs,
             door,
             WebhookSettings(**{"timeout_s": 5, "secrets": SECRET} | settings),
             PushSettings(timeout_s=push_timeout_s),
-            drain_timeout_s=drain_timeout_s,
             clock=self.clock,
             jitter=lambda: 0.5,
         )
         if started:
-            await self._stack.enter_async_context(made)
+            await self._stack.enter_async_context(at_work(made))
         else:
             made._configured_client = door.client
         return made
@@ -111,7 +113,11 @@ class House:
 
     async def end(self, *contents: bytes) -> None:
         """Have one item after the other succeed with one result each."""
-        for claim in await self.store.claim("cpu", max(1, len(contents))):
+        wanted = max(1, len(contents))
+        if len(self._claims) < wanted:
+            self._claims += await self.store.claim("cpu", wanted - len(self._claims))
+        claims, self._claims = self._claims[:wanted], self._claims[wanted:]
+        for claim in claims:
             content = contents[0] if contents else b"result"
             contents = contents[1:]
             blob = await self.blobs.put(once(content), 1 << 30)
@@ -138,16 +144,29 @@ async def once(content: bytes) -> AsyncIterator[bytes]:
         yield content
 
 
-async def deliver(courier: Courier) -> None:
+async def deliver(courier: Deliveries) -> None:
     """Make an attempt at everything that is due, and return when all are recorded."""
     # On a busy machine a look is not cheap, and the next would be put off.
-    with patch("app.courier.LOOK_CHEAP_S", math.inf):
+    with patch("app.work.deliveries.LOOK_CHEAP_S", math.inf):
         courier._look_at = 0.0
-        while True:
-            await courier._send_due()
-            if not courier._sending:
-                return
-            await asyncio.wait(set(courier._sending))
+        while parcels := await courier._take():
+            for parcel in parcels:
+                courier._loop.start(parcel)
+            await under_way(courier)
+
+
+async def under_way(courier: Deliveries) -> None:
+    """Return when nothing is being sent."""
+    while sending := set(courier._loop.running):
+        await asyncio.wait(sending)
+
+
+@asynccontextmanager
+async def at_work(courier: Deliveries, drain_timeout_s: float = 0) -> AsyncIterator[Deliveries]:
+    """Have it deliver until the context ends, and let what is under way end for so long."""
+    async with courier:
+        yield courier
+        await courier.drain(drain_timeout_s)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import tracemalloc
 import pytest
 
 from app.model import DeliveryStatus, PutTarget
-from tests.courier.conftest import deliver
+from tests.courier.conftest import at_work, deliver
 
 pytestmark = pytest.mark.anyio
 
@@ -156,7 +156,8 @@ async def test_what_was_being_put_when_the_service_died_is_put_again(house, rece
     [route] = await house.outbox.due([], None)
     await house.outbox.claim([route.key])
     assert (await pushed(house, job))[0].status is DeliveryStatus.SENDING
-    async with await house.courier():
+    await house.outbox.recover()
+    async with at_work(await house.courier()):
         await receiver.wait_for(1)
     await house.outbox.recover()
     await deliver(await house.courier())

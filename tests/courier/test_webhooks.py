@@ -13,7 +13,9 @@ from standardwebhooks import Webhook as Verifier
 
 from app.errors import StorageFull
 from app.model import DeliveryStatus, Webhook
-from tests.courier.conftest import EVENTS, SECRET, deliver
+from app.records import outbox
+from app.work.loop import POLL_EVERY_S
+from tests.courier.conftest import EVENTS, SECRET, at_work, deliver, under_way
 from tests.outbound.receiver import Receiver
 
 pytestmark = pytest.mark.anyio
@@ -367,8 +369,7 @@ async def test_what_becomes_due_later_goes_out_then(house, receiver):
     courier = await house.courier(started=True)
     delivery = await house.ended(f"{receiver.url}/flaky/1")
     await receiver.wait_for(1)
-    while courier._sending:
-        await asyncio.wait(set(courier._sending))
+    await under_way(courier)
     house.clock.move(6)
     courier.wake()
     assert (await house.outbox.ended(delivery.id, 20)).status is DeliveryStatus.DELIVERED
@@ -376,18 +377,18 @@ async def test_what_becomes_due_later_goes_out_then(house, receiver):
 
 async def test_a_courier_waits_for_as_long_as_nothing_is_due(house, receiver):
     courier = await house.courier()
-    assert await courier._idle_s() == 30
+    assert await courier._idle_s() == POLL_EVERY_S
     await house.ended(f"{receiver.url}/status/500")
     await deliver(courier)
-    assert await courier._idle_s() == pytest.approx(5, abs=1)
-    house.clock.move(4.5)
-    assert await courier._idle_s() == pytest.approx(0.5, abs=1)
+    assert await courier._idle_s() == POLL_EVERY_S
+    house.clock.move(4.9)
+    assert 0 < await courier._idle_s() < POLL_EVERY_S
 
 
 async def test_a_courier_that_is_told_to_stop_gives_back_what_it_has_in_hand(house, receiver):
     delivery = await house.ended(f"{receiver.url}/held")
     courier = await house.courier()
-    async with courier:
+    async with at_work(courier):
         await receiver.wait_for(1)
     assert not courier.alive
     found = await house.now(delivery)
@@ -400,8 +401,7 @@ async def test_a_courier_that_is_told_to_stop_gives_back_what_it_has_in_hand(hou
 
 async def test_a_courier_that_is_told_to_stop_lets_attempts_finish_for_a_while(house, receiver):
     delivery = await house.ended(f"{receiver.url}/held")
-    courier = await house.courier(drain_timeout_s=20)
-    async with courier:
+    async with at_work(await house.courier(), drain_timeout_s=20):
         await receiver.wait_for(1)
         asyncio.get_running_loop().call_later(0.05, receiver.hold.set)
     assert (await house.now(delivery)).status is DeliveryStatus.DELIVERED
@@ -411,36 +411,43 @@ async def test_what_a_dead_service_was_sending_is_sent_again(house, receiver):
     delivery = await house.ended(f"{receiver.url}/ok")
     [route] = await house.outbox.due([], None)
     assert await house.outbox.claim([route.key])
+    await house.store.recover()
     await house.courier(started=True)
     assert (await house.outbox.ended(delivery.id, 20)).status is DeliveryStatus.DELIVERED
 
 
 class Failing:
-    """An outbox whose disk is full for the first so many calls of one method."""
+    """A database whose disk is full for the first so many calls of one rule."""
 
     def __init__(self, inner, on, times):
         self._inner, self._on, self.left = inner, on, times
 
     def __getattr__(self, name):
-        if name == self._on and self.left > 0:
-            return self._fail
         return getattr(self._inner, name)
 
-    async def _fail(self, *_):
-        self.left -= 1
-        raise StorageFull("The disk is full.")
+    async def write(self, rule, *args):
+        return await self._judged(self._inner.write, rule, args)
+
+    async def read(self, rule, *args):
+        return await self._judged(self._inner.read, rule, args)
+
+    async def _judged(self, run, rule, args):
+        if rule is self._on and self.left > 0:
+            self.left -= 1
+            raise StorageFull("The disk is full.")
+        return await run(rule, *args)
 
 
-@pytest.mark.parametrize("method", ["due", "claim", "settle", "next_due_at", "purge"])
-async def test_a_full_disk_loses_no_event(house, receiver, method, monkeypatch):
-    monkeypatch.setattr("app.courier.STORE_RETRY_S", 0.01)
-    monkeypatch.setattr("app.courier.PURGE_EVERY_S", 0.01)
-    outbox = Failing(house.outbox, method, 3)
-    await house.courier(outbox=outbox, started=True)
+@pytest.mark.parametrize("rule", [outbox.due, outbox.take, outbox.settle, outbox.next_due_at])
+async def test_a_full_disk_loses_no_event(house, receiver, rule, monkeypatch):
+    monkeypatch.setattr("app.work.loop.RETRY_S", 0.01)
+    failing = Failing(house.store.db, rule, 3)
+    await house.courier(database=failing, started=True)
     delivery = await house.ended(f"{receiver.url}/ok")
     found = await house.outbox.ended(delivery.id, 20)
     assert found.status is DeliveryStatus.DELIVERED
     assert len(receiver.received) == 1
+    assert failing.left < 3
 
 
 async def test_a_bug_is_one_failed_attempt(house, receiver, monkeypatch):
@@ -460,11 +467,11 @@ async def test_a_bug_is_one_failed_attempt(house, receiver, monkeypatch):
 
 
 async def test_old_records_go(house, receiver):
-    courier = await house.courier(started=True, retention_s=3600)
+    await house.courier(started=True)
     delivery = await house.ended(f"{receiver.url}/ok")
     await house.outbox.ended(delivery.id, 20)
     house.clock.move(3601)
-    await courier._outbox.purge(3600)
+    await house.outbox.purge(3600)
     assert await house.outbox.get(delivery.id) is None
 
 
@@ -517,8 +524,8 @@ async def test_a_search_that_is_not_cheap_is_not_made_all_the_time(house, receiv
     courier = await house.courier(started=True)
     delivery = await house.ended(f"{receiver.url}/ok")
     await house.outbox.ended(delivery.id, 20)
-    monkeypatch.setattr("app.courier.LOOK_CHEAP_S", -1)
-    monkeypatch.setattr("app.courier.LOOK_SHARE", 1e-3)
+    monkeypatch.setattr("app.work.deliveries.LOOK_CHEAP_S", -1)
+    monkeypatch.setattr("app.work.deliveries.LOOK_SHARE", 1e-3)
     delivery = await house.ended(f"{receiver.url}/ok")
     await house.outbox.ended(delivery.id, 20)
     assert await courier._look() == []

@@ -82,6 +82,7 @@ def test_each_variable_reaches_its_setting(
     keys.write_text('{"a": "a-key-of-some-length"}')
     given = {
         "OFFLOAD_HOST": "127.0.0.9",
+        "OFFLOAD_ROLES": "work",
         "OFFLOAD_DATA_DIR": "elsewhere",
         "OFFLOAD_API_KEYS": '{"a": "a-key-of-some-length"}',
         "OFFLOAD_API_KEYS_FILE": str(keys),

@@ -13,8 +13,6 @@ import sys
 import threading
 from collections.abc import AsyncIterator
 from contextlib import closing
-from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 
 import httpx
@@ -26,12 +24,12 @@ from app.blobs.base import BlobSettings
 from app.blobs.disk import DiskBlobStore, object_path
 from app.blobs.keeping import Removals, nothing_removed
 from app.errors import StorageError
-from app.jobs.base import JobSettings
-from app.jobs.database import STATEMENTS
-from app.jobs.sqlite import SqliteJobStore
 from app.model import BLAKE3_PREFIX, NamedBlob, NewItem, NewJob, Step
+from app.stores.sqlite import SqliteDatabase
+from app.stores.sqlite_tx import STATEMENTS
 from tests.api.answers import done
 from tests.api.test_auth import serve
+from tests.contracts.records import Store
 from tests.service import Service
 
 ONE = {"OFFLOAD_POOL_WORKERS": "1"}
@@ -88,14 +86,15 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
             chance = random.Random(number)
             with httpx.Client(base_url=service.url, timeout=60) as client:
                 while not stop.is_set():
-                    content = chance.randbytes(10_000)
+                    content = chance.randbytes(100_000)
                     job = done(client.post("/v1/compress?wait=30&tag=busy", content=content))
                     if chance.random() < 0.5:
                         client.delete(job["links"]["self"]).raise_for_status()
 
         with httpx.Client(base_url=service.url, timeout=60) as client:
             for number in range(20):
-                done(client.post("/v1/compress?wait=30&tag=before", content=b"%d" % number * 999))
+                content = random.Random(number).randbytes(100_000)  # no value: it is a file
+                done(client.post("/v1/compress?wait=30&tag=before", content=content))
         busy = [threading.Thread(target=keep_busy, args=(number,)) for number in range(3)]
         for thread in busy:
             thread.start()
@@ -133,13 +132,7 @@ def test_a_service_on_the_copy_gives_what_the_first_one_had(copy: Path, tmp_path
 @pytest.mark.anyio
 async def test_no_record_of_a_copy_is_without_its_bytes(tmp_path: Path) -> None:
     """Records and bytes come and go as fast as they can, with no grace, while it is made."""
-    jobs = SqliteJobStore(
-        tmp_path / "data" / "offload.db",
-        JobSettings(),
-        clock=partial(datetime.now, UTC),
-        lane_of=lambda _item, _job: "cpu",
-        on_queued=lambda: None,
-    )
+    jobs = Store(SqliteDatabase(tmp_path / "data" / "offload.db"), 100_000)
     blobs = DiskBlobStore(tmp_path / "data" / "blobs", BlobSettings(min_free_bytes=0))
     await jobs.open()
     await blobs.open()

@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.jobs.base import JobSettings
+from app.records.settings import JobSettings
 from tests.api.answers import done, problem
 from tests.service import Service
 

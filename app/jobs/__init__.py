@@ -1,1 +1,0 @@
-"""Where records live: jobs, items, files, and what is queued."""

@@ -1,1 +1,0 @@
-"""Statements and migrations of the SQL stores."""

@@ -1,0 +1,84 @@
+"""This node: its name in the records, its signs of life, and the ends of others."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Self
+
+import structlog
+
+from app.errors import StorageError
+from app.records import nodes, outcome
+from app.stores.base import Database
+
+log = structlog.get_logger(__name__)
+
+BEAT_EVERY_S = 2.0
+DEAD_AFTER_S = 10.0
+"""A node that shows no sign of life for so long is given up. What it then still ends is void."""
+
+
+class Node:
+    """A process with its roles. Use it as an async context manager."""
+
+    def __init__(self, database: Database, roles: Iterable[str], *, alone: bool) -> None:
+        """Name it; `alone`: nobody else on this database has any of its roles.
+
+        So whoever is noted with one is dead, and is buried at once.
+        """
+        self.id = secrets.token_hex(8)
+        self.roles = frozenset(roles)
+        self._database = database
+        self._alone = alone
+        self._seen: dict[str, tuple[int, float]] = {}
+        """By node, its last beat, and when it was first seen, on this node's own clock."""
+
+    async def __aenter__(self) -> Self:
+        """Join the others, and begin to show signs of life."""
+        if self._alone:
+            for other in await self._database.read(nodes.seen):
+                if other.roles & self.roles:
+                    await self._bury(other)
+        await self._database.write(nodes.join, self.id, self.roles)
+        self._beating = asyncio.create_task(self._beat())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Leave; what it had taken must have been given back."""
+        self._beating.cancel()
+        await asyncio.gather(self._beating, return_exceptions=True)
+        with suppress(StorageError):  # then the others see that there is no beat
+            await self._database.write(nodes.leave, self.id)
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(BEAT_EVERY_S)
+            try:
+                await self.beat()
+            except StorageError as error:
+                log.error("no_sign_of_life", detail=error.log_detail)  # noqa: TRY400
+
+    async def beat(self) -> None:
+        """Show a sign of life, and look for those of the others.
+
+        No clock is asked but this node's own, which nobody puts forward or back: a node is dead
+        whose beat stood still while so much of it went by.
+        """
+        if not await self._database.write(nodes.beat, self.id):
+            log.warning("given_up_for_dead", node=self.id)
+            await self._database.write(nodes.join, self.id, self.roles)
+        now = asyncio.get_running_loop().time()
+        others = [n for n in await self._database.read(nodes.seen) if n.id != self.id]
+        known, self._seen = self._seen, {}
+        for other in others:
+            beat, since = known.get(other.id, (other.beat, now))
+            self._seen[other.id] = (beat, since) if beat == other.beat else (other.beat, now)
+            if now - self._seen[other.id][1] >= DEAD_AFTER_S:
+                await self._bury(other)
+
+    async def _bury(self, other: nodes.Seen) -> None:
+        requeued = await self._database.write(outcome.bury, other.id, other.beat)
+        log.info("recovered", node=other.id, items=requeued)

@@ -1,0 +1,321 @@
+"""How a job gets into the records: in one piece, or its items a part at a time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from app.errors import IdempotencyMismatch, InvalidParameter, NotFound, StorageError
+from app.model import (
+    FETCH_LANE,
+    Counts,
+    Lane,
+    NamedBlob,
+    NewItem,
+    NewJob,
+    Submitted,
+    job_status,
+    new_id,
+)
+from app.records import backlog, cutting, delivery_rows, files, held, queue, rows, topics
+from app.stores.base import Tx
+
+
+class Taker(NamedTuple):
+    """A node that has room."""
+
+    node: str
+    lane: Lane
+    room: int
+    """Of so many items; it takes one chunk at most."""
+
+
+def submit(tx: Tx, new: NewJob, most: int, taker: Taker | None = None) -> Submitted:
+    """Write a job and all that belongs to it.
+
+    `most` is how many items may be unfinished in the service. With `taker`, that node takes what it
+    has room for in the same transaction.
+
+    Raises:
+        NotFound: a `file_id` is not a file of this client.
+        InvalidParameter: a step names a file that is not there.
+        IdempotencyMismatch: the key belongs to a request with another fingerprint.
+        QueueFull: more unfinished items than `most`.
+    """
+    if earlier := _earlier(tx, new):
+        return earlier
+    passing = sum(new.passes(item) for item in new.items)
+    counts = Counts(queued=new.total_items - passing, succeeded=passing)
+    turn = backlog.enter(tx, new.client, _lane(new), counts.queued, most)
+    stored = _files_named(tx, new)
+    own = _own_asides(new, stored)
+    job_id = new_id("job")
+    columns = _columns(tx, own, counts, turn) | {"id": job_id, "node": None}
+    [row] = tx.run("insert_job", **columns)
+    add_items(tx, row["pk"], own, new.items, stored=stored)
+    return _queued(tx, own, row["pk"], job_id, counts, turn, stored, taker)
+
+
+def _queued(
+    tx: Tx,
+    new: NewJob,
+    job_key: int,
+    job_id: str,
+    counts: Counts,
+    turn: int,
+    stored: dict[str, NamedBlob],
+    taker: Taker | None,
+) -> Submitted:
+    """Do what ends a submission whose items are there."""
+    _insert_asides(tx, new, job_key, stored)
+    if new.idempotency_key is not None:
+        said = {"client": new.client, "key": new.idempotency_key, "job_id": job_id}
+        tx.run("insert_key", **said, fingerprint=new.fingerprint, now_ms=tx.now())
+    _cut(tx, new, job_key, counts, turn)
+    chunks = queue.take_of(tx, taker.node, job_key, taker.lane, taker.room) if taker else []
+    [row] = tx.run("get_job", id=job_id)
+    return Submitted(rows.job(row), created=True, chunks=tuple(chunks))
+
+
+def _cut(tx: Tx, new: NewJob, job_key: int, counts: Counts, turn: int) -> None:
+    """Queue a new job's items, of URLs with a pace only the first."""
+    items = [(n, item) for n, item in enumerate(new.items) if not new.passes(item)]
+    stored = [
+        cutting.Piece(n, new.lane, fetches=False, cost_ms=item.cost_ms)
+        for n, item in items
+        if item.url is None
+    ]
+    cutting.insert(tx, job_key, cutting.cut(stored), turn=turn)
+    if new.pace is not None:
+        [job] = held.lock(tx, [job_key]).values()
+        cutting.release(tx, job)
+        job["seq"] -= 1  # nobody has seen it yet
+        tx.many("put_job", [job])
+    elif any(item.url is not None for _, item in items):
+        twins = {r["idx"] for r in tx.run("unfinished_items", job_pk=job_key) if r["fetches"]}
+        urls = (cutting.Piece(n, FETCH_LANE, fetches=True) for n, _ in items if n in twins)
+        most = cutting.STOPPING if new.stops else None
+        cutting.insert(tx, job_key, cutting.cut(urls, most), turn=turn)
+    if new.join_at is not None:
+        last = counts.total - 1
+        state = "ready" if counts.queued == 1 else "held"
+        part = cutting.Cut(last, last, 1, new.lane, fetches=False)
+        cutting.insert(tx, job_key, [part], turn=turn, state=state)
+
+
+def _lane(new: NewJob) -> Lane:
+    return FETCH_LANE if not new.items or new.items[0].url is not None else new.lane
+
+
+def _columns(tx: Tx, new: NewJob, counts: Counts, turn: int) -> dict[str, Any]:
+    """Give the columns that a job's labels, steps and terms fill."""
+    now_ms = tx.now()
+    return {
+        "client": new.client,
+        "status": str(job_status(counts)),
+        "steps": rows.dump_steps(new.steps),
+        "join_at": new.join_at,
+        "tag": new.tag,
+        "metadata": rows.dump(new.metadata),
+        "webhook": delivery_rows.dump_webhook(new.webhook) if new.webhook else None,
+        "lane": new.lane,
+        "turn": turn,
+        "queued": counts.queued,
+        "succeeded": counts.succeeded,
+        "retention_ms": int(new.retention_s * 1000),
+        "now_ms": now_ms,
+        "started_ms": now_ms if counts.succeeded else None,
+        "pace": new.pace,
+        "stops": int(new.stops),
+    }
+
+
+# -- items ---------------------------------------------------------------------------------------
+
+
+def add_items(
+    tx: Tx,
+    job_key: int,
+    new: NewJob,
+    items: Iterable[NewItem],
+    *,
+    at: int = 0,
+    stored: dict[str, NamedBlob] | None = None,
+    join: bool = True,
+) -> None:
+    """Write items of a job, the first of them at position `at`; and behind them the one that joins.
+
+    `stored` has the files that they name, by id.
+    """
+    named, now_ms = stored or {}, tx.now()
+    item_rows, file_rows, passed, blobs = [], [], [], []
+    index = at
+    for index, item in enumerate(items, at):
+        source, file_id = item.upload, item.file_id
+        if file_id is not None:
+            source = named[file_id]
+        elif source is not None:
+            file = files.row(new.client, source, now_ms, job_key=job_key)
+            file_id = file["id"]
+            file_rows.append(file)
+            blobs.append(source.blob)
+        passes = new.passes(item)
+        item_rows.append(_item_row(new, job_key, index, item, source, file_id, passes, now_ms))
+        if passes and source is not None:
+            result = files.row(new.client, source, now_ms, job_key=job_key)
+            passed.append(result | {"idx": index})
+    if join and new.join_at is not None:
+        last = NewItem(store=new.store)
+        item_rows.append(_item_row(new, job_key, index + 1, last, None, None, False, now_ms))
+        item_rows[-1]["joins"] = 1
+    tx.many("insert_item", item_rows)
+    tx.many("insert_file", file_rows)
+    tx.many("insert_passed", passed)
+    files.keep_values(tx, blobs)
+
+
+def _item_row(
+    new: NewJob,
+    job_key: int,
+    index: int,
+    item: NewItem,
+    source: NamedBlob | None,
+    file_id: str | None,
+    passes: bool,
+    now_ms: int,
+) -> dict[str, Any]:
+    blob = source.blob if source else None
+    twin_key = None
+    if new.dedupe and item.url is not None and item.problem is None:
+        twin_key = rows.twin_key(item, named=bool(rows.worked(new.steps[: new.join_at])))
+    return {
+        "job_pk": job_key,
+        "idx": index,
+        "status": "succeeded" if passes else "queued",
+        "name": (source.name if source else item.name) or "",
+        "file_id": file_id,
+        "blob": blob.key if blob else None,
+        "digest": blob.digest if blob else None,
+        "media_type": blob.media_type if blob else None,
+        "size_bytes": blob.size_bytes if blob else None,
+        "url": item.url,
+        "headers": rows.dump(dict(item.headers)) if item.headers else None,
+        "sha256": item.sha256,
+        "max_bytes": item.max_bytes,
+        "twin_key": twin_key,
+        "broken": rows.dump_problem(item.problem) if item.problem else None,
+        "joins": 0,
+        "store": delivery_rows.dump_target(item.store) if item.store else None,
+        "ended_ms": now_ms if passes else None,
+    }
+
+
+# -- a part at a time ----------------------------------------------------------------------------
+
+
+def open_job(tx: Tx, node: str) -> int:
+    """Begin a job that nobody sees; gives its key. When its node dies, it is removed."""
+    nobody = NewJob(client="", steps=(), items=(), retention_s=0)
+    columns = _columns(tx, nobody, Counts(), 0)
+    hidden = {"id": new_id("receiving"), "status": "receiving", "node": node}
+    [row] = tx.run("insert_job", **columns | hidden)
+    return int(row["pk"])
+
+
+def add(tx: Tx, job_key: int, new: NewJob, items: Sequence[NewItem], at: int, most: int) -> None:
+    """Write some more items of a job that is being received, all of them URLs, behind `at` others.
+
+    Of `new`, its steps and whether it has twins are looked at. Raises `QueueFull`.
+    """
+    backlog.check(tx, most, at + len(items))
+    add_items(tx, job_key, new, items, at=at, join=False)
+
+
+def show(tx: Tx, job_key: int, new: NewJob, items: int, most: int) -> Submitted:
+    """Make a job of which so many items were received its client's, in one transaction.
+
+    `new` has no items of its own and its `pace` is set. Raises as `submit` does.
+    """
+    if earlier := _earlier(tx, new):
+        return earlier
+    counts = Counts(queued=items + (new.join_at is not None))
+    turn = backlog.enter(tx, new.client, _lane(new), counts.queued, most)
+    stored = _files_named(tx, new)
+    own = _own_asides(new, stored)
+    job_id = new_id("job")
+    if not tx.run("show_job", pk=job_key, **_columns(tx, own, counts, turn) | {"id": job_id}):
+        raise StorageError("The job was given up while it was being received.")
+    add_items(tx, job_key, own, (), at=items - 1)
+    return _queued(tx, own, job_key, job_id, counts, turn, stored, None)
+
+
+def give_up(tx: Tx, job_key: int) -> None:
+    """Remove a job that was being received, unless it was shown."""
+    if tx.run("give_up_job", pk=job_key):
+        tx.run("insert_bite", what="drop", job_pk=job_key, item_pk=None, id=None)
+        tx.tell(topics.BITE, "")
+
+
+# -- what a job names ----------------------------------------------------------------------------
+
+
+def _earlier(tx: Tx, new: NewJob) -> Submitted | None:
+    """Give the job that this idempotency key has made already."""
+    if new.idempotency_key is None:
+        return None
+    key = {"client": new.client, "key": new.idempotency_key}
+    for known in tx.run("get_key", **key):
+        job = tx.run("get_job", id=known["job_id"])
+        if not job:  # deleted since: the key is free again
+            tx.run("drop_key", **key)
+        elif known["fingerprint"] != new.fingerprint:
+            raise IdempotencyMismatch(
+                "This Idempotency-Key was used with another request in the last 24 hours."
+            )
+        else:
+            return Submitted(rows.job(job[0]), created=False)
+    return None
+
+
+def _files_named(tx: Tx, new: NewJob) -> dict[str, NamedBlob]:
+    """Give the stored files that a job's items and steps name, by id."""
+    items = [item.file_id for item in new.items if item.file_id is not None]
+    ids = {*items, *new.asides}
+    if not ids:
+        return {}
+    found = tx.run("get_files", ids=tx.array(sorted(ids)))
+    own = {row["id"]: rows.file(row) for row in found if row["client"] == new.client}
+    for file_id in items:
+        if file_id not in own:
+            raise NotFound(f"There is no file {file_id!r}.")
+    for file_id in new.asides:
+        if file_id not in own:
+            raise InvalidParameter(
+                f"A step names a file that is not there. There is no file {file_id!r}."
+            )
+    return {file_id: NamedBlob(file.blob, file.name) for file_id, file in own.items()}
+
+
+def _own_asides(new: NewJob, stored: dict[str, NamedBlob]) -> NewJob:
+    """Give a job files of its own for those that its client's steps name."""
+    steps, own = rows.dump_steps(new.steps), []
+    for file_id in new.asides:
+        own_id = new_id("file")
+        stored[own_id] = stored[file_id]
+        own.append(own_id)
+        # Nobody can guess an id, so that it stands nowhere else by chance.
+        steps = steps.replace(json.dumps(file_id), json.dumps(own_id))
+    return replace(new, steps=rows.steps(steps), asides=tuple(own)) if own else new
+
+
+def _insert_asides(tx: Tx, new: NewJob, job_key: int, stored: dict[str, NamedBlob]) -> None:
+    now_ms = tx.now()
+    tx.many(
+        "insert_file",
+        [
+            files.row(new.client, stored[own_id], now_ms, job_key=job_key, file_id=own_id)
+            for own_id in new.asides
+        ],
+    )

@@ -1,0 +1,161 @@
+"""The queue: chunks of items, taken by nodes, given back, and what of them has begun."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from app.model import Chunk, Claim, Lane, Progress
+from app.records import held, rows, topics
+from app.stores.base import Row, Tx
+
+
+def take(tx: Tx, node: str, lane: Lane, room: int, most: int | None = None) -> list[Chunk]:
+    """Take up to `most` chunks of a lane by priority, until they hold `room` items.
+
+    Items of a chunk with which a node has died are not among its claims: `next_suspect` gives them
+    one at a time.
+    """
+    return _taken(tx, node, tx.run("ready_chunks", lane=lane, limit=most or room), room)
+
+
+def take_of(tx: Tx, node: str, job_key: int, lane: Lane, room: int) -> list[Chunk]:
+    """Take the first chunk of one job that nobody has taken."""
+    found = tx.run("ready_of_job", job_pk=job_key, lane=lane, limit=1)
+    return _taken(tx, node, found, room)
+
+
+def ready_lanes(tx: Tx) -> list[Lane]:
+    """Give the lanes in which there is something to take."""
+    lanes: tuple[Lane, ...] = ("io", "cpu")
+    return [lane for lane in lanes if tx.run("ready_chunks", lane=lane, limit=1)]
+
+
+def _taken(tx: Tx, node: str, ready: Iterable[Row], room: int) -> list[Chunk]:
+    keys = []
+    for row in ready:
+        if room <= 0:
+            break
+        keys.append(row["pk"])
+        room -= row["n"]
+    if not keys:
+        return []
+    taken = tx.run("take_chunks", pks=tx.array(keys), node=node)
+    claims = _claims(tx, [chunk for chunk in taken if not chunk["deaths"]])
+    # RETURNING gives rows in no promised order.
+    taken.sort(key=lambda chunk: (-chunk["priority"], chunk["pk"]))
+    return [_chunk(chunk, claims.get(chunk["pk"], ())) for chunk in taken]
+
+
+def _chunk(row: Row, claims: Iterable[Claim]) -> Chunk:
+    return Chunk(
+        row["pk"], row["delivery"], row["job_pk"], row["lane"], tuple(claims), row["deaths"]
+    )
+
+
+def _claims(tx: Tx, chunks: Sequence[Row]) -> dict[int, list[Claim]]:
+    if not chunks:
+        return {}
+    by_key = {chunk["pk"]: chunk for chunk in chunks}
+    recipes = _recipes(tx, {chunk["job_pk"] for chunk in chunks})
+    claims: dict[int, list[Claim]] = {}
+    for item in tx.run("chunk_items", pks=tx.array(by_key)):
+        chunk, told = by_key[item["chunk_pk"]], recipes[item["job_pk"]]
+        claim = rows.claim(item, chunk, told, _to_join(tx, item))
+        claims.setdefault(chunk["pk"], []).append(claim)
+    return claims
+
+
+def _recipes(tx: Tx, job_keys: Iterable[int]) -> dict[int, rows.Recipe]:
+    found = tx.run("chunk_jobs", pks=tx.array(job_keys))
+    return {row["pk"]: rows.recipe(row) for row in found}
+
+
+def _to_join(tx: Tx, item: Row) -> list[Row]:
+    return tx.run("join_sources", job_pk=item["job_pk"]) if item["joins"] else []
+
+
+def still_held(tx: Tx, node: str, fences: Iterable[tuple[int, int]]) -> set[tuple[int, int]]:
+    """Give those of some (chunk key, delivery) that are still the node's."""
+    keys = tx.array({key for key, _ in fences})
+    return {(row["pk"], row["delivery"]) for row in tx.run("held_chunks", pks=keys, node=node)}
+
+
+def begun(tx: Tx, node: str, told: Iterable[tuple[Claim, float]]) -> None:
+    """Write that work on items has begun, so many seconds ago; void claims are ignored."""
+    told = list(told)
+    jobs = held.lock(tx, {claim.job_key for claim, _ in told})
+    live = _live(tx, node, [claim for claim, _ in told])
+    begun = [(c, s) for c, s in told if live.get(c.item_key) == "queued"]
+    changed = {claim.job_key for claim, _ in begun}
+    for claim, worked_s in begun:
+        job, started_ms = jobs[claim.job_key], tx.now() - round(1000 * worked_s)
+        job["queued"] -= 1
+        job["running"] += 1
+        job["started_ms"] = min(job["started_ms"] or started_ms, started_ms)
+        place = {"pk": claim.item_key, "attempt": claim.attempt}
+        tx.run("begin_item", **place, started_ms=started_ms)
+    held.save(tx, [jobs[key] for key in changed])
+
+
+def _live(tx: Tx, node: str, claims: Sequence[Claim]) -> dict[int, str]:
+    """Give the status of those items that are not over, and still a node's by these claims."""
+    held_now = still_held(tx, node, [(c.chunk_key, c.delivery) for c in claims])
+    keys = [c.item_key for c in claims if (c.chunk_key, c.delivery) in held_now]
+    return {row["pk"]: row["status"] for row in tx.run("live_items", pks=tx.array(keys))}
+
+
+def tell(tx: Tx, node: str, progress: Iterable[tuple[Claim, Progress]]) -> None:
+    """Write how far running items are; void claims are ignored."""
+    told = list(progress)
+    jobs = held.lock(tx, {claim.job_key for claim, _ in told})
+    live = _live(tx, node, [claim for claim, _ in told])
+    news = [(c, now) for c, now in told if live.get(c.item_key) == "running"]
+    tx.many("tell_item", [{"pk": c.item_key, "done": n.done, "total": n.total} for c, n in news])
+    held.save(tx, [jobs[key] for key in {claim.job_key for claim, _ in news}])
+
+
+def give_back(tx: Tx, node: str, chunks: Iterable[Chunk]) -> None:
+    """Put chunks back that the node will not go on with; it pays no attempt for what had not begun.
+
+    Chunks that are not the node's any more are ignored.
+    """
+    fences = {(chunk.key, chunk.delivery) for chunk in chunks}
+    still = {key for key, _ in still_held(tx, node, fences) & fences}
+    requeue(tx, [row for row in tx.run("chunks_of", node=node) if row["pk"] in still], died=False)
+
+
+def requeue(tx: Tx, chunks: Sequence[Row], *, died: bool) -> list[Row]:
+    """Put taken chunks back; gives their items that have begun, or after a death may have."""
+    jobs = held.lock(tx, {chunk["job_pk"] for chunk in chunks})
+    touched: list[Row] = []
+    changed: set[int] = set()
+    for chunk in chunks:
+        where = {name: chunk[name] for name in ("job_pk", "lo", "hi", "fetches")}
+        # What goes one by one is known to have begun, or not.
+        waiting = tx.run("charge_waiting", **where) if died and not chunk["deaths"] else []
+        if running := tx.run("requeue_running", **where):
+            jobs[chunk["job_pk"]]["running"] -= len(running)
+            jobs[chunk["job_pk"]]["queued"] += len(running)
+            changed.add(chunk["job_pk"])
+        touched += [*waiting, *running]
+        tx.run("give_back_chunk", pk=chunk["pk"], deaths=int(died))
+        tx.tell(topics.READY, chunk["lane"])
+    held.save(tx, [jobs[key] for key in changed])
+    return touched
+
+
+def next_suspect(tx: Tx, node: str, chunk: Chunk) -> Claim | None:
+    """Begin one more item of a chunk that some node died with, and write so before it starts.
+
+    Those first that have begun least often: who dies with the one that is guilty has had the others
+    ended before. None once there is none left, or the chunk is not the node's any more.
+    """
+    if not still_held(tx, node, [(chunk.key, chunk.delivery)]) & {(chunk.key, chunk.delivery)}:
+        return None
+    for item in tx.run("suspects", pk=chunk.key):
+        [row] = [row for row in tx.run("chunks_of", node=node) if row["pk"] == chunk.key]
+        told = _recipes(tx, [chunk.job_key])[chunk.job_key]
+        claim = rows.claim(item, row, told, _to_join(tx, item))
+        begun(tx, node, [(claim, 0.0)])
+        return claim
+    return None

@@ -1,0 +1,89 @@
+"""What is shown of jobs and items."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from app.model import File, Item, ItemStatus, Job, JobStatus, Push
+from app.records import delivery_rows, rows
+from app.records.pages import INPUT_ORDER, NEWEST_FIRST, read_page
+from app.stores.base import Row, Tx
+
+
+def get_job(tx: Tx, job_id: str) -> Job | None:
+    """Give a job, or None."""
+    found = tx.run("get_job", id=job_id)
+    return rows.job(found[0]) if found else None
+
+
+def list_jobs(
+    tx: Tx,
+    client: str,
+    *,
+    status: JobStatus | None = None,
+    tag: str | None = None,
+    cursor: str | None = None,
+    limit: int = 50,
+) -> tuple[list[Job], str | None]:
+    """Read a page of a client's jobs, newest first, and the cursor of the next page."""
+    page, next_cursor = read_page(
+        tx,
+        "list_jobs",
+        NEWEST_FIRST,
+        cursor=cursor,
+        limit=limit,
+        client=client,
+        status=status,
+        tag=tag,
+    )
+    return [rows.job(row) for row in page], next_cursor
+
+
+def list_items(
+    tx: Tx,
+    job_id: str,
+    *,
+    status: ItemStatus | None = None,
+    cursor: str | None = None,
+    limit: int = 100,
+) -> tuple[list[Item], str | None]:
+    """Read a page of a job's items in input order, and the cursor of the next page."""
+    page, next_cursor = read_page(
+        tx, "list_items", INPUT_ORDER, cursor=cursor, limit=limit, job_id=job_id, status=status
+    )
+    return _items(tx, page), next_cursor
+
+
+def items_since(tx: Tx, job_id: str, after: tuple[int, int], limit: int = 500) -> list[Item]:
+    """Read the items that became final after the one with this (seq, index), in that order."""
+    seq, idx = after
+    return _items(tx, tx.run("items_since", job_id=job_id, seq=seq, idx=idx, limit=limit))
+
+
+def _items(tx: Tx, found: list[Row]) -> list[Item]:
+    results, pushes = _results(tx, found), _pushes(tx, found)
+    return [
+        rows.item(row, tuple(results.get(row["pk"], ())), pushes.get(row["pk"])) for row in found
+    ]
+
+
+def _results(tx: Tx, items: list[Row]) -> dict[int, list[File]]:
+    results: dict[int, list[File]] = {}
+    keys = [row["pk"] for row in items if row["status"] == ItemStatus.SUCCEEDED]
+    for row in tx.run("results_of", item_pks=tx.array(keys)):
+        results.setdefault(row["item_pk"], []).append(rows.file(row))
+    return results
+
+
+def _pushes(tx: Tx, items: list[Row]) -> dict[int, Push]:
+    keys = [row["pk"] for row in items if row["store"] is not None]
+    if not keys:
+        return {}
+    found = tx.run("pushes_of", item_pks=tx.array(keys))
+    return {row["item_pk"]: delivery_rows.push(row) for row in found}
+
+
+def seqs(tx: Tx, job_ids: Iterable[str]) -> dict[str, tuple[int, bool]]:
+    """Give the `seq` of those of some jobs that there are, and whether they are over."""
+    found = tx.run("seqs", ids=tx.array(job_ids))
+    return {row["id"]: (row["seq"], bool(row["over"])) for row in found}

@@ -1,0 +1,28 @@
+"""Which version of a URL a client fetched last."""
+
+from __future__ import annotations
+
+from app.model import Version
+from app.records import files, rows
+from app.stores.base import Tx
+
+
+def remember(tx: Tx, job_id: str, version: Version) -> None:
+    """Note, for the job's client, what a URL had when it was fetched.
+
+    The bytes stay as long as some record has them, not for the version's sake.
+    """
+    tx.run(
+        "put_version",
+        job_id=job_id,
+        key=version.key,
+        **files.columns(version.blob),
+        facts=rows.dump(version.facts),
+        now_ms=tx.now(),
+    )
+
+
+def recall(tx: Tx, job_id: str, key: bytes) -> Version | None:
+    """Give what was last noted for the job's client under a key."""
+    found = tx.run("get_version", job_id=job_id, key=key)
+    return rows.version(found[0]) if found else None

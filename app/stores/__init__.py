@@ -1,0 +1,1 @@
+"""Which database keeps the records: one seam, and what stands behind it."""

@@ -1,0 +1,1 @@
+"""The statements, and the migrations of each dialect."""

@@ -1,0 +1,82 @@
+-- Chunks: the queue. A chunk is a range of a job's indexes, and gone once its items are over.
+
+-- name: insert_chunk
+INSERT INTO chunks (job_pk, lo, hi, fetches, n, lane, priority, state)
+VALUES (:job_pk, :lo, :hi, :fetches, :n, :lane, :priority, :state);
+
+-- name: release_join
+-- All other items are over: what joins them may be taken.
+-- index: chunks_by_job
+UPDATE chunks SET state = 'ready' WHERE job_pk = :job_pk AND state = 'held' RETURNING lane;
+
+-- name: take_chunks
+-- Whoever was given up for dead takes nothing before it is there again: nobody would bury it.
+-- index: INTEGER PRIMARY KEY
+UPDATE chunks SET state = 'taken', delivery = delivery + 1, node = :node
+WHERE pk IN :pks[] AND EXISTS (SELECT 1 FROM nodes WHERE id = :node) RETURNING *;
+
+-- name: chunk_jobs
+-- What the jobs of some chunks say to do.
+-- index: INTEGER PRIMARY KEY
+SELECT pk, id, client, steps, join_at, created_ms FROM jobs WHERE pk IN :pks[];
+
+-- name: chunk_items
+-- The unfinished items of chunks, with the bytes of the small ones.
+-- index: INTEGER PRIMARY KEY, items_by_job, sqlite_autoindex_small_1
+SELECT items.*, chunks.pk AS chunk_pk, small.bytes AS value
+FROM chunks JOIN items ON items.job_pk = chunks.job_pk
+                      AND items.idx BETWEEN chunks.lo AND chunks.hi
+LEFT JOIN small ON small.key = items.blob
+WHERE chunks.pk IN :pks[] AND items.status IN ('queued', 'running')
+  AND (items.url IS NOT NULL) = (chunks.fetches = 1) AND items.twin_of IS NULL
+ORDER BY items.job_pk, items.idx;
+
+-- name: held_chunks
+-- Those of some chunks that are still a node's.
+-- index: INTEGER PRIMARY KEY
+SELECT pk, delivery FROM chunks
+WHERE pk IN :pks[] AND state = 'taken' AND coalesce(node, '') = :node;
+
+-- name: chunks_of
+-- What a node has taken.
+-- index: chunks_taken
+SELECT * FROM chunks WHERE state = 'taken' AND node = :node;
+
+-- name: job_chunks
+SELECT * FROM chunks WHERE job_pk = :job_pk;
+
+-- name: give_back_chunk
+UPDATE chunks SET state = 'ready', node = NULL, deaths = deaths + :deaths WHERE pk = :pk;
+
+-- name: requeue_running
+-- Items of a chunk that were begun and are not over.
+-- index: items_by_job
+UPDATE items SET status = 'queued', started_ms = NULL, progress_done = NULL, progress_total = NULL
+WHERE job_pk = :job_pk AND idx BETWEEN :lo AND :hi AND status = 'running'
+  AND (url IS NOT NULL) = (:fetches = 1) RETURNING pk, job_pk, idx, attempt, attempts_before;
+
+-- name: charge_waiting
+-- Items of a chunk that were not known to have begun when its node died: they may have.
+-- index: items_by_job
+UPDATE items SET attempt = attempt + 1
+WHERE job_pk = :job_pk AND idx BETWEEN :lo AND :hi AND status = 'queued' AND twin_of IS NULL
+  AND (url IS NOT NULL) = (:fetches = 1) RETURNING pk, job_pk, idx, attempt, attempts_before;
+
+-- name: suspects
+-- The unfinished items of a chunk, those first that have begun least often.
+-- index: INTEGER PRIMARY KEY, items_by_job
+SELECT items.*, chunks.pk AS chunk_pk, small.bytes AS value
+FROM chunks JOIN items ON items.job_pk = chunks.job_pk
+                      AND items.idx BETWEEN chunks.lo AND chunks.hi
+LEFT JOIN small ON small.key = items.blob
+WHERE chunks.pk = :pk AND items.status = 'queued'
+  AND (items.url IS NOT NULL) = (chunks.fetches = 1) AND items.twin_of IS NULL
+ORDER BY items.attempt, items.idx LIMIT 1;
+
+-- name: drop_chunks
+-- index: INTEGER PRIMARY KEY
+DELETE FROM chunks WHERE pk IN :pks[];
+
+-- name: drop_job_chunks
+-- index: chunks_by_job
+DELETE FROM chunks WHERE job_pk = :job_pk RETURNING lo, hi;

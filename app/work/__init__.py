@@ -1,0 +1,1 @@
+"""What nodes with the role `work` do: run chunks of items, and carry out deliveries."""

@@ -1,0 +1,314 @@
+"""Runs chunks: takes those there is room for, runs their items together, records as they end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Self
+
+import structlog
+
+from app.blobs.unrecorded import Unrecorded
+from app.errors import StorageError
+from app.model import Blob, Chunk, Claim, Done, Ended, Lane, Outcome
+from app.records import cutting, outcome, queue, topics
+from app.records.intake import Taker
+from app.runtime import Runtime
+from app.stores.base import News, Tx
+from app.work.items import Items
+from app.work.lanes import LaneRoom
+from app.work.loop import Loop, Recorder
+from app.work.telling import Telling
+
+log = structlog.get_logger(__name__)
+
+CHUNKS_PER_WORKER = 3
+"""In hand for each worker process: while one computes, others are taken and recorded."""
+_ANY = 1 << 30
+_Run = Callable[[Sequence[Claim], Unrecorded], Awaitable[list[Outcome]]]
+_Wanted = dict[Lane, tuple[int, int]]
+LOOK_EVERY_S = 0.5
+"""So often is seen whether what runs here is still to be run: another node may have canceled it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """What is written at once of a chunk."""
+
+    ended: tuple[Ended, ...]
+    over: Chunk | None = None
+    stored: Unrecorded | None = None
+    """What was stored for them."""
+
+
+class Chunks:
+    """The items of this node. Use it as an async context manager."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        """Keep what chunks are run with."""
+        self._runtime = runtime
+        self._database, self._node = runtime.database, runtime.node.id
+        self._telling = Telling(runtime.database, runtime.node.id)
+        self._items = Items(runtime, self._telling)
+        fetches = runtime.settings.fetch.concurrency
+        self._lanes: dict[Lane, LaneRoom] = {
+            "io": LaneRoom("io", fetches, by_item=True),
+            "cpu": LaneRoom("cpu", runtime.cpu.workers * CHUNKS_PER_WORKER, by_item=False),
+        }
+        self._recorder: Recorder[_Entry] = Recorder(self._write, "items")
+        self._loop: Loop[Chunk] = Loop(self._take, self._run, self._chunk_ended)
+        self._suspects = asyncio.Semaphore(1)
+        """One suspect at a time: who dies here with another running would take it for guilty."""
+        runtime.database.listen(self._hear)
+
+    async def __aenter__(self) -> Self:
+        """Begin to take chunks."""
+        await self._telling.__aenter__()
+        self._loop.begin()
+        self._looking = asyncio.create_task(self._look())
+        return self
+
+    def stop(self) -> None:
+        """Take no more."""
+        self._loop.stop()
+
+    async def drain(self, timeout_s: float) -> None:
+        """Let what runs end, for so long; give the rest back."""
+        self._loop.stop()
+        with suppress(StorageError):
+            await self._telling.tell_begun()  # of what is cut off an attempt is counted
+        if cut_off := await self._loop.drain(timeout_s):
+            try:
+                await self._database.write(queue.give_back, self._node, cut_off)
+            except StorageError as error:  # then the others see that this node is gone
+                log.error("not_given_back", detail=error.log_detail)  # noqa: TRY400
+
+    async def __aexit__(self, *_: object) -> None:
+        """End; call `drain` before."""
+        self._looking.cancel()
+        await asyncio.gather(self._looking, return_exceptions=True)
+        await self._telling.__aexit__()
+
+    @property
+    def alive(self) -> bool:
+        """Whether chunks are being taken."""
+        return self._loop.alive
+
+    # -- taking ------------------------------------------------------------------------------
+
+    def _hear(self, news: News) -> None:
+        for name in news.get(topics.READY, ()):
+            self._lanes[name].more = True
+            self._lanes[name].hints += 1
+            self._loop.wake()
+        if topics.GONE in news:
+            gone = set(news[topics.GONE])
+            self._cancel(lambda chunk: chunk.job_key in gone)
+
+    @contextmanager
+    def taking(self, lane_name: Lane) -> Iterator[Taker | None]:
+        """Let a new job's first chunk be taken with it, unless others wait for the lane.
+
+        Its slot is kept until the context ends; hand over what was taken with `start`.
+        """
+        lane = self._lanes[lane_name]
+        room = min(lane.free, cutting.MOST_ITEMS[lane_name]) if lane.by_item else lane.free
+        if lane.more or not room or self._loop.stopping:
+            yield None
+            return
+        kept = room if lane.by_item else 1
+        lane.used += kept
+        try:
+            yield Taker(self._node, lane_name, room if lane.by_item else _ANY)
+        finally:
+            lane.used -= kept
+
+    def start(self, chunks: Iterable[Chunk]) -> None:
+        """Run what was taken elsewhere."""
+        for chunk in chunks:
+            self._lanes[chunk.lane].hold(chunk)
+            self._loop.start(chunk)
+
+    async def _take(self) -> Sequence[Chunk]:
+        """Take what there is room for; where no hint was heard, look first whether there is any."""
+        if not any(lane.more for lane in self._lanes.values()):
+            for name in await self._database.look(queue.ready_lanes):
+                self._lanes[name].more = True
+        wanted, hints = self._wanted(), self._hints()
+        if not wanted:
+            return ()
+        taken = await self._database.write(_take, self._node, wanted)
+        self._count(wanted, hints, taken)
+        return taken
+
+    def _wanted(self, over: Iterable[Chunk] = ()) -> _Wanted:
+        """Give, by lane, how many items and chunks there is room for, where there may be some.
+
+        `over` are chunks whose slots are free in a moment.
+        """
+        wanted: _Wanted = {}
+        for name, lane in self._lanes.items():
+            free = lane.free + sum(lane.left_of(chunk) for chunk in over if chunk.lane == name)
+            if lane.more and free and not self._loop.stopping:
+                wanted[name] = (free if lane.by_item else _ANY, free)
+        return wanted
+
+    def _hints(self) -> dict[Lane, int]:
+        return {name: lane.hints for name, lane in self._lanes.items()}
+
+    def _count(self, wanted: _Wanted, hints: dict[Lane, int], taken: Sequence[Chunk]) -> None:
+        """Count what was taken. A lane that gave less than there was room for has no more."""
+        for name, (_, free) in wanted.items():
+            lane = self._lanes[name]
+            used = 0
+            for chunk in taken:
+                if chunk.lane == name:
+                    lane.hold(chunk)
+                    used += lane.size(chunk)
+            if lane.hints == hints[name]:  # else there is news from after the look
+                lane.more = used >= free
+
+    # -- running -----------------------------------------------------------------------------
+
+    async def _run(self, chunk: Chunk) -> None:
+        try:
+            if chunk.deaths:
+                await self._run_singly(chunk)
+            else:
+                await self._run_together(chunk, self._lanes[chunk.lane])
+        except Exception:  # it must not stay taken by a node that lives
+            log.exception("chunk_crashed", chunk=chunk.key)
+            await self._database.write(outcome.crashed, self._node, chunk)
+
+    def _chunk_ended(self, chunk: Chunk) -> None:
+        self._lanes[chunk.lane].end(chunk)
+        for claim in chunk.claims:
+            self._telling.end(claim)
+
+    async def _run_together(self, chunk: Chunk, lane: LaneRoom) -> None:
+        small: list[Claim] = []
+        others: list[Claim] = []
+        for claim in chunk.claims:
+            (small if self._items.is_small(claim) else others).append(claim)
+        left = len(others) + bool(small)
+
+        async def recorded(claims: Sequence[Claim], run: _Run) -> None:
+            nonlocal left
+            async with self._runtime.unrecorded() as stored:
+                ended = self._ended(claims, await run(claims, stored))
+                left -= 1
+                if lane.by_item and left:
+                    lane.let_go(chunk, len(claims))
+                await self._recorder.record(_Entry(ended, None if left else chunk, stored))
+
+        one = self._one_in_turn if lane.by_item else self._one
+        runs = [recorded([claim], one) for claim in others]
+        if small:
+            runs.append(recorded(small, self._items.outcomes))
+        if not runs:
+            await self._recorder.record(_Entry((), chunk))
+        await _all(runs)
+
+    async def _one(self, claims: Sequence[Claim], stored: Unrecorded) -> list[Outcome]:
+        [claim] = claims
+        return [await self._items.outcome(claim, stored)]
+
+    async def _one_in_turn(self, claims: Sequence[Claim], stored: Unrecorded) -> list[Outcome]:
+        async with self._lanes["io"].turn:
+            return await self._one(claims, stored)
+
+    async def _run_singly(self, chunk: Chunk) -> None:
+        async with self._suspects:
+            while claim := await self._database.write(queue.next_suspect, self._node, chunk):
+                try:
+                    async with self._runtime.unrecorded() as stored:
+                        ended = self._ended([claim], await self._one([claim], stored))
+                        await self._recorder.record(_Entry(ended, None, stored))
+                finally:
+                    self._telling.end(claim)
+        await self._recorder.record(_Entry((), chunk))
+
+    def _ended(self, claims: Sequence[Claim], outcomes: Sequence[Outcome]) -> tuple[Ended, ...]:
+        ended = tuple(
+            Ended(claim, found, self._telling.worked_s(claim))
+            for claim, found in zip(claims, outcomes, strict=True)
+        )
+        for claim in claims:
+            self._telling.end(claim)
+        return ended
+
+    # -- recording ---------------------------------------------------------------------------
+
+    async def _write(self, entries: Sequence[_Entry]) -> None:
+        """Write what has ended, and take in the same transaction what there is room for then."""
+        ended = [one for entry in entries for one in entry.ended]
+        over = [entry.over for entry in entries if entry.over is not None]
+        wanted, hints = self._wanted(over), self._hints()
+        recorded, taken = await self._database.write(
+            _finish_and_take, self._node, ended, over, wanted
+        )
+        self._count(wanted, hints, taken)
+        for chunk in taken:
+            self._loop.start(chunk)
+        for entry in entries:
+            for one in entry.ended:
+                if one.claim.item_key in recorded:
+                    self._items.tell_ended(one)
+                    if entry.stored is not None:
+                        entry.stored.recorded(_blobs(one.outcome))
+                else:
+                    log.info("outcome_void", job=one.claim.job_id, item=one.claim.index)
+
+    # -- canceled elsewhere ------------------------------------------------------------------
+
+    async def _look(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            fences = [(chunk.key, chunk.delivery) for chunk in self._loop.running.values()]
+            if not fences:
+                continue
+            try:
+                still = await self._database.read(queue.still_held, self._node, fences)
+            except StorageError:
+                continue
+            asked = set(fences)
+            self._cancel(lambda c: (c.key, c.delivery) in asked - still)  # noqa: B023 - called now
+
+    def _cancel(self, gone: Callable[[Chunk], bool]) -> None:
+        for task, chunk in list(self._loop.running.items()):
+            if gone(chunk):
+                task.cancel()
+
+
+def _blobs(ended: Outcome) -> list[Blob]:
+    if not isinstance(ended, Done):
+        return []
+    blobs = [result.blob for result in ended.results]
+    return blobs if ended.fetched is None else [*blobs, ended.fetched]
+
+
+def _finish_and_take(
+    tx: Tx, node: str, ended: Sequence[Ended], over: Sequence[Chunk], wanted: _Wanted
+) -> tuple[set[int], list[Chunk]]:
+    return outcome.finish(tx, node, ended, over), _take(tx, node, wanted)
+
+
+def _take(tx: Tx, node: str, wanted: _Wanted) -> list[Chunk]:
+    return [
+        chunk
+        for lane, (room, most) in wanted.items()
+        for chunk in queue.take(tx, node, lane, room, most)
+    ]
+
+
+async def _all(runs: Sequence[Awaitable[None]]) -> None:
+    """Run all to their ends; cancelled, cancel all, and wait until they are."""
+    tasks = [asyncio.ensure_future(run) for run in runs]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
