@@ -9,19 +9,22 @@ from app.model import Lane
 from app.stores.base import Tx
 
 
-def check(tx: Tx, most: int, items: int = 1, client: str = "") -> int:
-    """Give how many items of a client are unfinished.
+def check(tx: Tx, most: int, items: int = 1) -> None:
+    """See that some items more are taken.
 
     Raises:
         QueueFull: `items` more would be over `most` of all clients.
     """
-    [now] = tx.run("backlog", client=client)
-    if now["n"] + items > most:
+    [now] = tx.run("backlog")
+    _check(now["n"], most, items)
+
+
+def _check(unfinished: int, most: int, items: int) -> None:
+    if unfinished + items > most:
         raise QueueFull(
-            f"{now['n']} items are unfinished; this service takes {most}. Try again later.",
+            f"{unfinished} items are unfinished; this service takes {most}. Try again later.",
             retry_after_s=5,
         )
-    return int(now["own"])
 
 
 def enter(tx: Tx, client: str, lane: Lane, items: int, most: int) -> int:
@@ -34,10 +37,10 @@ def enter(tx: Tx, client: str, lane: Lane, items: int, most: int) -> int:
     Raises:
         QueueFull: see `check`.
     """
-    unfinished = check(tx, most, items, client)
     [at] = tx.run("turns", client=client, lane=lane)
+    _check(at["n"], most, items)
     now = -at["first"] if at["first"] is not None else at["latest"] or 0
-    turn = now + min(max(0, (at["own"] or 0) - now), unfinished)
+    turn = now + min(max(0, (at["own"] or 0) - now), at["own_n"])
     tx.run("enter_client", client=client, n=items, turn=turn + items)
     return int(turn)
 

@@ -20,7 +20,7 @@ from app.model import (
     new_id,
 )
 from app.records import backlog, cutting, delivery_rows, files, held, queue, rows, topics
-from app.stores.base import Tx
+from app.stores.base import Row, Tx
 
 
 class Taker(NamedTuple):
@@ -51,32 +51,28 @@ def submit(tx: Tx, new: NewJob, most: int, taker: Taker | None = None) -> Submit
     turn = backlog.enter(tx, new.client, _lane(new), counts.queued, most)
     stored = _files_named(tx, new)
     own = _own_asides(new, stored)
-    job_id = new_id("job")
-    columns = _columns(tx, own, counts, turn) | {"id": job_id, "node": None}
-    [row] = tx.run("insert_job", **columns)
-    add_items(tx, row["pk"], own, new.items, stored=stored)
-    return _queued(tx, own, row["pk"], job_id, counts, turn, stored, taker)
+    columns = _columns(tx, own, counts, turn) | {"id": new_id("job"), "node": None}
+    [job] = tx.run("insert_job", **columns)
+    add_items(tx, job["pk"], own, new.items, stored=stored)
+    return _queued(tx, own, job, counts, stored, taker)
 
 
 def _queued(
     tx: Tx,
     new: NewJob,
-    job_key: int,
-    job_id: str,
+    job: Row,
     counts: Counts,
-    turn: int,
     stored: dict[str, NamedBlob],
     taker: Taker | None,
 ) -> Submitted:
     """Do what ends a submission whose items are there."""
-    _insert_asides(tx, new, job_key, stored)
+    _insert_asides(tx, new, job["pk"], stored)
     if new.idempotency_key is not None:
-        said = {"client": new.client, "key": new.idempotency_key, "job_id": job_id}
+        said = {"client": new.client, "key": new.idempotency_key, "job_id": job["id"]}
         tx.run("insert_key", **said, fingerprint=new.fingerprint, now_ms=tx.now())
-    _cut(tx, new, job_key, counts, turn)
-    chunks = queue.take_of(tx, taker.node, job_key, taker.lane, taker.room) if taker else []
-    [row] = tx.run("get_job", id=job_id)
-    return Submitted(rows.job(row), created=True, chunks=tuple(chunks))
+    _cut(tx, new, job["pk"], counts, job["turn"])
+    chunks = queue.take_first(tx, taker.node, job, taker.lane) if taker else []
+    return Submitted(rows.job(job), created=True, chunks=tuple(chunks))
 
 
 def _cut(tx: Tx, new: NewJob, job_key: int, counts: Counts, turn: int) -> None:
@@ -244,11 +240,11 @@ def show(tx: Tx, job_key: int, new: NewJob, items: int, most: int) -> Submitted:
     turn = backlog.enter(tx, new.client, _lane(new), counts.queued, most)
     stored = _files_named(tx, new)
     own = _own_asides(new, stored)
-    job_id = new_id("job")
-    if not tx.run("show_job", pk=job_key, **_columns(tx, own, counts, turn) | {"id": job_id}):
-        raise StorageError("The job was given up while it was being received.")
-    add_items(tx, job_key, own, (), at=items - 1)
-    return _queued(tx, own, job_key, job_id, counts, turn, stored, None)
+    columns = _columns(tx, own, counts, turn) | {"id": new_id("job")}
+    for job in tx.run("show_job", pk=job_key, **columns):
+        add_items(tx, job_key, own, (), at=items - 1)
+        return _queued(tx, own, job, counts, stored, None)
+    raise StorageError("The job was given up while it was being received.")
 
 
 def give_up(tx: Tx, job_key: int) -> None:

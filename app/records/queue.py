@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from app.model import Chunk, Claim, Lane, Progress
 from app.records import held, rows, topics
@@ -18,10 +18,10 @@ def take(tx: Tx, node: str, lane: Lane, room: int, most: int | None = None) -> l
     return _taken(tx, node, tx.run("ready_chunks", lane=lane, limit=most or room), room)
 
 
-def take_of(tx: Tx, node: str, job_key: int, lane: Lane, room: int) -> list[Chunk]:
-    """Take the first chunk of one job that nobody has taken."""
-    found = tx.run("ready_of_job", job_pk=job_key, lane=lane, limit=1)
-    return _taken(tx, node, found, room)
+def take_first(tx: Tx, node: str, job: Row, lane: Lane) -> list[Chunk]:
+    """Take the first chunk of a new job, if it has one in this lane."""
+    taken = tx.run("take_first", job_pk=job["pk"], lane=lane, node=node)
+    return _chunks(tx, taken, {job["pk"]: rows.recipe(job)})
 
 
 def ready_lanes(tx: Tx) -> list[Lane]:
@@ -40,9 +40,13 @@ def _taken(tx: Tx, node: str, ready: Iterable[Row], room: int) -> list[Chunk]:
     if not keys:
         return []
     taken = tx.run("take_chunks", pks=tx.array(keys), node=node)
-    claims = _claims(tx, [chunk for chunk in taken if not chunk["deaths"]])
     # RETURNING gives rows in no promised order.
     taken.sort(key=lambda chunk: (-chunk["priority"], chunk["pk"]))
+    return _chunks(tx, taken, _recipes(tx, {chunk["job_pk"] for chunk in taken}))
+
+
+def _chunks(tx: Tx, taken: Sequence[Row], recipes: Mapping[int, rows.Recipe]) -> list[Chunk]:
+    claims = _claims(tx, [chunk for chunk in taken if not chunk["deaths"]], recipes)
     return [_chunk(chunk, claims.get(chunk["pk"], ())) for chunk in taken]
 
 
@@ -52,11 +56,12 @@ def _chunk(row: Row, claims: Iterable[Claim]) -> Chunk:
     )
 
 
-def _claims(tx: Tx, chunks: Sequence[Row]) -> dict[int, list[Claim]]:
+def _claims(
+    tx: Tx, chunks: Sequence[Row], recipes: Mapping[int, rows.Recipe]
+) -> dict[int, list[Claim]]:
     if not chunks:
         return {}
     by_key = {chunk["pk"]: chunk for chunk in chunks}
-    recipes = _recipes(tx, {chunk["job_pk"] for chunk in chunks})
     claims: dict[int, list[Claim]] = {}
     for item in tx.run("chunk_items", pks=tx.array(by_key)):
         chunk, told = by_key[item["chunk_pk"]], recipes[item["job_pk"]]

@@ -31,6 +31,7 @@ from app.stores.base import Row
 FETCH = "fetch"
 """The step at the front that says how URLs are fetched."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 
 
 def to_ms(moment: datetime) -> int:
@@ -45,7 +46,7 @@ def from_ms(milliseconds: int | None) -> datetime | None:
 
 def dump(value: Any) -> str:
     """Give a JSON text without white space. Raises `ValueError` for what JSON cannot say."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return _encode(value)
 
 
 def load(text: str | None) -> Any:

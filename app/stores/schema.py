@@ -126,13 +126,14 @@ def check(db: sqlite3.Connection, path: Path) -> None:
             for the operator.
         sqlite3.Error: it cannot be read.
     """
+    # In this order: another process may be making them.
+    tables = {row[0] for row in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
     version = version_of(db)
     if version > newest():
         raise StorageError(
             f"{path} was written by a newer program (schema {version}, this one knows "
             f"{newest()}): start that one, or restore a backup made before the upgrade."
         )
-    tables = {row[0] for row in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
     if tables and not (version and {"jobs", "items", "files"} <= tables):
         raise StorageError(f"{path} is not a database of this program.")
 

@@ -6,7 +6,7 @@ INSERT INTO jobs (id, client, status, seq, steps, join_at, tag, metadata, webhoo
                   queued, succeeded, retention_ms, created_ms, started_ms, pace, stops, node)
 VALUES (:id, :client, :status, 1, :steps, :join_at, :tag, :metadata, :webhook, :lane, :turn,
         :queued, :succeeded, :retention_ms, :now_ms, :started_ms, :pace, :stops, :node)
-RETURNING pk;
+RETURNING *;
 
 -- name: show_job
 -- A job that was received a part at a time is whole: from here on it is its client's.
@@ -15,7 +15,7 @@ UPDATE jobs SET id = :id, client = :client, status = :status, steps = :steps, jo
                 turn = :turn, queued = :queued, succeeded = :succeeded, retention_ms = :retention_ms,
                 created_ms = :now_ms, started_ms = :started_ms, pace = :pace, stops = :stops,
                 node = NULL
-WHERE pk = :pk AND status = 'receiving' RETURNING pk;
+WHERE pk = :pk AND status = 'receiving' RETURNING *;
 
 -- name: get_job
 -- index: sqlite_autoindex_jobs_1
@@ -74,9 +74,8 @@ UPDATE jobs SET expires_ms = :now_ms + retention_ms
 WHERE id = :job_id AND expires_ms IS NOT NULL AND status <> 'expired';
 
 -- name: backlog
--- How much is unfinished, of all and of one client.
-SELECT coalesce(sum(unfinished), 0) AS n,
-       coalesce(sum(CASE WHEN client = :client THEN unfinished END), 0) AS own FROM clients;
+-- How much is unfinished.
+SELECT coalesce(sum(unfinished), 0) AS n FROM clients;
 
 -- name: count_client
 INSERT INTO clients (client, unfinished) VALUES (:client, :n)
@@ -88,9 +87,12 @@ ON CONFLICT (client) DO UPDATE SET unfinished = clients.unfinished + excluded.un
                                    turn = excluded.turn;
 
 -- name: turns
--- Whose turn it is in a lane, and up to where turns are given: to all, and to one client.
--- index: chunks_ready, sqlite_autoindex_clients_1
-SELECT (SELECT priority FROM chunks WHERE state = 'ready' AND lane = :lane
-        ORDER BY priority DESC LIMIT 1) AS first,
-       (SELECT max(turn) FROM clients) AS latest,
-       (SELECT turn FROM clients WHERE client = :client) AS own;
+-- How much is unfinished, of all and of one client; up to where turns are given, to all and to it;
+-- and whose turn it is in a lane.
+-- index: chunks_ready
+SELECT coalesce(sum(unfinished), 0) AS n,
+       coalesce(sum(CASE WHEN client = :client THEN unfinished END), 0) AS own_n,
+       max(turn) AS latest, max(CASE WHEN client = :client THEN turn END) AS own,
+       (SELECT priority FROM chunks WHERE state = 'ready' AND lane = :lane
+        ORDER BY priority DESC LIMIT 1) AS first
+FROM clients;
