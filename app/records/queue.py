@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from app.model import Chunk, Claim, Lane, Progress
 from app.records import held, rows, topics
@@ -15,13 +15,14 @@ def take(tx: Tx, node: str, lane: Lane, room: int, most: int | None = None) -> l
     Items of a chunk with which a node has died are not among its claims: `next_suspect` gives them
     one at a time.
     """
-    return _taken(tx, node, tx.run("ready_chunks", lane=lane, limit=most or room), room)
+    ready = _within(tx.run("ready_chunks", lane=lane, limit=most or room), room)
+    return _taken(tx, node, ready, _recipes(tx, {chunk["job_pk"] for chunk in ready}))
 
 
 def take_first(tx: Tx, node: str, job: Row, lane: Lane) -> list[Chunk]:
     """Take the first chunk of a new job, if it has one in this lane."""
-    taken = tx.run("take_first", job_pk=job["pk"], lane=lane, node=node)
-    return _chunks(tx, taken, {job["pk"]: rows.recipe(job)})
+    ready = tx.run("ready_of_job", job_pk=job["pk"], lane=lane, limit=1)
+    return _taken(tx, node, ready, {job["pk"]: rows.recipe(job)})
 
 
 def ready_lanes(tx: Tx) -> list[Lane]:
@@ -30,48 +31,39 @@ def ready_lanes(tx: Tx) -> list[Lane]:
     return [lane for lane in lanes if tx.run("ready_chunks", lane=lane, limit=1)]
 
 
-def _taken(tx: Tx, node: str, ready: Iterable[Row], room: int) -> list[Chunk]:
-    keys = []
-    for row in ready:
+def _within(ready: Iterable[Row], room: int) -> list[Row]:
+    picked = []
+    for chunk in ready:
         if room <= 0:
             break
-        keys.append(row["pk"])
-        room -= row["n"]
-    if not keys:
+        picked.append(chunk)
+        room -= chunk["n"]
+    return picked
+
+
+def _taken(
+    tx: Tx, node: str, ready: Sequence[Row], recipes: Mapping[int, rows.Recipe]
+) -> list[Chunk]:
+    """Take locked chunks; nothing for who was given up for dead: nobody would bury it again."""
+    if not ready or not tx.run("get_node", id=node):
         return []
-    taken = tx.run("take_chunks", pks=tx.array(keys), node=node)
-    # RETURNING gives rows in no promised order.
-    taken.sort(key=lambda chunk: (-chunk["priority"], chunk["pk"]))
-    return _chunks(tx, taken, _recipes(tx, {chunk["job_pk"] for chunk in taken}))
-
-
-def _chunks(tx: Tx, taken: Sequence[Row], recipes: Mapping[int, rows.Recipe]) -> list[Chunk]:
-    claims = _claims(tx, [chunk for chunk in taken if not chunk["deaths"]], recipes)
-    return [_chunk(chunk, claims.get(chunk["pk"], ())) for chunk in taken]
+    tx.many("take_chunk", [{"pk": chunk["pk"], "node": node} for chunk in ready])
+    whole = {c["pk"]: c["delivery"] + 1 for c in ready if not c["deaths"]}
+    claims: dict[int, list[Claim]] = {}
+    for item in tx.run("chunk_items", pks=tx.array(whole)) if whole else ():
+        fence = (item["chunk_pk"], whole[item["chunk_pk"]])
+        claim = rows.claim(item, fence, recipes[item["job_pk"]], _to_join(tx, item))
+        claims.setdefault(fence[0], []).append(claim)
+    return [_chunk(chunk, claims.get(chunk["pk"], ())) for chunk in ready]
 
 
 def _chunk(row: Row, claims: Iterable[Claim]) -> Chunk:
-    return Chunk(
-        row["pk"], row["delivery"], row["job_pk"], row["lane"], tuple(claims), row["deaths"]
-    )
+    delivery = row["delivery"] + 1
+    return Chunk(row["pk"], delivery, row["job_pk"], row["lane"], tuple(claims), row["deaths"])
 
 
-def _claims(
-    tx: Tx, chunks: Sequence[Row], recipes: Mapping[int, rows.Recipe]
-) -> dict[int, list[Claim]]:
-    if not chunks:
-        return {}
-    by_key = {chunk["pk"]: chunk for chunk in chunks}
-    claims: dict[int, list[Claim]] = {}
-    for item in tx.run("chunk_items", pks=tx.array(by_key)):
-        chunk, told = by_key[item["chunk_pk"]], recipes[item["job_pk"]]
-        claim = rows.claim(item, chunk, told, _to_join(tx, item))
-        claims.setdefault(chunk["pk"], []).append(claim)
-    return claims
-
-
-def _recipes(tx: Tx, job_keys: Iterable[int]) -> dict[int, rows.Recipe]:
-    found = tx.run("chunk_jobs", pks=tx.array(job_keys))
+def _recipes(tx: Tx, job_keys: Collection[int]) -> dict[int, rows.Recipe]:
+    found = tx.run("chunk_jobs", pks=tx.array(job_keys)) if job_keys else ()
     return {row["pk"]: rows.recipe(row) for row in found}
 
 
@@ -158,9 +150,8 @@ def next_suspect(tx: Tx, node: str, chunk: Chunk) -> Claim | None:
     if not still_held(tx, node, [(chunk.key, chunk.delivery)]) & {(chunk.key, chunk.delivery)}:
         return None
     for item in tx.run("suspects", pk=chunk.key):
-        [row] = [row for row in tx.run("chunks_of", node=node) if row["pk"] == chunk.key]
         told = _recipes(tx, [chunk.job_key])[chunk.job_key]
-        claim = rows.claim(item, row, told, _to_join(tx, item))
+        claim = rows.claim(item, (chunk.key, chunk.delivery), told, _to_join(tx, item))
         begun(tx, node, [(claim, 0.0)])
         return claim
     return None

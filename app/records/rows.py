@@ -31,6 +31,7 @@ from app.stores.base import Row
 FETCH = "fetch"
 """The step at the front that says how URLs are fetched."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_decode = json.JSONDecoder(parse_constant=lambda _: None).decode
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 
 
@@ -54,7 +55,7 @@ def load(text: str | None) -> Any:
 
     A `NaN` is null: what versions before 0.3 wrote down is sent out as JSON.
     """
-    return json.loads(text, parse_constant=lambda _: None) if text else {}
+    return _decode(text) if text else {}
 
 
 def dump_problem(problem: Problem) -> str:
@@ -212,14 +213,17 @@ def recipe(job: Row) -> Recipe:
     return Recipe(job["id"], fetch, before, joined, from_ms(job["created_ms"]))
 
 
-def claim(item: Row, chunk: Row, told: Recipe, to_join: Sequence[Row] = ()) -> Claim:
-    """Read an item that was taken with a chunk, and what it builds on."""
+def claim(item: Row, fence: tuple[int, int], told: Recipe, to_join: Sequence[Row] = ()) -> Claim:
+    """Read an item that was taken with a chunk, and what it builds on.
+
+    `fence` is the chunk's key and delivery.
+    """
     stored = to_join if item["joins"] else (item,)
     return Claim(
         item_key=item["pk"],
         job_key=item["job_pk"],
-        chunk_key=chunk["pk"],
-        delivery=chunk["delivery"],
+        chunk_key=fence[0],
+        delivery=fence[1],
         attempt=item["attempt"] + 1,
         job_id=told.job_id,
         index=item["idx"],

@@ -49,7 +49,7 @@ def test_a_hot_statement_leans_on_its_indexes(db: sqlite3.Connection, name: str)
 
 
 def test_what_is_hot_is_said_to_be() -> None:
-    chunks = {"ready_chunks", "take_chunks", "chunk_items", "held_chunks", "drop_chunks"}
+    chunks = {"ready_chunks", "take_chunk", "chunk_items", "held_chunks", "drop_chunks"}
     others = {"lock_jobs", "put_job", "insert_item", "live_items", "end_item", "results_of"}
     assert chunks | others | {"due", "take", "sending", "seqs", "get_file"} <= set(HOT)
 

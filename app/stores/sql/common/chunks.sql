@@ -9,11 +9,11 @@ VALUES (:job_pk, :lo, :hi, :fetches, :n, :lane, :priority, :state);
 -- index: chunks_by_job
 UPDATE chunks SET state = 'ready' WHERE job_pk = :job_pk AND state = 'held' RETURNING lane;
 
--- name: take_chunks
--- Whoever was given up for dead takes nothing before it is there again: nobody would bury it.
+-- name: take_chunk
+-- One that the transaction has locked. By its key alone: a set of them would cost SQLite a journal of
+-- its own.
 -- index: INTEGER PRIMARY KEY
-UPDATE chunks SET state = 'taken', delivery = delivery + 1, node = :node
-WHERE pk IN :pks[] AND EXISTS (SELECT 1 FROM nodes WHERE id = :node) RETURNING *;
+UPDATE chunks SET state = 'taken', delivery = delivery + 1, node = :node WHERE pk = :pk;
 
 -- name: chunk_jobs
 -- What the jobs of some chunks say to do.

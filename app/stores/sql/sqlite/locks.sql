@@ -5,18 +5,16 @@
 SELECT * FROM jobs WHERE pk IN :pks[] ORDER BY pk;
 
 -- name: ready_chunks
--- The next chunks of a lane.
+-- The next chunks of a lane, locked.
 -- index: chunks_ready
-SELECT pk, n FROM chunks WHERE state = 'ready' AND lane = :lane
+SELECT * FROM chunks WHERE state = 'ready' AND lane = :lane
 ORDER BY priority DESC, pk LIMIT :limit;
 
--- name: take_first
--- The first chunk of a job that nobody has taken.
--- index: INTEGER PRIMARY KEY, chunks_by_job
-UPDATE chunks SET state = 'taken', delivery = delivery + 1, node = :node
-WHERE pk = (SELECT pk FROM chunks WHERE job_pk = :job_pk AND state = 'ready' AND lane = :lane
-            ORDER BY pk LIMIT 1)
-  AND EXISTS (SELECT 1 FROM nodes WHERE id = :node) RETURNING *;
+-- name: ready_of_job
+-- The next chunks of a job, locked.
+-- index: chunks_by_job
+SELECT * FROM chunks WHERE job_pk = :job_pk AND state = 'ready' AND lane = :lane
+ORDER BY pk LIMIT :limit;
 
 -- name: write_probe
 -- Writes the page that the number is on, changed or not, and so fails where any write would.
