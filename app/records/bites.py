@@ -45,10 +45,15 @@ def bite(tx: Tx) -> bool:
 
 
 def turn_again(tx: Tx, most: int, job: held.Job) -> int:
-    """Give the turn of a job's failed items; raises `QueueFull` where they do not fit in again."""
+    """Count a job's failed items again, and give their turn.
+
+    Raises:
+        QueueFull: they do not fit in.
+    """
     lane = job["lane"] if job["pace"] is None else FETCH_LANE
-    backlog.check(tx, most, job["failed"])
-    return backlog.enter(tx, job["client"], lane, 0, most)
+    turn = backlog.enter(tx, job["client"], lane, job["failed"], most)
+    job["_unfinished"] += job["failed"]  # so that they are not counted twice
+    return turn
 
 
 def cancel_range(tx: Tx, job: held.Job, lo: int, hi: int) -> None:

@@ -382,7 +382,8 @@ ODDITIES = {
         SELECT client, unfinished FROM clients WHERE unfinished <>
             (SELECT coalesce(sum(queued + running), 0) FROM jobs WHERE client = clients.client)""",
     "a chunk is left of a job that is over": """
-        SELECT 1 FROM chunks JOIN jobs ON jobs.pk = job_pk WHERE jobs.queued + running = 0""",
+        SELECT chunks.* FROM chunks JOIN jobs ON jobs.pk = job_pk
+        WHERE jobs.queued + running = 0""",
     "a chunk is taken by nobody": """
         SELECT * FROM chunks
         WHERE (state = 'taken') <> (coalesce(node, '') IN (SELECT id FROM nodes))""",

@@ -1,7 +1,7 @@
 """The rules of jobs and items once more, as plain as can be: what stores are held against.
 
-No rows, no transactions, no lanes: an item of a model is looked at as a whole, every time.
-How items are cut into chunks is the store's to say; what a chunk means for its items is told here.
+No rows, no transactions, no lanes: an item of a model is looked at as a whole, every time. How
+items are cut into chunks is the store's to say; what a chunk means for its items is told here.
 """
 
 from __future__ import annotations

@@ -338,7 +338,6 @@ class SqliteMachine(Rules):
     make = SqliteRules
 
 
-@pytest.mark.skip(reason="unfinished: it hangs on two nodes of the new rules")
 def test_sqlite_follows_the_rules(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outcome, "MAX_INTERRUPTIONS", MAX_INTERRUPTIONS)
     SqliteMachine.TestCase.settings = settings(

@@ -9,12 +9,23 @@ from operator import attrgetter
 import pytest
 
 from app.errors import QueueFull, StorageError
-from app.model import EVENTS, Claim, Counts, DeliveryStatus, Ended, JobStatus, Verdict, Webhook
+from app.model import (
+    EVENTS,
+    Claim,
+    Counts,
+    DeliveryStatus,
+    Ended,
+    Failed,
+    JobStatus,
+    Verdict,
+    Webhook,
+)
 from app.nodes.waiting import Waiters
 from app.records import nodes, outcome, reading, topics
 from tests.contracts.backends import JobBackend
 from tests.contracts.records import Store
 from tests.contracts.test_job_store import (
+    BROKEN,
     HOUR_S,
     blob,
     done,
@@ -241,6 +252,20 @@ async def test_a_client_does_not_wait_behind_what_another_has_submitted_there(
     small = await submitted(other, *slow[:3], client="b")
     claims = await store.claim("cpu", 6)
     assert [claim.job_id == small.id for claim in claims] == [False, True] * 3
+
+
+async def test_what_is_retried_has_a_turn_of_its_own(store: Store, other: Store) -> None:
+    slow = [replace(upload(str(n)), cost_ms=100) for n in range(4)]
+    job = await submitted(store, *slow, client="a")
+    for claim in await store.claim("cpu", 4):
+        await store.finish(claim, Failed(BROKEN))
+    await store.retry(job.id)
+    later = await submitted(other, *slow, client="a")
+    small = await submitted(other, *slow, client="b")
+    claims = await store.claim("cpu", 8)
+    assert [claim.job_id for claim in claims] == [job.id] * 4 + [small.id] * 4
+    assert [claim.job_id for claim in await store.claim("cpu", 9)] == [later.id] * 4
+    assert not await store.claim("cpu", 9)
 
 
 async def test_house_is_kept_around_what_the_other_receives(
