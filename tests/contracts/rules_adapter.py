@@ -383,7 +383,7 @@ ODDITIES = {
             (SELECT coalesce(sum(queued + running), 0) FROM jobs WHERE client = clients.client)""",
     "a chunk is left of a job that is over": """
         SELECT chunks.* FROM chunks JOIN jobs ON jobs.pk = job_pk
-        WHERE jobs.queued + running = 0""",
+        WHERE jobs.queued + jobs.running = 0""",
     "a chunk is taken by nobody": """
         SELECT * FROM chunks
         WHERE (state = 'taken') <> (coalesce(node, '') IN (SELECT id FROM nodes))""",
