@@ -63,6 +63,10 @@ def end(tx: Tx, jobs: dict[int, Job], ended: Sequence[Ended]) -> set[int]:
     _insert_results(tx, jobs, good, now_ms)
     for e in good:
         _follow(tx, jobs[e.claim.job_key], live[e.claim.item_key], e)
+    # Not before all that end have taken with them what ends as they do.
+    for key in {e.claim.job_key for e in good if isinstance(e.outcome, Failed)}:
+        if jobs[key]["stops"] and jobs[key]["queued"] + jobs[key]["running"]:
+            ending.cancel_rest(tx, jobs[key])
     return live.keys() & {e.claim.item_key for e in good}
 
 
@@ -133,7 +137,7 @@ def _insert_results(tx: Tx, jobs: dict[int, Job], ended: Sequence[Ended], now_ms
 
 
 def _follow(tx: Tx, job: Job, item: Row, e: Ended) -> None:
-    """Do what follows an item's end: events, its push, its twins, the end of all others."""
+    """Do what follows an item's end: events, its push, its twins."""
     failed = e.outcome if isinstance(e.outcome, Failed) else None
     events.item_ended(tx, job, item["idx"], failed.problem.code if failed else None)
     if item["store"] is not None and isinstance(e.outcome, Done):
@@ -141,8 +145,6 @@ def _follow(tx: Tx, job: Job, item: Row, e: Ended) -> None:
         events.result_ready(tx, job, item["pk"], item["idx"], item["store"], len(results))
     if item["has_twins"]:
         twins.follow(tx, job, item["pk"])
-    if failed and job["stops"] and job["queued"] + job["running"]:
-        ending.cancel_rest(tx, job)
 
 
 def bury(tx: Tx, node: str, beat: int) -> int:

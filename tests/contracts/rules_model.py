@@ -203,7 +203,7 @@ class Model:
         for hand in hands:
             job = self.jobs[hand.job]
             item = job.items[hand.index]
-            assert item in job.takeable()
+            assert item in job.takeable(), (hand, item, job.order)
             assert item.chunk in (None, chunk)
             assert hand.attempt == item.attempt + 1
             item.chunk = chunk
@@ -323,6 +323,7 @@ class Model:
                 if other.first is item and not other.over:
                     other.attempt = 0
                     self._over(job, other, item.code)
+        for job, item in ended:
             if item.code is not None and job.order.stops:
                 self._cancel_rest(job)
         for job in {id(job): job for job, _ in ended}.values():

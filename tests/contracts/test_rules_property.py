@@ -276,7 +276,8 @@ class Rules(RuleBasedStateMachine):
         told = [(self.taken.pop(hand), succeeded) for hand, succeeded in ended]
         node = ended[0][0].node
         recorded, begun = self._run(self.store.finish(node, told))
-        assert recorded == self.model.finish(ended)
+        expected = self.model.finish(ended)
+        assert recorded == expected, (ended, recorded, expected)
         for one in begun:
             self.model.next_suspect(self._noted(node, one))
 
