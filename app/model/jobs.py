@@ -225,6 +225,10 @@ class Item:
     """How it stands with putting its result elsewhere; None where nobody asked, or not yet."""
 
 
+Fence = tuple[int, int, int]
+"""What tells a claim from every other: no key of an item does, since an item is taken again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """The right to run one item once, as one of a chunk that a node has taken."""
@@ -254,6 +258,11 @@ class Claim:
     """What it fails with, whenever it runs."""
     submitted_at: datetime | None = None
     """When its job came."""
+
+    @property
+    def fence(self) -> Fence:
+        """Give what an outcome is held against."""
+        return self.chunk_key, self.delivery, self.item_key
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from app.model import (
     Done,
     Ended,
     Failed,
+    Fence,
     ItemStatus,
     NamedBlob,
     Outcome,
@@ -24,11 +25,11 @@ from app.records.queue import requeue, still_held
 from app.stores.base import Row, Tx
 
 
-def finish(tx: Tx, node: str, ended: Sequence[Ended], over: Iterable[Chunk] = ()) -> set[int]:
+def finish(tx: Tx, node: str, ended: Sequence[Ended], over: Iterable[Chunk] = ()) -> set[Fence]:
     """Record outcomes, and that chunks are over.
 
-    Gives the keys of the items that were recorded. The others are void: canceled, deleted, or
-    taken by another node meanwhile; nothing of them changes.
+    Gives the fences of those that were recorded. The others are void: canceled, deleted, or taken
+    again meanwhile; nothing of them changes.
     """
     chunks = list(over)
     fences = {(e.claim.chunk_key, e.claim.delivery) for e in ended}
@@ -38,7 +39,7 @@ def finish(tx: Tx, node: str, ended: Sequence[Ended], over: Iterable[Chunk] = ()
     recorded = end(tx, jobs, ours)
     if gone := [chunk.key for chunk in chunks if (chunk.key, chunk.delivery) in still]:
         tx.run("drop_chunks", pks=tx.array(gone))
-    changed = [jobs[key] for key in {e.claim.job_key for e in ours if e.claim.item_key in recorded}]
+    changed = [jobs[key] for key in {e.claim.job_key for e in ours if e.claim.fence in recorded}]
     _save(tx, changed)
     return recorded
 
@@ -50,8 +51,8 @@ def _save(tx: Tx, jobs: Sequence[Job]) -> None:
     held.save(tx, jobs)
 
 
-def end(tx: Tx, jobs: dict[int, Job], ended: Sequence[Ended]) -> set[int]:
-    """End items of locked jobs; gives the keys of those that were not over."""
+def end(tx: Tx, jobs: dict[int, Job], ended: Sequence[Ended]) -> set[Fence]:
+    """End items of locked jobs; gives the fences of those that were not over."""
     if not ended:
         return set()
     keys = tx.array(e.claim.item_key for e in ended)
@@ -67,7 +68,7 @@ def end(tx: Tx, jobs: dict[int, Job], ended: Sequence[Ended]) -> set[int]:
     for key in {e.claim.job_key for e in good if isinstance(e.outcome, Failed)}:
         if jobs[key]["stops"] and jobs[key]["queued"] + jobs[key]["running"]:
             ending.cancel_rest(tx, jobs[key])
-    return live.keys() & {e.claim.item_key for e in good}
+    return {e.claim.fence for e in good}
 
 
 def _row(jobs: dict[int, Job], live: dict[int, Row], e: Ended, now_ms: int) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import structlog
 
 from app.blobs.unrecorded import Unrecorded
 from app.errors import StorageError
-from app.model import Blob, Chunk, Claim, Done, Ended, Lane, Outcome
+from app.model import Blob, Chunk, Claim, Done, Ended, Fence, Lane, Outcome
 from app.records import cutting, outcome, queue, topics
 from app.records.intake import Taker
 from app.runtime import Runtime
@@ -254,7 +254,7 @@ class Chunks:
             self._loop.start(chunk)
         for entry in entries:
             for one in entry.ended:
-                if one.claim.item_key in recorded:
+                if one.claim.fence in recorded:
                     self._items.tell_ended(one)
                     if entry.stored is not None:
                         entry.stored.recorded(_blobs(one.outcome))
@@ -291,7 +291,7 @@ def _blobs(ended: Outcome) -> list[Blob]:
 
 def _finish_and_take(
     tx: Tx, node: str, ended: Sequence[Ended], over: Sequence[Chunk], wanted: _Wanted
-) -> tuple[set[int], list[Chunk]]:
+) -> tuple[set[Fence], list[Chunk]]:
     return outcome.finish(tx, node, ended, over), _take(tx, node, wanted)
 
 

@@ -13,6 +13,7 @@ from app.model import (
     Claim,
     Delivery,
     Ended,
+    Fence,
     File,
     Item,
     Job,
@@ -74,7 +75,7 @@ class Store:
         self.db, self.most = db, most
         self.node = new_id("node")
         self.outbox = Outbox(self)
-        self.in_hand: dict[tuple[int, int, int], Claim] = {}
+        self.in_hand: dict[Fence, Claim] = {}
         self._chunks: dict[tuple[int, int], Chunk] = {}
         self._news = asyncio.Event()
         self._biting: set[asyncio.Task[None]] = set()
@@ -190,7 +191,7 @@ class Store:
             suspect = await self.db.write(queue.next_suspect, self.node, chunk)
             found = [suspect] if suspect else []
         self._chunks[chunk.key, chunk.delivery] = chunk
-        self.in_hand |= {_hand(claim): claim for claim in found}
+        self.in_hand |= {claim.fence: claim for claim in found}
         if not found:
             await self.db.write(outcome.finish, self.node, (), [chunk])
         return found
@@ -202,9 +203,9 @@ class Store:
         await self.db.write(queue.tell, self.node, tuple(progress))
 
     async def finish(self, claim: Claim, outcome_: Outcome, worked_s: float = 0.0) -> bool:
-        return claim.item_key in await self.finish_all([Ended(claim, outcome_, worked_s)])
+        return claim.fence in await self.finish_all([Ended(claim, outcome_, worked_s)])
 
-    async def finish_all(self, ended: Sequence[Ended]) -> set[int]:
+    async def finish_all(self, ended: Sequence[Ended]) -> set[Fence]:
         """Record outcomes in one call; what was the last of its chunk ends that too."""
         over = self._put_down([e.claim for e in ended])
         return await self.db.write(outcome.finish, self.node, ended, over)
@@ -212,7 +213,7 @@ class Store:
     def _put_down(self, claims: Iterable[Claim]) -> list[Chunk]:
         fences = {(claim.chunk_key, claim.delivery) for claim in claims}
         for claim in claims:
-            self.in_hand.pop(_hand(claim), None)
+            self.in_hand.pop(claim.fence, None)
         still = {key[:2] for key in self.in_hand}
         chunks = [self._chunks[fence] for fence in fences - still if fence in self._chunks]
         # What is begun item by item is over when `begin` finds no more.
@@ -283,10 +284,6 @@ class Store:
 
     async def check_writable(self) -> None:
         await self.db.write(files.check_writable)
-
-
-def _hand(claim: Claim) -> tuple[int, int, int]:
-    return claim.chunk_key, claim.delivery, claim.item_key
 
 
 class Outbox:

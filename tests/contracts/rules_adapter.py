@@ -29,6 +29,7 @@ from app.model import (
 )
 from app.records import ending, files, intake, outbox, outcome, queue, reading
 from app.records.nodes import seen
+from app.stores.base import Tx
 from app.stores.sqlite_tx import SqliteTx
 from tests.contracts.backends import SqliteBackend
 from tests.contracts.records import Store
@@ -301,7 +302,7 @@ class SqliteRules:
         for given in givens:
             if given.chunk.deaths:
                 begun += await self._next_suspect(store, given)
-        return [taken.claim.item_key in recorded for taken, _ in ended], begun
+        return [taken.claim.fence in recorded for taken, _ in ended], begun
 
     def _outcome(self, *, succeeded: bool) -> Done | Failed:
         if succeeded:
@@ -347,7 +348,7 @@ def _made(submitted: Submitted) -> tuple[str, bool]:
     return submitted.job.id, submitted.created
 
 
-def _look(tx: SqliteTx, job_id: str, after: tuple[int, int], limit: int) -> Seen | None:
+def _look(tx: Tx, job_id: str, after: tuple[int, int], limit: int) -> Seen | None:
     job = reading.get_job(tx, job_id)
     if job is None:
         return None
@@ -399,6 +400,7 @@ ODDITIES = {
 """Queries that find nothing, whatever has happened."""
 
 
-def _oddities(tx: SqliteTx) -> list[str]:
+def _oddities(tx: Tx) -> list[str]:
+    assert isinstance(tx, SqliteTx)
     found = {said: tx.db.execute(query).fetchall() for said, query in ODDITIES.items()}
     return [f"{said}: {[tuple(row) for row in there]}" for said, there in found.items() if there]

@@ -68,7 +68,7 @@ async def test_outcomes_of_many_jobs_are_written_together(store: Store) -> None:
     claims = await store.claim("cpu", 100)
     assert len({claim.chunk_key for claim in claims}) == 4
     ended = [Ended(c, Failed(BROKEN) if c.index == 1 else done(f"{c.item_key}")) for c in claims]
-    assert await store.finish_all(ended) == {claim.item_key for claim in claims}
+    assert await store.finish_all(ended) == {claim.fence for claim in claims}
     for job in jobs:
         now = await job_now(store, job)
         assert (now.status, now.counts) == (JobStatus.PARTIAL, Counts(succeeded=2, failed=1))
