@@ -18,11 +18,11 @@ from app.model import (
     NamedBlob,
     NewItem,
 )
-from app.records import cutting, files, intake, outcome
+from app.records import cutting, files, intake, outcome, queue
 from app.records.cutting import CHUNK_MS, MOST_ITEMS, Piece
 from tests.contracts.backends import JobBackend
 from tests.contracts.records import Store
-from tests.contracts.test_batches import batch, url
+from tests.contracts.test_batches import FETCHED, batch, url
 from tests.contracts.test_job_store import (
     BROKEN,
     blob,
@@ -236,3 +236,55 @@ async def test_small_bytes_are_kept_with_the_records_for_as_long_as_they_are_nam
         lambda tx: tx.db.execute("SELECT count(*) FROM small").fetchall()
     )
     assert left == 0
+
+
+async def test_who_fails_on_a_chunk_that_it_has_again_changes_nothing(store: Store) -> None:
+    job = await submitted(store)
+    [before] = await store.db.write(queue.take, store.node, "cpu", 9)
+    await store.db.write(queue.give_back, store.node, [before])
+    [claim] = await store.claim("cpu", 9)
+    await store.began([(claim, 0.0)])
+    await store.db.write(outcome.crashed, store.node, before)
+    assert (await job_now(store, job)).counts == Counts(running=1)
+    assert await store.finish(claim, done("r"))
+
+
+async def test_what_is_given_up_makes_room_in_a_pace(store: Store) -> None:
+    job = (await store.submit(batch(url(0), url(1), pace=1))).job
+    for _ in range(MAX_INTERRUPTIONS):
+        [chunk] = await store.db.write(queue.take, store.node, "io", 9)
+        if chunk.deaths:
+            assert await store.db.write(queue.next_suspect, store.node, chunk)
+        await store.db.write(outcome.crashed, store.node, chunk)
+    left = await store.claim("io", 9)
+    assert [claim.index for claim in left] == [1]
+    assert await store.finish(left[0], done("r"))
+    assert (await job_now(store, job)).counts == Counts(succeeded=1, failed=1)
+
+
+async def test_no_chunk_outlives_a_job_of_which_all_is_given_up(store: Store) -> None:
+    await submitted(store)
+    for _ in range(MAX_INTERRUPTIONS):
+        [chunk] = await store.db.write(queue.take, store.node, "cpu", 9)
+        if chunk.deaths:
+            assert await store.db.write(queue.next_suspect, store.node, chunk)
+        await store.db.write(outcome.crashed, store.node, chunk)
+    assert await store.db.write(queue.take, store.node, "cpu", 9) == []
+
+
+async def test_twins_end_before_a_first_failure_cancels_the_others(store: Store) -> None:
+    new = batch(url(0), url(1), url(1), url(2), dedupe=True, stops=True)
+    job = (await store.submit(new)).job
+    first, second, _ = await store.claim("io", 9)
+    await store.finish_all([Ended(first, Failed(BROKEN)), Ended(second, FETCHED)])
+    found = [item.status for item in await items_of(store, job)]
+    assert found == ["failed", "succeeded", "succeeded", "canceled"]
+
+
+async def test_an_outcome_is_not_told_by_another_claim_of_its_item(store: Store) -> None:
+    await submitted(store)
+    [ghost] = await store.claim("cpu", 9)
+    await store.release([ghost])
+    [claim] = await store.claim("cpu", 9)
+    recorded = await store.finish_all([Ended(ghost, done("ghost")), Ended(claim, done("r"))])
+    assert recorded == {claim.fence}
