@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
@@ -30,17 +30,19 @@ class Service:
         files: int | None = None,
         *,
         patience_s: float = START_TIMEOUT_S,
+        program: Sequence[str] = ("-m", "app"),
     ) -> None:
         """Start it, and return once it listens; with `files` as its limit of open ones.
 
         One that does not listen within `patience_s` is killed: that is an AssertionError.
+        `program` is what Python is to run.
         """
         self.data_dir = data_dir
         self.log = data_dir.with_suffix(".log")
         own = {key: value for key, value in os.environ.items() if not key.startswith("OFFLOAD_")}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*_limited(files), sys.executable, "-m", "app", "serve"],
+                [*_limited(files), sys.executable, *program, "serve"],
                 env=own
                 | {"OFFLOAD_PORT": "0", "OFFLOAD_DATA_DIR": str(data_dir), "PYTHONUNBUFFERED": "1"}
                 | dict(env or {}),

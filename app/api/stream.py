@@ -133,7 +133,7 @@ async def _receiving(runtime: Runtime) -> AsyncIterator[int]:
     try:
         yield job_key
     finally:
-        await asyncio.shield(runtime.database.write(intake.give_up, job_key))
+        await asyncio.shield(runtime.node.give_up(job_key))
 
 
 def _said(steps: Sequence[Step], labels: Labels, kind: str) -> bytes:

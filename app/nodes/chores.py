@@ -70,8 +70,9 @@ class Chores:
     async def _bite(self) -> None:
         while True:
             self._some_to_bite.clear()
-            if await self._database.look(bites.waiting):
-                await self._done("bites", self.bite)
+            with suppress(StorageError):
+                if await self._database.look(bites.waiting):
+                    await self._done("bites", self.bite)
             with suppress(TimeoutError):
                 async with asyncio.timeout(BITE_EVERY_S):
                     await self._some_to_bite.wait()

@@ -11,7 +11,7 @@ from typing import Self
 import structlog
 
 from app.errors import StorageError
-from app.records import nodes, outcome
+from app.records import intake, nodes, outcome
 from app.stores.base import Database
 
 log = structlog.get_logger(__name__)
@@ -35,6 +35,8 @@ class Node:
         self._alone = alone
         self._seen: dict[str, tuple[int, float]] = {}
         """By node, its last beat, and when it was first seen, on this node's own clock."""
+        self._given_up: set[int] = set()
+        """Keys of jobs that nobody receives any more, and that may still be there."""
 
     async def __aenter__(self) -> Self:
         """Join the others, and begin to show signs of life."""
@@ -51,7 +53,7 @@ class Node:
         self._beating.cancel()
         await asyncio.gather(self._beating, return_exceptions=True)
         with suppress(StorageError):  # then the others see that there is no beat
-            await self._database.write(nodes.leave, self.id)
+            await self._database.write(outcome.leave, self.id)
 
     async def _beat(self) -> None:
         while True:
@@ -78,6 +80,19 @@ class Node:
             self._seen[other.id] = (beat, since) if beat == other.beat else (other.beat, now)
             if now - self._seen[other.id][1] >= DEAD_AFTER_S:
                 await self._bury(other)
+
+        await self._give_up_all()
+
+    async def give_up(self, job_key: int) -> None:
+        """Remove a job that was being received, unless it was shown; if not now, by and by."""
+        self._given_up.add(job_key)
+        with suppress(StorageError):
+            await self._give_up_all()
+
+    async def _give_up_all(self) -> None:
+        for job_key in tuple(self._given_up):
+            await self._database.write(intake.give_up, job_key)
+            self._given_up.discard(job_key)
 
     async def _bury(self, other: nodes.Seen) -> None:
         requeued = await self._database.write(outcome.bury, other.id, other.beat)

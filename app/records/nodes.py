@@ -26,12 +26,6 @@ def beat(tx: Tx, node: str) -> bool:
     return bool(tx.run("beat", id=node))
 
 
-def leave(tx: Tx, node: str) -> None:
-    """Note that it is there no more; what it took, it has given back."""
-    tx.run("leave_chores", node=node)
-    tx.run("leave_node", id=node)
-
-
 def seen(tx: Tx) -> list[Seen]:
     """Give all nodes."""
     return [

@@ -19,7 +19,7 @@ from app.model import (
     NamedBlob,
     Outcome,
 )
-from app.records import cutting, ending, events, files, held, rows, topics, twins
+from app.records import bites, cutting, ending, events, files, held, rows, topics, twins
 from app.records.held import Job
 from app.records.queue import requeue, still_held
 from app.stores.base import Row, Tx
@@ -158,11 +158,21 @@ def bury(tx: Tx, node: str, beat: int) -> int:
     requeued = _requeue(tx, tx.run("chunks_of", node=node))
     if tx.run("resend", node=node, now_ms=tx.now()):
         tx.tell(topics.DUE, "")
-    for job in tx.run("given_up", node=node):
-        tx.run("insert_bite", what="drop", job_pk=job["pk"], item_pk=None, id=None)
-        tx.tell(topics.BITE, "")
-    tx.run("leave_chores", node=node)
+    _gone(tx, node)
     return requeued
+
+
+def leave(tx: Tx, node: str) -> None:
+    """Note that a node is there no more; what it took, it has given back."""
+    tx.run("leave_node", id=node)
+    _gone(tx, node)
+
+
+def _gone(tx: Tx, node: str) -> None:
+    """Do what follows whichever way a node went."""
+    for job in tx.run("given_up", node=node):  # it was receiving them
+        bites.note(tx, "drop", job["pk"])
+    tx.run("leave_chores", node=node)
 
 
 def crashed(tx: Tx, node: str, chunk: Chunk) -> None:

@@ -139,18 +139,26 @@ class Deliveries:
     async def _take(self) -> Sequence[Parcel]:
         """Take what is due and has its turn, until there is nothing, or no room."""
         parcels: list[Parcel] = []
-        while self._turns.free and not self._loop.stopping:
-            routes = self._turns.waiting(self._clock()) or await self._look()
-            if not routes:
-                break
-            taken = {route.key: route for route in routes}
-            try:
-                for parcel in await self._database.write(outbox.take, self._node, list(taken)):
-                    del taken[parcel.key]
-                    parcels.append(parcel)
-            finally:
-                for route in taken.values():
-                    self._turns.give_back(route, quick=None)
+        try:
+            while self._turns.free and not self._loop.stopping:
+                routes = self._turns.waiting(self._clock()) or await self._look()
+                if not routes:
+                    break
+                parcels += await self._take_of(routes)
+        except StorageError:
+            if not parcels:  # what is taken already is this node's to send
+                raise
+        return parcels
+
+    async def _take_of(self, routes: Sequence[Route]) -> list[Parcel]:
+        left = {route.key: route for route in routes}
+        try:
+            parcels = await self._database.write(outbox.take, self._node, list(left))
+            for parcel in parcels:
+                del left[parcel.key]
+        finally:
+            for route in left.values():
+                self._turns.give_back(route, quick=None)
         return parcels
 
     async def _look(self) -> list[Route]:

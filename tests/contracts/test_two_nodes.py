@@ -341,7 +341,7 @@ async def test_the_chores_of_who_goes_are_free_at_once(
 ) -> None:
     assert await takes(store)
     if how == "leaves":
-        await store.db.write(nodes.leave, store.node)
+        await store.db.write(outcome.leave, store.node)
     else:
         await bury(other, store)
     assert await takes(other)

@@ -74,7 +74,7 @@ def test_kill_9_loses_doubles_and_leaves_nothing(nodes: Nodes, world: World) -> 
         jobs += sum(order.acknowledged for order in clients.ledger)
         clients.delete_all(nodes.url)
     assert jobs >= KILLS
-    check_nothing_is_left(nodes)
+    nodes.check_nothing_is_left()
     print(f"\n{KILLS} kills, {orders} orders, {jobs} acknowledged, {len(world.bodies)} events")
 
 
@@ -105,15 +105,3 @@ def one_life(nodes: Nodes, world: World, clients: Clients, rng: random.Random) -
     clients.run(lambda: url, ORDERS_A_KILL)
     for thread in threads:
         thread.join()
-
-
-def check_nothing_is_left(nodes: Nodes) -> None:
-    """See that no row and no byte stays of jobs that were deleted."""
-    nodes.stop()
-    assert set(nodes.rows()) <= {"loose_blobs", "small"}  # until somebody looks
-    # What a crash left without a record stays for its grace: all of it is over now.
-    nodes.age_files()
-    nodes.start()
-    nodes.wait_until(lambda: not nodes.files())
-    nodes.stop()
-    assert nodes.rows() == {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +23,7 @@ REFUSALS = {503: "storage.unavailable", 507: "storage.full"}
 
 
 class RefusedError(Exception):
-    """The service said that it could not do it now."""
+    """It cannot be done now; later it can."""
 
 
 class Clients:
@@ -132,7 +133,9 @@ class Clients:
 
     def _retry(self, client: httpx.Client, order: Order) -> None:
         if not order.tried:
-            job = self.done(client, order)
+            job = self._ask(client, "GET", f"/v1/jobs/{order.job_id}?wait=5").json()
+            if not job["done"]:
+                raise RefusedError  # not yet: others go first
             assert job["counts"]["failed"], job
             assert order.flaky is not None
             self._world.heal(order.flaky)
@@ -180,7 +183,10 @@ class Clients:
 
     def check_all(self, url: str) -> None:
         """See that everything acknowledged was done, right and once; nothing may fail any more."""
-        self.run(lambda: url, 0)
+        give_up_at = time.monotonic() + DONE_WITHIN_S
+        while not all(map(self._over, self.ledger)):
+            assert time.monotonic() < give_up_at, [o.tag for o in self.ledger if not self._over(o)]
+            self.run(lambda: url, 0)
         self.follow(lambda: url)
         with self._client(url) as client:
             for order in self.ledger:

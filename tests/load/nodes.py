@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -18,18 +18,26 @@ APART = ("api", "work")
 DAY_S = 86_400
 MAY_STAY = {"idempotency_keys", "versions", "sqlite_sequence"}
 """Tables whose rows outlive the jobs that they came with: docs/operating.md."""
+RUNNING = {"nodes", "chores"}
+"""Tables that have rows while a node runs."""
 
 
 class Nodes:
     """The processes that serve one data folder. Killed ones are there again after `start`."""
 
     def __init__(
-        self, data_dir: Path, env: Mapping[str, str], roles: tuple[str, ...] = TOGETHER
+        self,
+        data_dir: Path,
+        env: Mapping[str, str],
+        roles: tuple[str, ...] = TOGETHER,
+        *,
+        program: Sequence[str] = ("-m", "app"),
     ) -> None:
-        """Start nothing yet. `roles` is `TOGETHER` or `APART`."""
+        """Start nothing yet. `roles` is `TOGETHER` or `APART`; `program` what Python runs."""
         self.data_dir = data_dir
         self.roles = roles
         self._env = dict(env)
+        self._program = program
         self._running: dict[str, Service] = {}
 
     @property
@@ -42,7 +50,9 @@ class Nodes:
         for role in self.roles:
             running = self._running.get(role)
             if running is None or running.process.poll() is not None:
-                self._running[role] = Service(self.data_dir, self._told(role))
+                self._running[role] = Service(
+                    self.data_dir, self._told(role), program=self._program
+                )
 
     def kill_while_starting(self, role: str, patience_s: float) -> None:
         """Start one, and SIGKILL it after a while: before it listens, or then."""
@@ -69,15 +79,33 @@ class Nodes:
         for running in self._running.values():
             running.kill()
 
-    def wait_until(self, condition: Callable[[], bool], timeout_s: float = 60) -> None:
-        """Return once something is so that the service does by and by."""
+    def wait_until(
+        self,
+        condition: Callable[[], bool],
+        told: Callable[[], object] = lambda: None,
+        timeout_s: float = 60,
+    ) -> None:
+        """Return once something is so that the service does by and by; `told` says what is not."""
         deadline = time.monotonic() + timeout_s
         with httpx.Client(base_url=self.url) as http:
             while not condition():
-                assert time.monotonic() < deadline, "it never came to be"
+                assert time.monotonic() < deadline, told()
                 http.get("/livez")
 
     # -- what is on the disk, while none of them runs ----------------------------------------
+
+    def check_nothing_is_left(self) -> None:
+        """See that no row and no byte stays of jobs that were deleted; stops the nodes."""
+        self.stop()
+        self.start()  # chores are done at a start, and some seconds later again
+        self.wait_until(lambda: self.rows().keys() <= RUNNING, self.rows)
+        self.stop()
+        # What was never recorded stays for its grace: all of it is over now.
+        self.age_files()
+        self.start()
+        self.wait_until(lambda: not self.files(), self.files)
+        self.stop()
+        assert self.rows() == {}
 
     def rows(self) -> dict[str, int]:
         """Count the rows of each table that has some, but for those of `MAY_STAY`."""
