@@ -19,7 +19,7 @@ from app.runtime import Runtime
 from app.stores.base import News, Tx
 from app.work.items import Items
 from app.work.lanes import LaneRoom
-from app.work.loop import Loop, Recorder
+from app.work.loop import Loop, Recorder, insisted
 from app.work.telling import Telling
 
 log = structlog.get_logger(__name__)
@@ -180,7 +180,7 @@ class Chunks:
                 await self._run_together(chunk, self._lanes[chunk.lane])
         except Exception:  # it must not stay taken by a node that lives
             log.exception("chunk_crashed", chunk=chunk.key)
-            await self._database.write(outcome.crashed, self._node, chunk)
+            await insisted(lambda: self._database.write(outcome.crashed, self._node, chunk))
 
     def _chunk_ended(self, chunk: Chunk) -> None:
         self._lanes[chunk.lane].end(chunk)

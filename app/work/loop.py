@@ -26,6 +26,18 @@ GROUP = 512
 """Entries that are recorded together at most."""
 
 
+async def insisted(write: Callable[[], Awaitable[T]]) -> T:
+    """Write what must be, however long the store cannot take it."""
+    pause_s = RETRY_S
+    while True:
+        try:
+            return await write()
+        except StorageError as error:
+            log.error("not_written", detail=error.log_detail)  # noqa: TRY400
+        await asyncio.sleep(pause_s)
+        pause_s = min(2 * pause_s, RETRY_MAX_S)
+
+
 class Recorder(Generic[T]):
     """Writes what has ended: all that ends while one commit is under way goes into the next."""
 

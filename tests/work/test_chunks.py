@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from app.blobs.unrecorded import Unrecorded
+from app.errors import StorageFull
 from app.model import (
     MAX_INTERRUPTIONS,
     Claim,
@@ -29,6 +30,7 @@ from app.model import (
 from app.nodes.node import DEAD_AFTER_S, Node
 from app.records import ending, intake, nodes, outcome, queue, reading
 from app.stores.sqlite import SqliteDatabase
+from app.work import loop
 from app.work.chunks import Chunks
 from tests.contracts.test_job_store import link, settle, upload
 
@@ -297,6 +299,32 @@ async def test_a_suspect_runs_alone_and_fails_alone(tmp_path: Path) -> None:
     codes = [item.problem.code if item.problem else None for item in items]
     assert codes == [None, None, "internal.interrupted", None, None, None]
     await database.close()
+
+
+async def test_no_chunk_stays_taken_because_a_write_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "RETRY_S", 0.0)
+    failures = [StorageFull("The disk is full.")] * 4
+    crashes = [RuntimeError("A bug.")]
+
+    async with at_work(tmp_path, cpu=2) as at:
+        write = at.database.write
+
+        async def failing(asked: Callable[..., Any], *args: Any) -> Any:
+            if asked in (queue.next_suspect, outcome.crashed) and failures:
+                raise failures.pop()
+            return await write(asked, *args)
+
+        def crash(_: Claim) -> None:
+            if crashes:
+                raise crashes.pop()
+
+        monkeypatch.setattr(at.database, "write", failing)
+        at.gates.on = crash
+        job = await at.submit(upload("a"), upload("b"))
+        assert (await at.gates.pass_all(job, at)).counts == Counts(succeeded=2)
+    assert not failures
 
 
 async def _until_it_dies(at: At, node: str, chunk: Any, poison: int) -> None:
