@@ -69,8 +69,10 @@ def test_what_was_acknowledged_survives_any_write_that_fails(tmp_path: Path, wor
     kinds = cycle(KINDS)
 
     def fail() -> None:
-        nth, count = rng.randint(1, rng.choice([3, 40])), rng.choice([1, 1, 1, 3, 12])
-        faults.arm(next(kinds), nth, count, rng.choice(ERRORS))
+        kind, most = next(kinds), rng.choice([3, 40])
+        # What is small is a value of the records: files are written less often.
+        nth = rng.randint(1, 2 if kind == "write" else most)
+        faults.arm(kind, nth, rng.choice([1, 1, 1, 3, 12]), rng.choice(ERRORS))
 
     try:
         told = under_faults(nodes, world, FAULTS, fail, faults.disarm)
@@ -101,7 +103,7 @@ def test_what_was_acknowledged_survives_a_full_disk(small_disk: Path, world: Wor
         told = under_faults(nodes, world, FILLINGS, fill, lambda: filling.unlink(missing_ok=True))
     finally:
         nodes.close()
-    assert told["storage.full"], told
+    assert told.keys() & {"storage.full", "item storage.full"}, told
     print(f"\nfilled {FILLINGS // 2} times: {told}")
 
 
