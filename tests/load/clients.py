@@ -246,6 +246,7 @@ class Clients:
         if not ours:
             return job
         order.retried = True
+        self._world.retried.add(job["id"])
         answer = client.post(f"/v1/jobs/{order.job_id}/retry")
         assert answer.status_code == 202, answer.text
         return self.done(client, order)
@@ -290,9 +291,8 @@ class Clients:
                     told.add((order.job_id, "push.succeeded", item["index"]))
             promised |= told
         self._world.wait_for(promised, DONE_WITHIN_S)
-        retried = {order.job_id for order in self.ledger if order.retried}
-        for (job_id, *_), ids in self._world.ids.items():
-            assert len(ids) == 1 or job_id in retried
+        for told_, ids in self._world.ids.items():
+            assert len(ids) == 1 or told_[0] in self._world.retried, (told_, ids)
         assert all(len(bodies) == 1 for bodies in self._world.bodies.values())
         for order in self.ledger:
             if order.acknowledged and order.put:

@@ -36,6 +36,8 @@ class World:
         """The ids under which something was told: one, whatever happened in between."""
         self.bodies: dict[str, set[bytes]] = defaultdict(set)
         """By id: what was told under it."""
+        self.retried: set[str] = set()
+        """Jobs, of all rounds, that were run again: what they tell they may tell twice."""
         self.puts: dict[str, set[bytes]] = defaultdict(set)
         self.strike = threading.Event()
         self._left = 0
