@@ -98,6 +98,7 @@ def create_app(settings: Settings) -> FastAPI:
         description=DESCRIPTION,
         lifespan=lifespan,
         redirect_slashes=False,
+        openapi_url="/openapi.json" if "api" in settings.roles else None,
         docs_url=None,  # its page loads from elsewhere; `docs` has ours
         redoc_url=None,
     )

@@ -104,12 +104,13 @@ class Runtime:
 
     async def _submit(self, new: NewJob) -> Submitted:
         most = self.settings.jobs.max_unfinished_items
-        if self.starter is None:
+        starter = self.starter  # what is taken for it, it gets, also when it leaves meanwhile
+        if starter is None:
             return await self.database.write(intake.submit, new, most)
         lane = FETCH_LANE if new.items[0].url is not None else new.lane
-        with self.starter.taking(lane) as taker:
+        with starter.taking(lane) as taker:
             made = await self.database.write(intake.submit, new, most, taker)
-            self.starter.start(made.chunks)
+            starter.start(made.chunks)
         return made
 
     async def changed(self, job_id: str, since: int, timeout_s: float) -> Job | None:

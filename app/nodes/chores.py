@@ -70,12 +70,17 @@ class Chores:
     async def _bite(self) -> None:
         while True:
             self._some_to_bite.clear()
-            with suppress(StorageError):
-                if await self._database.look(bites.waiting):
-                    await self._done("bites", self.bite)
+            if await self._some_waits():
+                await self._done("bites", self.bite)
             with suppress(TimeoutError):
                 async with asyncio.timeout(BITE_EVERY_S):
                     await self._some_to_bite.wait()
+
+    async def _some_waits(self) -> bool:
+        try:
+            return await self._database.look(bites.waiting)
+        except StorageError:
+            return True  # `_done` says what is wrong
 
     async def _done(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         try:

@@ -49,7 +49,7 @@ class Node:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Leave; what it had taken must have been given back."""
+        """Leave; what it has taken and not ended goes back."""
         self._beating.cancel()
         await asyncio.gather(self._beating, return_exceptions=True)
         with suppress(StorageError):  # then the others see that there is no beat

@@ -156,20 +156,21 @@ def bury(tx: Tx, node: str, beat: int) -> int:
     if not tx.run("bury_node", id=node, beat=beat):
         return 0
     requeued = _requeue(tx, tx.run("chunks_of", node=node))
-    if tx.run("resend", node=node, now_ms=tx.now()):
-        tx.tell(topics.DUE, "")
-    _gone(tx, node)
+    _let_go(tx, node)
     return requeued
 
 
 def leave(tx: Tx, node: str) -> None:
-    """Note that a node is there no more; what it took, it has given back."""
+    """Note that a node is there no more. What it has yet goes back, and pays no attempt for it."""
+    requeue(tx, tx.run("chunks_of", node=node), died=False)
+    _let_go(tx, node)
     tx.run("leave_node", id=node)
-    _gone(tx, node)
 
 
-def _gone(tx: Tx, node: str) -> None:
-    """Do what follows whichever way a node went."""
+def _let_go(tx: Tx, node: str) -> None:
+    """Have others do what a node that goes was at, besides its chunks."""
+    if tx.run("resend", node=node, now_ms=tx.now()):
+        tx.tell(topics.DUE, "")
     for job in tx.run("given_up", node=node):  # it was receiving them
         bites.note(tx, "drop", job["pk"])
     tx.run("leave_chores", node=node)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Self
@@ -19,7 +20,7 @@ from app.runtime import Runtime
 from app.stores.base import News, Tx
 from app.work.items import Items
 from app.work.lanes import LaneRoom
-from app.work.loop import Loop, Recorder, insisted
+from app.work.loop import POLL_EVERY_S, Loop, Recorder
 from app.work.telling import Telling
 
 log = structlog.get_logger(__name__)
@@ -58,6 +59,8 @@ class Chunks:
             "cpu": LaneRoom("cpu", runtime.cpu.workers * CHUNKS_PER_WORKER, by_item=False),
         }
         self._recorder: Recorder[_Entry] = Recorder(self._write, "items")
+        self._crashes: Recorder[Chunk] = Recorder(self._write_crashed, "crashes")
+        self._looked_at = 0.0
         self._loop: Loop[Chunk] = Loop(self._take, self._run, self._chunk_ended)
         self._suspects = asyncio.Semaphore(1)
         """One suspect at a time: who dies here with another running would take it for guilty."""
@@ -79,7 +82,11 @@ class Chunks:
         self._loop.stop()
         with suppress(StorageError):
             await self._telling.tell_begun()  # of what is cut off an attempt is counted
-        if cut_off := await self._loop.drain(timeout_s):
+        cut_off = await self._loop.drain(timeout_s)
+        # What they take in this moment, the node gives back as it leaves.
+        await self._recorder.close()
+        await self._crashes.close()
+        if cut_off:
             try:
                 await self._database.write(queue.give_back, self._node, cut_off)
             except StorageError as error:  # then the others see that this node is gone
@@ -124,6 +131,8 @@ class Chunks:
             yield Taker(self._node, lane_name, room if lane.by_item else _ANY)
         finally:
             lane.used -= kept
+            if self._lanes[lane_name].more:  # who looked meanwhile saw no room
+                self._loop.wake()
 
     def start(self, chunks: Iterable[Chunk]) -> None:
         """Run what was taken elsewhere."""
@@ -131,17 +140,24 @@ class Chunks:
             self._lanes[chunk.lane].hold(chunk)
             self._loop.start(chunk)
 
-    async def _take(self) -> Sequence[Chunk]:
-        """Take what there is room for; where no hint was heard, look first whether there is any."""
-        if not any(lane.more for lane in self._lanes.values()):
+    async def _take(self) -> AsyncIterator[Chunk]:
+        """Take what there is room for: of what hints told, and a look finds beneath them."""
+        if self._is_look_due():
+            self._looked_at = time.monotonic()
             for name in await self._database.look(queue.ready_lanes):
                 self._lanes[name].more = True
         wanted, hints = self._wanted(), self._hints()
-        if not wanted:
-            return ()
-        taken = await self._database.write(_take, self._node, wanted)
-        self._count(wanted, hints, taken)
-        return taken
+        if wanted:
+            taken = await self._database.write(_take, self._node, wanted)
+            self._count(wanted, hints, taken)
+            for chunk in taken:
+                yield chunk
+
+    def _is_look_due(self) -> bool:
+        """Tell whether a lane may have something that no hint has told of; another may be busy."""
+        if not any(lane.free and not lane.more for lane in self._lanes.values()):
+            return False
+        return not self._wanted() or time.monotonic() - self._looked_at >= POLL_EVERY_S
 
     def _wanted(self, over: Iterable[Chunk] = ()) -> _Wanted:
         """Give, by lane, how many items and chunks there is room for, where there may be some.
@@ -180,7 +196,11 @@ class Chunks:
                 await self._run_together(chunk, self._lanes[chunk.lane])
         except Exception:  # it must not stay taken by a node that lives
             log.exception("chunk_crashed", chunk=chunk.key)
-            await insisted(lambda: self._database.write(outcome.crashed, self._node, chunk))
+            await self._crashes.record(chunk)
+
+    async def _write_crashed(self, chunks: Sequence[Chunk]) -> None:
+        for chunk in chunks:
+            await self._database.write(outcome.crashed, self._node, chunk)
 
     def _chunk_ended(self, chunk: Chunk) -> None:
         self._lanes[chunk.lane].end(chunk)

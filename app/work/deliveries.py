@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -136,30 +136,20 @@ class Deliveries:
             waits_s.append(rest_s)
         return max(0.0, min([*waits_s, POLL_EVERY_S]))
 
-    async def _take(self) -> Sequence[Parcel]:
+    async def _take(self) -> AsyncIterator[Parcel]:
         """Take what is due and has its turn, until there is nothing, or no room."""
-        parcels: list[Parcel] = []
-        try:
-            while self._turns.free and not self._loop.stopping:
-                routes = self._turns.waiting(self._clock()) or await self._look()
-                if not routes:
-                    break
-                parcels += await self._take_of(routes)
-        except StorageError:
-            if not parcels:  # what is taken already is this node's to send
-                raise
-        return parcels
-
-    async def _take_of(self, routes: Sequence[Route]) -> list[Parcel]:
-        left = {route.key: route for route in routes}
-        try:
-            parcels = await self._database.write(outbox.take, self._node, list(left))
-            for parcel in parcels:
-                del left[parcel.key]
-        finally:
-            for route in left.values():
-                self._turns.give_back(route, quick=None)
-        return parcels
+        while self._turns.free and not self._loop.stopping:
+            routes = self._turns.waiting(self._clock()) or await self._look()
+            if not routes:
+                break
+            taken = {route.key: route for route in routes}
+            try:
+                for parcel in await self._database.write(outbox.take, self._node, list(taken)):
+                    del taken[parcel.key]
+                    yield parcel
+            finally:
+                for route in taken.values():
+                    self._turns.give_back(route, quick=None)
 
     async def _look(self) -> list[Route]:
         """Find what is due and may be sent now.

@@ -6,7 +6,7 @@ Items and deliveries differ in what is taken and how it runs, not in this.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
@@ -24,18 +24,6 @@ RETRY_S = 1.0
 RETRY_MAX_S = 30.0
 GROUP = 512
 """Entries that are recorded together at most."""
-
-
-async def insisted(write: Callable[[], Awaitable[T]]) -> T:
-    """Write what must be, however long the store cannot take it."""
-    pause_s = RETRY_S
-    while True:
-        try:
-            return await write()
-        except StorageError as error:
-            log.error("not_written", detail=error.log_detail)  # noqa: TRY400
-        await asyncio.sleep(pause_s)
-        pause_s = min(2 * pause_s, RETRY_MAX_S)
 
 
 class Recorder(Generic[T]):
@@ -56,10 +44,16 @@ class Recorder(Generic[T]):
             self._writing = asyncio.create_task(self._write_all())
         await written
 
+    async def close(self) -> None:
+        """Write no more. What is being written in this moment may be written yet."""
+        if self._writing is not None:
+            self._writing.cancel()
+            await asyncio.gather(self._writing, return_exceptions=True)
+
     async def _write_all(self) -> None:
-        pause_s = RETRY_S
+        pause_s, most = RETRY_S, GROUP
         while self._waiting:
-            group = self._waiting[:GROUP]
+            group = self._waiting[:most]
             try:
                 await self._write([entry for entry, _ in group])
             except StorageError as error:
@@ -68,6 +62,9 @@ class Recorder(Generic[T]):
                 pause_s = min(2 * pause_s, RETRY_MAX_S)
                 continue
             except Exception as error:  # a bug; what waits must hear of it
+                if len(group) > 1:  # and its neighbours are to be written
+                    most = 1
+                    continue
                 log.exception("recording_failed", what=self._what)
                 self._answer(group, error)
             else:
@@ -89,7 +86,7 @@ class Loop(Generic[T]):
 
     def __init__(
         self,
-        take: Callable[[], Awaitable[Sequence[T]]],
+        take: Callable[[], AsyncIterator[T]],
         run: Callable[[T], Coroutine[Any, Any, None]],
         ended: Callable[[T], None],
         idle_s: Callable[[], Awaitable[float]] | None = None,
@@ -97,7 +94,7 @@ class Loop(Generic[T]):
         """Make the loop of one kind of work.
 
         Args:
-            take: takes as much as there is room for.
+            take: takes as much as there is room for; what it gives runs, also where it then fails.
             run: runs one of it to its record.
             ended: called when it has ended or was cancelled, were it before it began.
             idle_s: says how long nothing can be due without a hint; `POLL_EVERY_S` by default.
@@ -113,6 +110,7 @@ class Loop(Generic[T]):
     def begin(self) -> None:
         """Begin to take."""
         self._working = asyncio.create_task(self._work())
+        self._working.add_done_callback(_tell_crash)
 
     @property
     def alive(self) -> bool:
@@ -137,8 +135,7 @@ class Loop(Generic[T]):
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._on_end(self.running.pop(task))
         self._wake.set()
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("work_crashed", exc_info=error)
+        _tell_crash(task)
 
     async def _work(self) -> None:
         pause_s = RETRY_S
@@ -146,7 +143,7 @@ class Loop(Generic[T]):
             # Cleared before the rows are read: what comes after that wakes us again.
             self._wake.clear()
             try:
-                for taken in await self._take():
+                async for taken in self._take():
                     self.start(taken)
                 wait_s = await self._idle_s() if self._idle_s else POLL_EVERY_S
                 pause_s = RETRY_S
@@ -169,3 +166,8 @@ class Loop(Generic[T]):
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
         return list(left.values())
+
+
+def _tell_crash(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("work_crashed", exc_info=error)

@@ -149,7 +149,7 @@ async def deliver(courier: Deliveries) -> None:
     # On a busy machine a look is not cheap, and the next would be put off.
     with patch("app.work.deliveries.LOOK_CHEAP_S", math.inf):
         courier._look_at = 0.0
-        while parcels := await courier._take():
+        while parcels := [parcel async for parcel in courier._take()]:
             for parcel in parcels:
                 courier._loop.start(parcel)
             await under_way(courier)

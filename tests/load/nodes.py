@@ -45,6 +45,10 @@ class Nodes:
         """Where the API listens."""
         return self._running[self.roles[0]].url
 
+    def running(self, role: str) -> Service:
+        """Give the process that has a role."""
+        return self._running[role]
+
     def start(self) -> None:
         """Start those that do not run, and return once they listen."""
         for role in self.roles:
