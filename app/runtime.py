@@ -24,7 +24,7 @@ from app.ops.registry import load_operations
 from app.outbound.fetch import Fetcher
 from app.records import backlog, files, intake, outbox, reading, topics
 from app.settings import Settings
-from app.stores.base import Database
+from app.stores.base import FEW, Database
 from app.stores.sqlite import SqliteDatabase
 
 
@@ -79,7 +79,7 @@ class Runtime:
         return Unrecorded(self.blobs, self._abandon)
 
     async def _abandon(self, keys: list[str]) -> None:
-        await self.database.write(files.abandon, keys)
+        await self.database.note(files.abandon, keys)
 
     def leave(self) -> None:
         """Let the requests that wait for something have it as it is: the service is to end."""
@@ -104,12 +104,13 @@ class Runtime:
 
     async def _submit(self, new: NewJob) -> Submitted:
         most = self.settings.jobs.max_unfinished_items
+        write = self.database.note if len(new.items) <= FEW else self.database.write
         starter = self.starter  # what is taken for it, it gets, also when it leaves meanwhile
         if starter is None:
-            return await self.database.write(intake.submit, new, most)
+            return await write(intake.submit, new, most)
         lane = FETCH_LANE if new.items[0].url is not None else new.lane
         with starter.taking(lane) as taker:
-            made = await self.database.write(intake.submit, new, most, taker)
+            made = await write(intake.submit, new, most, taker)
             starter.start(made.chunks)
         return made
 

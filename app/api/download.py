@@ -70,7 +70,7 @@ async def _keep(runtime: Runtime, file: File) -> None:
         return
     left = file.expires_at - datetime.now(UTC)
     if left < timedelta(seconds=0.9 * retention_s):
-        await runtime.database.write(files.extend, file, retention_s)
+        await runtime.database.note(files.extend, file, retention_s)
 
 
 def disposition(name: str) -> str:

@@ -53,7 +53,7 @@ async def _store(
         if len(received.uploads) > 1:
             raise TooManyItems("Store one file a request.")
         retention_s = runtime.settings.jobs.retention_s
-        file = await runtime.database.write(files.add, client, received.uploads[0], retention_s)
+        file = await runtime.database.note(files.add, client, received.uploads[0], retention_s)
         stored.recorded([file.blob])
     return json_of(file_view(file), 201, {"Location": link(f"/v1/files/{file.id}")})
 
@@ -145,7 +145,7 @@ async def delete(file: OwnFileDep, runtime: RuntimeDep) -> None:
     """Delete a file that was stored by itself; jobs that were given it keep what they need."""
     if file.job_id is not None:
         raise Conflict(f"This file belongs to {file.job_id}; delete the job.")
-    await runtime.database.write(files.delete, file.id)
+    await runtime.database.note(files.delete, file.id)
 
 
 @router.get("/{file_id}/content", summary="Download a file", operation_id="get_content", **_CONTENT)

@@ -129,7 +129,7 @@ async def submit_stream(
 @asynccontextmanager
 async def _receiving(runtime: Runtime) -> AsyncIterator[int]:
     """Give the key of a job that nobody sees; unless it is shown, nothing of it is left."""
-    job_key = await runtime.database.write(intake.open_job, runtime.node.id)
+    job_key = await runtime.database.note(intake.open_job, runtime.node.id)
     try:
         yield job_key
     finally:

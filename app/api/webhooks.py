@@ -154,7 +154,7 @@ async def replay_delivery(
     It goes out even to an endpoint that answered 410; a success there makes it an endpoint again.
     """
     delivery = await _own(runtime, client, delivery_id)
-    await runtime.database.write(outbox.replay, delivery.id)
+    await runtime.database.note(outbox.replay, delivery.id)
     found = await runtime.database.look(outbox.get, delivery.id)
     return delivery_view(found or delivery)
 
@@ -180,7 +180,7 @@ async def send_test(
     if document and body_kind(request) != JSON:
         raise UnsupportedBody("Send the endpoint as application/json, or nothing.")
     endpoint = parse(WebhookInput, document) if document else None
-    made = await runtime.database.write(outbox.test, client, endpoint_to_test(runtime, endpoint))
+    made = await runtime.database.note(outbox.test, client, endpoint_to_test(runtime, endpoint))
     patience_s = runtime.settings.webhooks.timeout_s + TEST_GRACE_S
     delivery = await runtime.delivered(made.id, patience_s) or made
     return json_of(delivery_view(delivery), 200 if delivery.status.done else 202)

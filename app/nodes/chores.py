@@ -84,7 +84,7 @@ class Chores:
 
     async def _done(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         try:
-            if await self._database.write(nodes.take_chore, name, self._node, LEASE_S):
+            if await self._database.note(nodes.take_chore, name, self._node, LEASE_S):
                 await work()
         except StorageError as error:
             log.error("housekeeping_failed", chore=name, detail=error.log_detail)  # noqa: TRY400

@@ -44,7 +44,7 @@ class Node:
             for other in await self._database.read(nodes.seen):
                 if other.roles & self.roles:
                     await self._bury(other)
-        await self._database.write(nodes.join, self.id, self.roles)
+        await self._database.note(nodes.join, self.id, self.roles)
         self._beating = asyncio.create_task(self._beat())
         return self
 
@@ -69,9 +69,9 @@ class Node:
         No clock is asked but this node's own, which nobody puts forward or back: a node is dead
         whose beat stood still while so much of it went by.
         """
-        if not await self._database.write(nodes.beat, self.id):
+        if not await self._database.note(nodes.beat, self.id):
             log.warning("given_up_for_dead", node=self.id)
-            await self._database.write(nodes.join, self.id, self.roles)
+            await self._database.note(nodes.join, self.id, self.roles)
         now = asyncio.get_running_loop().time()
         others = [n for n in await self._database.read(nodes.seen) if n.id != self.id]
         known, self._seen = self._seen, {}

@@ -1,4 +1,4 @@
-"""Records in one SQLite file in WAL mode: one thread that writes, a few that read."""
+"""Records in one SQLite file in WAL mode: one connection that writes, a few that read."""
 
 from __future__ import annotations
 
@@ -61,7 +61,13 @@ class SqliteDatabase:
         self, rule: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """See `Database.write`."""
-        return await self._writer.call(lambda tx: rule(tx, *args, **kwargs))
+        return await self._writer.call(lambda tx: rule(tx, *args, **kwargs), is_short=False)
+
+    async def note(
+        self, rule: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """See `Database.note`: on the event loop, but for its commit."""
+        return await self._writer.call(lambda tx: rule(tx, *args, **kwargs), is_short=True)
 
     async def read(
         self, rule: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs

@@ -1,17 +1,20 @@
-"""One thread that owns SQLite's only write connection, and commits many callers' work at once.
+"""SQLite's only write connection: commits many callers' work at once.
 
 SQLite has one writer at a time whatever one does; a lock would make the callers queue for a
 transaction, and an fsync, each. Here they queue for a place in the next transaction: durable
-writes cost a share of one fsync (`docs/concurrency.md` has the measurement).
+writes cost a share of one fsync.
+
+What waits for the disk is in a thread, the commit; what is a few statements of some 10 us each is
+not, since a thread pays for the interpreter lock again after every one of them, and so does the
+event loop that it takes it from (`docs/concurrency.md` has the measurement).
 """
 
 from __future__ import annotations
 
 import asyncio
-import queue
 import sqlite3
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -22,16 +25,24 @@ from app.stores.sqlite_tx import SqliteTx, translated
 T = TypeVar("T")
 
 MAX_CALLS_PER_COMMIT = 64
+MAX_SHORT_CALLS = 16
+"""Of those on the event loop, which others wait for meanwhile: some 5 ms."""
+BUSY_TIMEOUT_S = 10
+"""So long a commit of another process is waited for."""
 
 
 @dataclass(slots=True)
 class _Call:
     rule: Callable[[SqliteTx], Any]
-    loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Any]
+    is_short: bool
     result: Any = None
-    error: BaseException | None = None
+    error: Exception | None = None
     told: list[tuple[str, Any]] = field(default_factory=list)
+
+    def run(self, tx: SqliteTx) -> None:
+        self.result = self.rule(tx)
+        self.told = tx.told
 
     def answer(self) -> None:
         if self.future.cancelled():
@@ -43,7 +54,7 @@ class _Call:
 
 
 class Writer:
-    """Runs rules one after the other in the writer thread, grouped into transactions."""
+    """Runs rules one after the other, grouped into transactions; on one event loop."""
 
     def __init__(
         self,
@@ -55,71 +66,99 @@ class Writer:
         self._db = db
         self._clock = clock
         self._on_news = on_news
-        self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
+        self._calls: list[_Call] = []
+        self._writing: asyncio.Task[None] | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="records-writer")
         self._closed = False
-        self._thread = threading.Thread(target=self._run, name="records-writer", daemon=True)
-        self._thread.start()
+        self._wait_for_others(0)
 
-    async def call(self, rule: Callable[[SqliteTx], T]) -> T:
-        """Run a rule in the writer thread: see `Database.write`."""
+    async def call(self, rule: Callable[[SqliteTx], T], *, is_short: bool) -> T:
+        """Run a rule: see `Database.write`, and for a short one `Database.note`."""
         if self._closed:
             raise StorageError("The service is shutting down; nothing was written.")
-        loop = asyncio.get_running_loop()
-        call = _Call(rule, loop, loop.create_future())
-        self._calls.put(call)
+        call = _Call(rule, asyncio.get_running_loop().create_future(), is_short)
+        self._calls.append(call)
+        if self._writing is None:
+            self._writing = asyncio.create_task(self._write_all())
         result: T = await call.future
         return result
 
     async def close(self) -> None:
-        """Finish the calls that were made, and end the thread."""
+        """Finish the calls that were made."""
         self._closed = True
-        self._calls.put(None)
-        await asyncio.to_thread(self._thread.join)
-
-    def _run(self) -> None:
-        stopping = False
-        while not stopping:
-            batch = [self._calls.get()]
-            while len(batch) < MAX_CALLS_PER_COMMIT and not self._calls.empty():
-                batch.append(self._calls.get())
-            stopping = None in batch
-            if calls := [call for call in batch if call is not None]:
-                self._commit(calls)
+        if self._writing is not None:
+            await self._writing
+        self._thread.shutdown()
         self._db.close()
 
-    def _commit(self, calls: list[_Call]) -> None:
+    async def _write_all(self) -> None:
+        await asyncio.sleep(0)  # whoever else is ready now comes along
+        while self._calls:
+            calls = self._calls[:MAX_CALLS_PER_COMMIT]
+            if all(call.is_short for call in calls):
+                calls = calls[:MAX_SHORT_CALLS]
+            del self._calls[: len(calls)]
+            await self._commit(calls)
+        self._writing = None
+
+    async def _commit(self, calls: Sequence[_Call]) -> None:
         """Run calls in one transaction; if one of them fails, each in one of its own.
 
         Optimistic, because failures are rare: a savepoint around each call would cost as much as
         half of the calls do.
         """
         try:
-            self._db.execute("BEGIN IMMEDIATE")
-            for call in calls:
-                tx = SqliteTx(self._db, self._clock)
-                call.result = call.rule(tx)
-                call.told = tx.told
-            self._db.execute("COMMIT")
+            if all(call.is_short for call in calls):
+                await self._begin()
+                self._run(calls)
+                await self._in_thread(self._db.execute, "COMMIT")
+            else:
+                await self._in_thread(self._transact, calls)
         except Exception as error:  # noqa: BLE001 - it is the caller's, and goes to the caller
             # SQLite may have rolled back by itself (disk full).
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             if len(calls) > 1:
                 for call in calls:
-                    self._commit([call])
+                    await self._commit([call])
                 return
             [call] = calls
             call.told = []
             call.error = translated(error) if isinstance(error, sqlite3.Error) else error
-        by_loop: dict[asyncio.AbstractEventLoop, list[_Call]] = {}
-        for call in calls:
-            by_loop.setdefault(call.loop, []).append(call)
-        for loop, done in by_loop.items():
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(self._deliver, done)
+        self._deliver(calls)
 
-    def _deliver(self, calls: list[_Call]) -> None:
-        """On the event loop: tell what is durable now, then answer the callers."""
+    async def _begin(self) -> None:
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                raise
+            await self._in_thread(self._begin_after_others)
+
+    def _begin_after_others(self) -> None:
+        self._wait_for_others(BUSY_TIMEOUT_S)
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+        finally:
+            self._wait_for_others(0)
+
+    def _wait_for_others(self, timeout_s: int) -> None:
+        self._db.execute(f"PRAGMA busy_timeout = {1000 * timeout_s}")
+
+    def _transact(self, calls: Sequence[_Call]) -> None:
+        self._begin_after_others()
+        self._run(calls)
+        self._db.execute("COMMIT")
+
+    def _run(self, calls: Sequence[_Call]) -> None:
+        for call in calls:
+            call.run(SqliteTx(self._db, self._clock))
+
+    async def _in_thread(self, work: Callable[..., object], *args: object) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._thread, work, *args)
+
+    def _deliver(self, calls: Sequence[_Call]) -> None:
+        """Tell what is durable now, then answer the callers."""
         news: dict[str, dict[Any, None]] = {}
         for call in calls:
             for topic, value in call.told:

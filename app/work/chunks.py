@@ -17,7 +17,7 @@ from app.model import Blob, Chunk, Claim, Done, Ended, Fence, Lane, Outcome
 from app.records import cutting, outcome, queue, topics
 from app.records.intake import Taker
 from app.runtime import Runtime
-from app.stores.base import News, Tx
+from app.stores.base import FEW, News, Tx
 from app.work.items import Items
 from app.work.lanes import LaneRoom
 from app.work.loop import POLL_EVERY_S, Loop, Recorder
@@ -148,7 +148,7 @@ class Chunks:
                 self._lanes[name].more = True
         wanted, hints = self._wanted(), self._hints()
         if wanted:
-            taken = await self._database.write(_take, self._node, wanted)
+            taken = await self._database.note(_take, self._node, wanted)
             self._count(wanted, hints, taken)
             for chunk in taken:
                 yield chunk
@@ -241,7 +241,7 @@ class Chunks:
 
     async def _run_singly(self, chunk: Chunk) -> None:
         async with self._suspects:
-            while claim := await self._database.write(queue.next_suspect, self._node, chunk):
+            while claim := await self._database.note(queue.next_suspect, self._node, chunk):
                 try:
                     async with self._runtime.unrecorded() as stored:
                         ended = self._ended([claim], await self._one([claim], stored))
@@ -266,9 +266,8 @@ class Chunks:
         ended = [one for entry in entries for one in entry.ended]
         over = [entry.over for entry in entries if entry.over is not None]
         wanted, hints = self._wanted(over), self._hints()
-        recorded, taken = await self._database.write(
-            _finish_and_take, self._node, ended, over, wanted
-        )
+        write = self._database.note if len(ended) <= FEW else self._database.write
+        recorded, taken = await write(_finish_and_take, self._node, ended, over, wanted)
         self._count(wanted, hints, taken)
         for chunk in taken:
             self._loop.start(chunk)

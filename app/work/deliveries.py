@@ -34,7 +34,7 @@ from app.outbound.schedule import verdict
 from app.outbound.turns import Turns
 from app.outbound.webhooks import PushSettings, WebhookSettings
 from app.records import outbox, topics
-from app.stores.base import Database, News
+from app.stores.base import FEW, Database, News
 from app.work.loop import POLL_EVERY_S, Loop, Recorder
 
 log = structlog.get_logger(__name__)
@@ -144,7 +144,7 @@ class Deliveries:
                 break
             taken = {route.key: route for route in routes}
             try:
-                for parcel in await self._database.write(outbox.take, self._node, list(taken)):
+                for parcel in await self._database.note(outbox.take, self._node, list(taken)):
                     del taken[parcel.key]
                     yield parcel
             finally:
@@ -251,7 +251,8 @@ class Deliveries:
             self._turns.pause(parcel.route.lane, until)
 
     async def _write(self, settled: Sequence[Settled]) -> None:
-        recorded = await self._database.write(outbox.settle, settled)
+        write = self._database.note if len(settled) <= FEW else self._database.write
+        recorded = await write(outbox.settle, settled)
         for one in settled:
             if one.parcel.key not in recorded:
                 log.info("delivery_void", **_who(one.parcel))

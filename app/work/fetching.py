@@ -106,7 +106,7 @@ async def _brought(
         facts["fetch"] = fetched.facts | stored_facts(blob)
     if params.if_changed and (facts["fetch"]["etag"] or facts["fetch"]["last_modified"]):
         version = Version(key, blob, facts["fetch"])
-        await runtime.database.write(versions.remember, claim.job_id, version)
+        await runtime.database.note(versions.remember, claim.job_id, version)
     return blob
 
 

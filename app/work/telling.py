@@ -12,7 +12,7 @@ import structlog
 from app.errors import StorageError
 from app.model import Claim, Progress
 from app.records import queue
-from app.stores.base import Database
+from app.stores.base import FEW, Database
 
 log = structlog.get_logger(__name__)
 
@@ -74,7 +74,8 @@ class Telling:
         begun, self._untold = self._untold, {}
         if begun:
             told = [(claim, self.worked_s(claim)) for claim in begun.values()]
-            await self._database.write(queue.begun, self._node, told)
+            write = self._database.note if len(told) <= FEW else self._database.write
+            await write(queue.begun, self._node, told)
 
     async def tell(self) -> None:
         """Write down how far the items are that have told."""

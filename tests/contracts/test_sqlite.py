@@ -13,6 +13,7 @@ import pytest
 
 from app.errors import NotFound, QueueFull, StorageError, StorageFull
 from app.model import Job, NewItem
+from app.records import intake
 from app.stores.schema import connect, migrate
 from app.stores.sqlite_tx import SqliteTx
 from app.stores.statements import migrations
@@ -85,6 +86,45 @@ async def test_calls_of_one_group_share_a_commit(store: Store) -> None:
     await store.db.write(lambda tx: tx.db.set_trace_callback(None))
     # The call that set the trace, the one that held the group up, and the group.
     assert commits.count("COMMIT") == 3
+
+
+async def test_short_calls_share_commits_a_few_at_a_time(store: Store) -> None:
+    commits: list[str] = []
+    await store.db.write(lambda tx: tx.db.set_trace_callback(commits.append))
+    async with one_group(store):
+        calls = [
+            asyncio.create_task(store.db.note(intake.submit, new_job(), 99)) for _ in range(40)
+        ]
+    made = await asyncio.gather(*calls)
+    await store.db.write(lambda tx: tx.db.set_trace_callback(None))
+    assert len({one.job.id for one in made}) == 40
+    # The call that set the trace, the one that held the group up, and 16, 16 and 8.
+    assert commits.count("COMMIT") == 5
+
+
+async def test_a_short_call_that_fails_does_not_undo_its_neighbours(store: Store) -> None:
+    unknown = new_job(NewItem(file_id="file_unknown"))
+    async with one_group(store):
+        calls = [
+            asyncio.create_task(store.db.note(intake.submit, new, 99))
+            for new in (new_job(), unknown, new_job()) * 3
+        ]
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    assert [isinstance(one, NotFound) for one in outcomes] == [False, True, False] * 3
+    assert len((await store.list_jobs("shop"))[0]) == 6
+
+
+async def test_the_loop_does_not_wait_for_another_process_that_writes(
+    records: SqliteBackend, store: Store
+) -> None:
+    other = connect(records.path)
+    with closing(other):
+        other.execute("BEGIN IMMEDIATE")
+        submitting = asyncio.create_task(store.db.note(intake.submit, new_job(), 99))
+        await settle()  # which would take the ten seconds of SQLite's patience
+        assert not submitting.done()
+        other.execute("COMMIT")
+        assert (await submitting).created
 
 
 async def test_what_does_not_fit_on_the_disk_does_not_undo_its_neighbours(

@@ -428,6 +428,8 @@ class Failing:
     async def write(self, rule, *args):
         return await self._judged(self._inner.write, rule, args)
 
+    note = write
+
     async def read(self, rule, *args):
         return await self._judged(self._inner.read, rule, args)
 

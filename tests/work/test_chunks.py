@@ -321,6 +321,7 @@ async def test_no_chunk_stays_taken_because_a_write_failed(
                 raise crashes.pop()
 
         monkeypatch.setattr(at.database, "write", failing)
+        monkeypatch.setattr(at.database, "note", failing)
         at.gates.on = crash
         job = await at.submit(upload("a"), upload("b"))
         assert (await at.gates.pass_all(job, at)).counts == Counts(succeeded=2)

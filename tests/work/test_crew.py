@@ -95,6 +95,8 @@ class FailingDatabase:
             raise StorageFull("The disk is full.")
         return await self._inner.write(rule, *args)
 
+    note = write
+
 
 @asynccontextmanager
 async def at_work(settings: Settings) -> AsyncIterator[Runtime]:

@@ -103,6 +103,7 @@ async def test_a_beat_that_cannot_be_written_is_not_the_last(
             return await write(rule, *args)
 
         monkeypatch.setattr(at.database, "write", full_once)
+        monkeypatch.setattr(at.database, "note", full_once)
         await failed.wait()
         before = await beat_of(at.database, at.node)
         async with asyncio.timeout(10):

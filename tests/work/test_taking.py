@@ -126,6 +126,7 @@ async def test_what_is_canceled_as_it_is_taken_ends_for_nobody(
             return found
 
         monkeypatch.setattr(at.database, "write", take_and_cancel)
+        monkeypatch.setattr(at.database, "note", take_and_cancel)
         job = await at.submit(*map(alone, range(3)))
         await counted(at, job, Counts(canceled=3))
         await until(lambda: len(at.gates.canceled) == 3)
@@ -210,6 +211,7 @@ async def test_what_is_being_taken_as_the_node_stops_is_given_back(
             return found
 
         monkeypatch.setattr(at.database, "write", take_and_stop)
+        monkeypatch.setattr(at.database, "note", take_and_stop)
         job = await at.submit(*map(alone, range(3)))
         await until(lambda: at.chunks._loop.stopping)
         await at.chunks.drain(0)
@@ -239,6 +241,7 @@ async def test_what_a_record_takes_as_the_node_ends_goes_back(
                 return found
 
             monkeypatch.setattr(at.database, "write", unheard)
+            monkeypatch.setattr(at.database, "note", unheard)
             at.gates.open[0].set()
             await taken.wait()
             assert len(await after.database.read(taken_by, at.node.id)) == 1
