@@ -15,7 +15,9 @@ from app.blobs.disk import DiskBlobStore
 from app.blobs.unrecorded import Unrecorded
 from app.cpu import CpuPool
 from app.keys import Keyring
-from app.model import FETCH_LANE, Chunk, Delivery, Job, Lane, NewJob, Submitted
+from app.model.chunks import Chunk, Submitted
+from app.model.deliveries import Delivery
+from app.model.jobs import FETCH_LANE, Job, Lane, NewJob
 from app.nodes.folder import BLOBS, DATABASE, hold
 from app.nodes.node import Node
 from app.nodes.waiting import Waiters, watch

@@ -15,7 +15,7 @@ from app.api.download import download as send_file
 from app.api.routes import json_of
 from app.api.schemas import JobView, content_path, job_path, job_view
 from app.errors import Conflict, InvalidParameter
-from app.model import Item, Job
+from app.model.jobs import Item, Job
 from app.records import files, reading
 from app.runtime import Runtime
 

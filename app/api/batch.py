@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from app.model import Step
+from app.model.jobs import Step
 from app.ops.fetch import FetchParams
 from app.outbound.limits import FetchSettings
 

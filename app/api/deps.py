@@ -9,7 +9,8 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from structlog.contextvars import bind_contextvars
 
 from app.errors import NotFound, Unauthorized
-from app.model import File, Job
+from app.model.blobs import File
+from app.model.jobs import Job
 from app.records import files, reading
 from app.runtime import Runtime
 

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from app.errors import EndpointMissing, FetchError, InvalidParameter
-from app.model import EVENTS, NewItem, PutTarget, Webhook
+from app.model.deliveries import EVENTS, PutTarget, Webhook
+from app.model.jobs import NewItem
 from app.ops.jsontext import value_of
 from app.outbound.headers import MAX_VALUE_CHARS, checked
 from app.outbound.webhooks import Event, secret_key

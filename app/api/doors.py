@@ -25,7 +25,7 @@ from app.api.routes import Router
 from app.api.slips import check_fields, no_files
 from app.api.stream import LINES, submit_stream
 from app.errors import InvalidParameter
-from app.model import NewItem, NewJob
+from app.model.jobs import NewItem, NewJob
 from app.ops.base import Operation
 from app.runtime import Runtime
 

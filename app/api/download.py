@@ -20,7 +20,7 @@ from starlette.types import Message, Receive, Scope, Send
 from app.api.conditional import etag_matches
 from app.blobs.base import BlobStore
 from app.errors import BlobMissing, PreconditionFailed, RangeNotSatisfiable
-from app.model import SMALL_BYTES, Blob, File
+from app.model.blobs import SMALL_BYTES, Blob, File
 from app.records import files
 from app.runtime import Runtime
 

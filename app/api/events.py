@@ -22,7 +22,7 @@ from app.api.problems import documented
 from app.api.routes import Router
 from app.api.schemas import item_view, job_view
 from app.errors import InvalidParameter
-from app.model import Job
+from app.model.jobs import Job
 from app.records import reading
 from app.runtime import Runtime
 

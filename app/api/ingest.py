@@ -25,7 +25,7 @@ from app.errors import (
     TooManyItems,
     UnsupportedBody,
 )
-from app.model import SMALL_BYTES, Blob, NamedBlob
+from app.model.blobs import SMALL_BYTES, Blob, NamedBlob
 from app.ops.text_types import Word, called
 from app.runtime import Runtime
 

@@ -20,7 +20,7 @@ from pydantic import (
 from app.api.destinations import HeaderText, StoreInput, WebhookInput
 from app.api.digests import digests_in
 from app.api.names import plain_name
-from app.model import NewItem
+from app.model.jobs import NewItem
 from app.ops.base import MAX_BYTES
 
 MAX_STEPS = 10

@@ -32,7 +32,7 @@ from app.api.schemas import ItemPage, JobPage, JobView, item_view, job_view
 from app.api.slips import no_job
 from app.api.stream import LINES, submit_stream
 from app.errors import InvalidParameter, MissingInput
-from app.model import ItemStatus, Job, JobStatus, NewJob
+from app.model.jobs import ItemStatus, Job, JobStatus, NewJob
 from app.records import ending, reading
 
 JobQuery = Annotated[

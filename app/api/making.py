@@ -16,7 +16,8 @@ from app.api.nearest import hint, shown
 from app.api.problems import Findings
 from app.api.sentences import Judged
 from app.errors import InvalidParameter, MissingInput, TooManyItems
-from app.model import NamedBlob, NewItem, NewJob, Step
+from app.model.blobs import NamedBlob
+from app.model.jobs import NewItem, NewJob, Step
 from app.ops.base import Operation
 from app.runtime import Runtime
 

@@ -9,7 +9,9 @@ from pydantic import BaseModel, Field, PlainSerializer, WithJsonSchema
 
 from app.api.links import link
 from app.api.problems import ProblemView, view_of
-from app.model import DeliveryStatus, File, Item, ItemStatus, Job, JobStatus, Push
+from app.model.blobs import File
+from app.model.deliveries import DeliveryStatus, Push
+from app.model.jobs import Item, ItemStatus, Job, JobStatus
 from app.moments import rfc3339
 
 Moment = Annotated[

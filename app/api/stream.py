@@ -28,7 +28,9 @@ from app.errors import (
     TooManyItems,
     UnsupportedBody,
 )
-from app.model import NewItem, NewJob, PutTarget, Step, Submitted
+from app.model.chunks import Submitted
+from app.model.deliveries import PutTarget
+from app.model.jobs import NewItem, NewJob, Step
 from app.records import intake
 from app.runtime import Runtime
 

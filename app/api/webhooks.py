@@ -17,7 +17,7 @@ from app.api.problems import ProblemView, documented, view_of
 from app.api.routes import Router, json_of
 from app.api.schemas import Moment, Page
 from app.errors import NotFound, UnsupportedBody
-from app.model import Attempt, Delivery, DeliveryStatus
+from app.model.deliveries import Attempt, Delivery, DeliveryStatus
 from app.records import outbox
 from app.runtime import Runtime
 

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from pydantic import BaseModel, Field
 
-from app.model import Blob
+from app.model.blobs import Blob
 
 
 class BlobSettings(BaseModel):

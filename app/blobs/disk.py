@@ -23,7 +23,7 @@ from app.blobs.keeping import Removals
 from app.blobs.own_folder import OwnFolder
 from app.blobs.upload import Upload
 from app.errors import BlobMissing, StorageError, StorageFull
-from app.model import BLAKE3_PREFIX, Blob, new_key
+from app.model.blobs import BLAKE3_PREFIX, Blob, new_key
 from app.ops.space import SETTING, check_space, free_bytes
 
 log = structlog.get_logger(__name__)

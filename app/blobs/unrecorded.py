@@ -12,7 +12,7 @@ import structlog
 
 from app.blobs.base import BlobStore
 from app.errors import StorageError
-from app.model import Blob
+from app.model.blobs import Blob
 
 log = structlog.get_logger(__name__)
 

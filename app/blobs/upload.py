@@ -14,7 +14,7 @@ from typing import Any
 from blake3 import blake3
 
 from app.errors import BodyTooLarge, StorageError
-from app.model import BLAKE3_PREFIX
+from app.model.blobs import BLAKE3_PREFIX
 from app.ops.media_type import sniff
 
 BUFFER_BYTES = 512 << 10

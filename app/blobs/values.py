@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
-from app.model import SMALL_BYTES, Blob, new_key
+from app.model.blobs import SMALL_BYTES, Blob, new_key
 from app.ops.media_type import sniff
 
 Put = Callable[[AsyncIterator[bytes], int], Awaitable[Blob]]

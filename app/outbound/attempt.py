@@ -21,7 +21,8 @@ from app.errors import (
     ReceiverGone,
     ReceiverRefused,
 )
-from app.model import Attempt, Blob, PutTarget
+from app.model.blobs import Blob
+from app.model.deliveries import Attempt, PutTarget
 from app.outbound.retry import retry_after_s
 
 log = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from app.errors import AttemptsExhausted, Problem
-from app.model import TEST_EVENT, Attempt, DeliveryStatus, Parcel, Verdict
+from app.model.deliveries import TEST_EVENT, Attempt, DeliveryStatus, Parcel, Verdict
 
 MINUTE_S = 60
 HOUR_S = 60 * MINUTE_S

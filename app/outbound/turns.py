@@ -6,7 +6,7 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Iterable
 from datetime import datetime
 
-from app.model import Route
+from app.model.deliveries import Route
 
 UNPROVEN_EACH = 4
 """Under way at most to an origin whose last delivery did not succeed quickly."""

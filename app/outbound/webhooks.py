@@ -14,7 +14,7 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator
 from pydantic import model_validator as validates_model
 
-from app.model import EVENTS, JOB_EVENTS, Parcel
+from app.model.deliveries import EVENTS, JOB_EVENTS, Parcel
 from app.moments import rfc3339
 from app.outbound.addresses import Network
 

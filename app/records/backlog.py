@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from app.errors import QueueFull
-from app.model import Lane
+from app.model.jobs import Lane
 from app.stores.base import Tx
 
 

@@ -6,7 +6,7 @@ takes some milliseconds; what is left is a row of `bites`, so that it goes on af
 
 from __future__ import annotations
 
-from app.model import FETCH_LANE
+from app.model.jobs import FETCH_LANE
 from app.records import backlog, cutting, held, rows, topics, twins
 from app.stores.base import Row, Tx
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from app.model import FETCH_LANE, Lane
+from app.model.jobs import FETCH_LANE, Lane
 from app.records import topics
 from app.records.held import Job
 from app.stores.base import Tx

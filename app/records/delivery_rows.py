@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 
 from app.errors import Problem
-from app.model import (
+from app.model.blobs import NamedBlob
+from app.model.deliveries import (
     Attempt,
     Delivery,
     DeliveryStatus,
-    NamedBlob,
     Parcel,
     Push,
     PutTarget,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from app.errors import Conflict, Expired
-from app.model import ItemStatus, Job, JobStatus
+from app.model.jobs import ItemStatus, Job, JobStatus
 from app.records import bites, cutting, events, held, rows, topics
 from app.stores.base import Row, Tx
 

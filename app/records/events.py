@@ -8,7 +8,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from app.errors import Expired, NotOneResult, Problem, ReceiverGone
-from app.model import DeliveryStatus, JobStatus, new_id
+from app.model.deliveries import DeliveryStatus
+from app.model.jobs import JobStatus, new_id
 from app.records import rows, topics
 from app.stores.base import Tx
 

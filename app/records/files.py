@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from app.model import Blob, File, NamedBlob, new_id
+from app.model.blobs import Blob, File, NamedBlob
+from app.model.jobs import new_id
 from app.records import rows
 from app.stores.base import Tx
 

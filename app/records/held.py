@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from app.model import JobStatus, job_status
+from app.model.jobs import JobStatus, job_status
 from app.records import backlog, events, rows, topics
 from app.stores.base import Tx
 

@@ -8,17 +8,9 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from app.errors import IdempotencyMismatch, InvalidParameter, NotFound, StorageError
-from app.model import (
-    FETCH_LANE,
-    Counts,
-    Lane,
-    NamedBlob,
-    NewItem,
-    NewJob,
-    Submitted,
-    job_status,
-    new_id,
-)
+from app.model.blobs import NamedBlob
+from app.model.chunks import Submitted
+from app.model.jobs import FETCH_LANE, Counts, Lane, NewItem, NewJob, job_status, new_id
 from app.records import backlog, cutting, delivery_rows, files, held, queue, rows, topics
 from app.stores.base import Row, Tx
 

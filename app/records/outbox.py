@@ -11,12 +11,12 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from app.model import (
+from app.model.blobs import NamedBlob
+from app.model.deliveries import (
     TEST_EVENT,
     Attempt,
     Delivery,
     DeliveryStatus,
-    NamedBlob,
     Parcel,
     PutTarget,
     Route,

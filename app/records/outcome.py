@@ -7,18 +7,9 @@ from dataclasses import asdict
 from typing import Any
 
 from app.errors import Interrupted
-from app.model import (
-    MAX_INTERRUPTIONS,
-    Blob,
-    Chunk,
-    Done,
-    Ended,
-    Failed,
-    Fence,
-    ItemStatus,
-    NamedBlob,
-    Outcome,
-)
+from app.model.blobs import Blob, NamedBlob
+from app.model.chunks import MAX_INTERRUPTIONS, Chunk, Done, Ended, Failed, Fence, Outcome
+from app.model.jobs import ItemStatus
 from app.records import bites, cutting, ending, events, files, held, rows, topics, twins
 from app.records.held import Job
 from app.records.queue import requeue, still_held

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from app.model import Chunk, Claim, Lane, Progress
+from app.model.chunks import Chunk, Claim
+from app.model.jobs import Lane, Progress
 from app.records import held, rows, topics
 from app.stores.base import Row, Tx
 

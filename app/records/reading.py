@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from app.model import File, Item, ItemStatus, Job, JobStatus, Push
+from app.model.blobs import File
+from app.model.deliveries import Push
+from app.model.jobs import Item, ItemStatus, Job, JobStatus
 from app.records import delivery_rows, rows
 from app.records.pages import INPUT_ORDER, NEWEST_FIRST, read_page
 from app.stores.base import Row, Tx

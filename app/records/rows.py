@@ -10,19 +10,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from app.errors import Problem, Refusal
-from app.model import (
-    Blob,
-    Claim,
+from app.model.blobs import Blob, File, NamedBlob
+from app.model.chunks import Claim
+from app.model.deliveries import Push
+from app.model.jobs import (
     Counts,
-    File,
     Item,
     ItemStatus,
     Job,
     JobStatus,
-    NamedBlob,
     NewItem,
     Progress,
-    Push,
     Step,
     Version,
 )

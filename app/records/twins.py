@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from app.model import Blob, ItemStatus, NamedBlob
+from app.model.blobs import Blob, NamedBlob
+from app.model.jobs import ItemStatus
 from app.ops.text_types import Word, called
 from app.records import events, files, rows, topics
 from app.records.held import Job

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.model import Version
+from app.model.jobs import Version
 from app.records import files, rows
 from app.stores.base import Tx
 

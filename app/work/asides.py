@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from app.errors import BlobMissing, FetchError
-from app.model import Blob, Claim, NamedBlob, Step
+from app.model.blobs import Blob, NamedBlob
+from app.model.chunks import Claim
+from app.model.jobs import Step
 from app.ops.base import Source
 from app.ops.fetch import FetchParams
 from app.outbound.terms import Fetched, Terms

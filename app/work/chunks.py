@@ -13,7 +13,9 @@ import structlog
 
 from app.blobs.unrecorded import Unrecorded
 from app.errors import StorageError
-from app.model import Blob, Chunk, Claim, Done, Ended, Fence, Lane, Outcome
+from app.model.blobs import Blob
+from app.model.chunks import Chunk, Claim, Done, Ended, Fence, Outcome
+from app.model.jobs import Lane
 from app.records import cutting, outcome, queue, topics
 from app.records.intake import Taker
 from app.runtime import Runtime

@@ -26,7 +26,7 @@ from app.errors import (
     ReceiverGone,
     StorageError,
 )
-from app.model import Attempt, DeliveryStatus, Parcel, Route, Settled, Verdict
+from app.model.deliveries import Attempt, DeliveryStatus, Parcel, Route, Settled, Verdict
 from app.outbound import attempt as outbound
 from app.outbound import webhooks
 from app.outbound.fetch import Fetcher

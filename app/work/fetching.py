@@ -15,7 +15,9 @@ from app.blobs.base import BlobStore
 from app.blobs.unrecorded import Unrecorded
 from app.blobs.values import Put, small_or
 from app.errors import BlobMissing
-from app.model import Blob, Claim, NamedBlob, Version
+from app.model.blobs import Blob, NamedBlob
+from app.model.chunks import Claim
+from app.model.jobs import Version
 from app.ops.base import Source
 from app.ops.fetch import FetchParams
 from app.outbound import terms as outbound

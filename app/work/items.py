@@ -25,18 +25,9 @@ from app.errors import (
     is_internal,
 )
 from app.logs import number_of
-from app.model import (
-    SMALL_BYTES,
-    Blob,
-    Claim,
-    Done,
-    Ended,
-    Failed,
-    NamedBlob,
-    Outcome,
-    Step,
-    new_key,
-)
+from app.model.blobs import SMALL_BYTES, Blob, NamedBlob, new_key
+from app.model.chunks import Claim, Done, Ended, Failed, Outcome
+from app.model.jobs import Step
 from app.ops.base import Source
 from app.ops.chain import run_chain
 from app.ops.tasks import (

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
-from app.model import Chunk, Lane
+from app.model.chunks import Chunk
+from app.model.jobs import Lane
 
 
 @dataclass(slots=True)

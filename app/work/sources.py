@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 
 from app.blobs.base import BlobStore
-from app.model import NamedBlob
+from app.model.blobs import NamedBlob
 from app.ops.base import Source
 
 

@@ -10,7 +10,8 @@ from typing import Self
 import structlog
 
 from app.errors import StorageError
-from app.model import Claim, Progress
+from app.model.chunks import Claim
+from app.model.jobs import Progress
 from app.records import queue
 from app.stores.base import FEW, Database
 

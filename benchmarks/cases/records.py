@@ -16,7 +16,9 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-from app.model import Blob, Done, Ended, NamedBlob, NewItem, NewJob, Step
+from app.model.blobs import Blob, NamedBlob
+from app.model.chunks import Done, Ended
+from app.model.jobs import NewItem, NewJob, Step
 from app.records import intake, nodes, outcome, queue, reading
 from app.stores import writer
 from app.stores.sqlite import SqliteDatabase

@@ -7,30 +7,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequen
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-from app.model import (
-    Attempt,
-    Chunk,
-    Claim,
-    Delivery,
-    Ended,
-    Fence,
-    File,
-    Item,
-    Job,
-    Lane,
-    NamedBlob,
-    NewItem,
-    NewJob,
-    Outcome,
-    Parcel,
-    Progress,
-    Settled,
-    Step,
-    Submitted,
-    Verdict,
-    Version,
-    new_id,
-)
+from app.model.blobs import File, NamedBlob
+from app.model.chunks import Chunk, Claim, Ended, Fence, Outcome, Submitted
+from app.model.deliveries import Attempt, Delivery, Parcel, Settled, Verdict
+from app.model.jobs import Item, Job, Lane, NewItem, NewJob, Progress, Step, Version, new_id
 from app.records import (
     backlog,
     bites,

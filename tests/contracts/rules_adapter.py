@@ -10,23 +10,10 @@ from pathlib import Path
 from typing import Protocol
 
 from app.errors import Conflict, Expired, IdempotencyMismatch, OperationFailed
-from app.model import (
-    JOB_EVENTS,
-    Blob,
-    Chunk,
-    Claim,
-    Done,
-    Ended,
-    Failed,
-    Job,
-    Lane,
-    NamedBlob,
-    NewItem,
-    NewJob,
-    Step,
-    Submitted,
-    Webhook,
-)
+from app.model.blobs import Blob, NamedBlob
+from app.model.chunks import Chunk, Claim, Done, Ended, Failed, Submitted
+from app.model.deliveries import JOB_EVENTS, Webhook
+from app.model.jobs import Job, Lane, NewItem, NewJob, Step
 from app.records import ending, files, intake, outbox, outcome, queue, reading
 from app.records.nodes import seen
 from app.stores.base import Tx

@@ -7,21 +7,9 @@ from typing import Any
 import pytest
 
 from app.errors import Conflict, Expired, QueueFull, Refusal
-from app.model import (
-    MAX_INTERRUPTIONS,
-    Claim,
-    Counts,
-    Done,
-    Failed,
-    ItemStatus,
-    Job,
-    JobStatus,
-    NamedBlob,
-    NewItem,
-    NewJob,
-    Step,
-    Version,
-)
+from app.model.blobs import NamedBlob
+from app.model.chunks import MAX_INTERRUPTIONS, Claim, Done, Failed
+from app.model.jobs import Counts, ItemStatus, Job, JobStatus, NewItem, NewJob, Step, Version
 from app.records import twins
 from app.records.ending import VERSION_AGE
 from tests.contracts.backends import JobBackend

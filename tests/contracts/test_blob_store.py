@@ -16,7 +16,7 @@ from blake3 import blake3
 import app.ops.space
 from app.blobs.base import BlobStore
 from app.errors import BlobMissing, BodyTooLarge, StorageFull
-from app.model import Blob, new_key
+from app.model.blobs import Blob, new_key
 from tests.contracts.backends import BlobBackend
 
 pytestmark = pytest.mark.anyio

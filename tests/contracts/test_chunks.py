@@ -7,17 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from app.model import (
-    MAX_INTERRUPTIONS,
-    Blob,
-    Counts,
-    Ended,
-    Failed,
-    ItemStatus,
-    JobStatus,
-    NamedBlob,
-    NewItem,
-)
+from app.model.blobs import Blob, NamedBlob
+from app.model.chunks import MAX_INTERRUPTIONS, Ended, Failed
+from app.model.jobs import Counts, ItemStatus, JobStatus, NewItem
 from app.records import cutting, files, intake, outcome, queue
 from app.records.cutting import CHUNK_MS, MOST_ITEMS, Piece
 from tests.contracts.backends import JobBackend

@@ -18,23 +18,9 @@ from app.errors import (
     QueueFull,
     StorageFull,
 )
-from app.model import (
-    MAX_INTERRUPTIONS,
-    Blob,
-    Claim,
-    Counts,
-    Done,
-    Failed,
-    Item,
-    ItemStatus,
-    Job,
-    JobStatus,
-    NamedBlob,
-    NewItem,
-    NewJob,
-    Outcome,
-    Step,
-)
+from app.model.blobs import Blob, NamedBlob
+from app.model.chunks import MAX_INTERRUPTIONS, Claim, Done, Failed, Outcome
+from app.model.jobs import Counts, Item, ItemStatus, Job, JobStatus, NewItem, NewJob, Step
 from tests.contracts.backends import JobBackend
 from tests.contracts.records import Store
 

@@ -7,20 +7,9 @@ from typing import Any
 import pytest
 
 from app.errors import QueueFull, Refusal
-from app.model import (
-    Blob,
-    Claim,
-    Counts,
-    Done,
-    Failed,
-    Job,
-    JobStatus,
-    NamedBlob,
-    NewItem,
-    NewJob,
-    Progress,
-    Step,
-)
+from app.model.blobs import Blob, NamedBlob
+from app.model.chunks import Claim, Done, Failed
+from app.model.jobs import Counts, Job, JobStatus, NewItem, NewJob, Progress, Step
 from tests.contracts.backends import JobBackend
 from tests.contracts.records import Store
 from tests.contracts.test_job_store import BROKEN, blob, done, items_of, job_now, upload

@@ -11,7 +11,10 @@ from typing import Any
 import pytest
 
 from app.errors import QueueFull, StorageError
-from app.model import Counts, DeliveryStatus, Done, JobStatus, NamedBlob
+from app.model.blobs import NamedBlob
+from app.model.chunks import Done
+from app.model.deliveries import DeliveryStatus
+from app.model.jobs import Counts, JobStatus
 from app.records import rows
 from app.stores import schema
 from app.stores.schema import connect, migrate, newest, version_of

@@ -16,17 +16,14 @@ from app.errors import (
     ReceiverRefused,
     StorageFull,
 )
-from app.model import (
+from app.model.blobs import NamedBlob
+from app.model.chunks import Failed
+from app.model.deliveries import (
     EVENTS,
     JOB_EVENTS,
     Attempt,
     Delivery,
     DeliveryStatus,
-    Failed,
-    Job,
-    JobStatus,
-    NamedBlob,
-    NewItem,
     Parcel,
     Push,
     PutTarget,
@@ -34,6 +31,7 @@ from app.model import (
     Verdict,
     Webhook,
 )
+from app.model.jobs import Job, JobStatus, NewItem
 from app.records.outbox import ATTEMPTS_KEPT
 from tests.contracts.backends import Clock, JobBackend
 from tests.contracts.records import Outbox

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from app.errors import NotFound, QueueFull, StorageError, StorageFull
-from app.model import Job, NewItem
+from app.model.jobs import Job, NewItem
 from app.records import intake
 from app.stores.schema import connect, migrate
 from app.stores.sqlite_tx import SqliteTx

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from app.errors import IdempotencyMismatch, QueueFull
-from app.model import Counts, Failed, Job, JobStatus, NewItem, NewJob, Step, Submitted
+from app.model.chunks import Failed, Submitted
+from app.model.jobs import Counts, Job, JobStatus, NewItem, NewJob, Step
 from app.records import bites
 from tests.contracts.backends import JobBackend, SqliteBackend
 from tests.contracts.records import Store

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from app.model import EVENTS, Failed, Job, JobStatus, PutTarget, Webhook
+from app.model.chunks import Failed
+from app.model.deliveries import EVENTS, PutTarget, Webhook
+from app.model.jobs import Job, JobStatus
 from app.records import bites
 from tests.contracts.backends import JobBackend, SqliteBackend
 from tests.contracts.records import Outbox

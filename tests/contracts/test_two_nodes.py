@@ -9,17 +9,9 @@ from operator import attrgetter
 import pytest
 
 from app.errors import QueueFull, StorageError
-from app.model import (
-    EVENTS,
-    Claim,
-    Counts,
-    DeliveryStatus,
-    Ended,
-    Failed,
-    JobStatus,
-    Verdict,
-    Webhook,
-)
+from app.model.chunks import Claim, Ended, Failed
+from app.model.deliveries import EVENTS, DeliveryStatus, Verdict, Webhook
+from app.model.jobs import Counts, JobStatus
 from app.nodes.waiting import Waiters
 from app.records import nodes, outcome, reading, topics
 from tests.contracts.backends import JobBackend

@@ -13,19 +13,10 @@ from unittest.mock import patch
 
 import pytest
 
-from app.model import (
-    JOB_EVENTS,
-    Claim,
-    Delivery,
-    Done,
-    Job,
-    NamedBlob,
-    NewItem,
-    NewJob,
-    PutTarget,
-    Step,
-    Webhook,
-)
+from app.model.blobs import NamedBlob
+from app.model.chunks import Claim, Done
+from app.model.deliveries import JOB_EVENTS, Delivery, PutTarget, Webhook
+from app.model.jobs import Job, NewItem, NewJob, Step
 from app.outbound.fetch import Fetcher, FetchSettings
 from app.outbound.webhooks import PushSettings, WebhookSettings
 from app.work.deliveries import Deliveries

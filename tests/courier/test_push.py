@@ -8,7 +8,7 @@ import tracemalloc
 
 import pytest
 
-from app.model import DeliveryStatus, PutTarget
+from app.model.deliveries import DeliveryStatus, PutTarget
 from tests.courier.conftest import at_work, deliver
 
 pytestmark = pytest.mark.anyio

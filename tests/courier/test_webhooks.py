@@ -12,7 +12,7 @@ import pytest
 from standardwebhooks import Webhook as Verifier
 
 from app.errors import StorageFull
-from app.model import DeliveryStatus, Webhook
+from app.model.deliveries import DeliveryStatus, Webhook
 from app.records import outbox
 from app.work.loop import POLL_EVERY_S
 from tests.courier.conftest import EVENTS, SECRET, at_work, deliver, under_way

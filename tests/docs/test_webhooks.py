@@ -17,7 +17,7 @@ import pytest
 from app.api.inputs import JobInput
 from app.api.schemas import PushView
 from app.errors import CATALOGUE
-from app.model import EVENTS, JOB_EVENTS, Parcel, Route
+from app.model.deliveries import EVENTS, JOB_EVENTS, Parcel, Route
 from app.outbound import webhooks
 from app.outbound.schedule import DELAYS_S
 from app.settings import variables

@@ -24,7 +24,8 @@ from app.blobs.base import BlobSettings
 from app.blobs.disk import DiskBlobStore, object_path
 from app.blobs.keeping import Removals, nothing_removed
 from app.errors import StorageError
-from app.model import BLAKE3_PREFIX, NamedBlob, NewItem, NewJob, Step
+from app.model.blobs import BLAKE3_PREFIX, NamedBlob
+from app.model.jobs import NewItem, NewJob, Step
 from app.stores.sqlite import SqliteDatabase
 from app.stores.sqlite_tx import STATEMENTS
 from tests.api.answers import done

@@ -11,7 +11,7 @@ from PIL import Image
 
 import app.ops.chain
 from app.errors import OffloadError
-from app.model import SMALL_BYTES
+from app.model.blobs import SMALL_BYTES
 from app.ops.base import Limits, Source, Work, whole
 from app.ops.chain import run_chain
 from app.ops.codecs import CODECS

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from app.errors import FetchConnectError, FetchError, FetchForbidden, FetchProxyError, FetchTlsError
-from app.model import Blob, PutTarget
+from app.model.blobs import Blob
+from app.model.deliveries import PutTarget
 from app.ops.fetch import FetchParams
 from app.outbound import attempt
 from app.outbound.fetch import Fetcher, FetchSettings

@@ -14,7 +14,7 @@ from app.errors import (
     ReceiverGone,
     ReceiverRefused,
 )
-from app.model import TEST_EVENT, Attempt, Parcel, PutTarget, Route
+from app.model.deliveries import TEST_EVENT, Attempt, Parcel, PutTarget, Route
 from app.outbound.schedule import DELAYS_S, MAX_TRIES, verdict
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

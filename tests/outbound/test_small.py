@@ -6,7 +6,7 @@ import pytest
 
 from app.blobs.values import small_or
 from app.errors import FetchTooLarge, FetchTruncated, FetchTypeRefused
-from app.model import SMALL_BYTES
+from app.model.blobs import SMALL_BYTES
 from app.ops.fetch import FetchParams
 from app.ops.media_type import sniff
 from app.outbound.terms import PLAIN, Terms

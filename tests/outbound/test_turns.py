@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from app.model import Route
+from app.model.deliveries import Route
 from app.outbound.turns import UNPROVEN_EACH, Turns
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from app.model import Parcel, Route
+from app.model.deliveries import Parcel, Route
 from app.outbound import webhooks
 from app.outbound.webhooks import WebhookSettings, secret_key
 from app.settings import Settings

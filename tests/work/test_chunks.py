@@ -13,20 +13,8 @@ import pytest
 
 from app.blobs.unrecorded import Unrecorded
 from app.errors import StorageFull
-from app.model import (
-    MAX_INTERRUPTIONS,
-    Claim,
-    Counts,
-    Done,
-    Ended,
-    Job,
-    JobStatus,
-    Lane,
-    NewItem,
-    NewJob,
-    Outcome,
-    Step,
-)
+from app.model.chunks import MAX_INTERRUPTIONS, Claim, Done, Ended, Outcome
+from app.model.jobs import Counts, Job, JobStatus, Lane, NewItem, NewJob, Step
 from app.nodes.node import DEAD_AFTER_S, Node
 from app.records import ending, intake, nodes, outcome, queue, reading
 from app.stores.sqlite import SqliteDatabase

@@ -21,19 +21,8 @@ from app.blobs.unrecorded import Unrecorded
 from app.cpu import PoolSettings
 from app.errors import StorageError, StorageFull
 from app.main import chores_of
-from app.model import (
-    Counts,
-    File,
-    Item,
-    ItemStatus,
-    Job,
-    JobStatus,
-    NamedBlob,
-    NewItem,
-    NewJob,
-    Progress,
-    Step,
-)
+from app.model.blobs import File, NamedBlob
+from app.model.jobs import Counts, Item, ItemStatus, Job, JobStatus, NewItem, NewJob, Progress, Step
 from app.ops.registry import load_operations
 from app.records import ending, files
 from app.runtime import Runtime, open_runtime

@@ -13,7 +13,8 @@ from structlog.testing import capture_logs
 
 from app.blobs.base import BlobStore
 from app.errors import StorageFull
-from app.model import MAX_INTERRUPTIONS, Claim, Counts, NewJob, Step
+from app.model.chunks import MAX_INTERRUPTIONS, Claim
+from app.model.jobs import Counts, NewJob, Step
 from app.nodes.chores import Chores
 from app.records import bites, ending, outcome, reading
 from app.runtime import Runtime

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from app.errors import StorageError
-from app.model import Counts, Job
+from app.model.jobs import Counts, Job
 from app.nodes.node import Node
 from app.nodes.waiting import LOOK_EVERY_S, Waiters, watch
 from app.records import ending, nodes, outcome, queue, reading, topics

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from app.model import Counts, Job, JobStatus, NewItem, NewJob, Step, Submitted
+from app.model.chunks import Submitted
+from app.model.jobs import Counts, Job, JobStatus, NewItem, NewJob, Step
 from app.records import ending, intake, queue, reading
 from app.records.intake import Taker
 from app.stores.base import Row, Tx
