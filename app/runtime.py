@@ -17,7 +17,7 @@ from app.cpu import CpuPool
 from app.keys import Keyring
 from app.model.chunks import Chunk, Submitted
 from app.model.deliveries import Delivery
-from app.model.jobs import FETCH_LANE, Job, Lane, NewJob
+from app.model.jobs import Job, Lane, NewJob
 from app.nodes.folder import BLOBS, DATABASE, hold
 from app.nodes.node import Node
 from app.nodes.waiting import Waiters, watch
@@ -110,8 +110,7 @@ class Runtime:
         starter = self.starter  # what is taken for it, it gets, also when it leaves meanwhile
         if starter is None:
             return await write(intake.submit, new, most)
-        lane = FETCH_LANE if new.items[0].url is not None else new.lane
-        with starter.taking(lane) as taker:
+        with starter.taking(new.lane) as taker:
             made = await write(intake.submit, new, most, taker)
             starter.start(made.chunks)
         return made

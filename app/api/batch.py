@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any
 from urllib.parse import urlsplit
 
 from app.model.jobs import Step
@@ -23,22 +22,18 @@ def fetch_params(steps: Sequence[Step]) -> FetchParams | None:
     return FetchParams.model_validate(steps[0].params)
 
 
-def batch_terms(
+def pace_of(
     steps: Sequence[Step], urls: Iterable[str | None], settings: FetchSettings
-) -> dict[str, Any]:
-    """Give the members of `NewJob` that derive from its `fetch` step: none where there is none."""
+) -> int | None:
+    """Give the pace of a job whose URLs are known: see `NewJob.pace`."""
     params = fetch_params(steps)
     if params is None:
-        return {}
+        return None
     pace = Pace(params, settings)
     for url in urls:
         if url is not None:
             pace.note(url)
-    return {
-        "pace": pace.limit,
-        "stops": params.on_error == "fail",
-        "dedupe": params.dedupe,
-    }
+    return pace.limit
 
 
 class Pace:

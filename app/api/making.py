@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
 
-from app.api.batch import batch_terms
+from app.api.batch import fetch_params, pace_of
 from app.api.destinations import placed, webhook_of
 from app.api.inputs import Labels, StepInput
 from app.api.nearest import hint, shown
@@ -95,27 +96,61 @@ def new_job(
         )
     urls = any(item.url is not None for item in items)
     files = any(item.url is None for item in items)
-    planned, join_at = plan(runtime.operations, steps, urls=urls, files=files)
-    check_metadata(labels)
-    items, store = placed(runtime, labels.store, items, joins=join_at is not None)
+    new = draft(runtime, client, steps, labels, idempotency_key, urls=urls, files=files)
+    items, store = placed(runtime, labels.store, items, joins=new.join_at is not None)
+    return replace(
+        new,
+        items=tuple(items),
+        store=store,
+        pace=pace_of(new.steps, (item.url for item in items), runtime.settings.fetch),
+        fingerprint=fingerprint(new.steps, items, labels) if idempotency_key else "",
+    )
+
+
+def draft(
+    runtime: Runtime,
+    client: str,
+    steps: Sequence[Step],
+    labels: Labels,
+    idempotency_key: str | None,
+    *,
+    urls: bool,
+    files: bool,
+) -> NewJob:
+    """Put a job together but for its items and what depends on them.
+
+    `urls` and `files` say which inputs there are. Raises as `new_job` does.
+    """
+    planned, join_at = _plan(runtime.operations, steps, urls=urls, files=files)
+    if len(json.dumps(labels.metadata)) > MAX_METADATA_BYTES:
+        raise InvalidParameter(f"`metadata` is larger than {MAX_METADATA_BYTES} bytes of JSON.")
+    fetch = fetch_params(planned)
     return NewJob(
         client=client,
         steps=tuple(planned),
-        items=tuple(items),
+        items=(),
         retention_s=runtime.settings.jobs.retention_s,
         join_at=join_at,
         tag=labels.tag,
         metadata=labels.metadata,
         idempotency_key=idempotency_key,
-        **batch_terms(planned, (item.url for item in items), runtime.settings.fetch),
-        fingerprint=fingerprint(planned, items, labels) if idempotency_key else "",
+        stops=fetch is not None and fetch.on_error == "fail",
+        dedupe=fetch is not None and fetch.dedupe,
         webhook=webhook_of(runtime, labels.webhook),
-        store=store,
-        asides=asides_of(runtime, planned),
+        weigh=_weighing(runtime.operations, planned[:join_at]),
+        asides=_asides_of(runtime, planned),
     )
 
 
-def asides_of(runtime: Runtime, steps: Sequence[Step]) -> tuple[str, ...]:
+def _weighing(operations: Mapping[str, Operation], steps: Sequence[Step]) -> Callable[[int], float]:
+    def weigh(size_bytes: int) -> float:
+        return sum(operations[step.op].weight_ms(size_bytes, step.params) for step in worked)
+
+    worked = [step for step in steps if step.op != "fetch"]
+    return weigh
+
+
+def _asides_of(runtime: Runtime, steps: Sequence[Step]) -> tuple[str, ...]:
     """Give the ids of the further files that steps name, and have the guard look at the URLs.
 
     Raises:
@@ -131,13 +166,10 @@ def asides_of(runtime: Runtime, steps: Sequence[Step]) -> tuple[str, ...]:
     return tuple(file_ids)
 
 
-def plan(
+def _plan(
     operations: Mapping[str, Operation], steps: Sequence[Step], *, urls: bool, files: bool
 ) -> tuple[list[Step], int | None]:
-    """Give the steps that a job's items pass through, and the position of the one that joins them.
-
-    `urls` and `files` say which inputs there are. Raises as `new_job` does.
-    """
+    """Give the steps that a job's items pass through, and the position of the one that joins."""
     if any(step.op == "fetch" for step in steps[1:]):
         raise InvalidParameter("`fetch` can only be the first step.")
     planned = list(steps)
@@ -146,12 +178,6 @@ def plan(
     if files and not [s for s in planned if s.op != "fetch"]:
         raise MissingInput("Give at least one step: there is nothing to do with the files.")
     return planned, _join_at(operations, planned)
-
-
-def check_metadata(labels: Labels) -> None:
-    """Raise `InvalidParameter` if the labels are too large."""
-    if len(json.dumps(labels.metadata)) > MAX_METADATA_BYTES:
-        raise InvalidParameter(f"`metadata` is larger than {MAX_METADATA_BYTES} bytes of JSON.")
 
 
 def _join_at(operations: Mapping[str, Operation], steps: Sequence[Step]) -> int | None:

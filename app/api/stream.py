@@ -14,11 +14,11 @@ from fastapi import Request
 from pydantic_core import from_json
 
 from app.api.batch import Pace, fetch_params
-from app.api.destinations import check_target, placed_in_stream, webhook_of
+from app.api.destinations import check_target, placed_in_stream
 from app.api.documents import parse
 from app.api.ingest import body_chunks, body_kind
 from app.api.inputs import Labels, UrlInput
-from app.api.making import asides_of, check_metadata, destinations_said, plan
+from app.api.making import destinations_said, draft
 from app.errors import (
     EmptyBody,
     FetchError,
@@ -30,7 +30,7 @@ from app.errors import (
 )
 from app.model.chunks import Submitted
 from app.model.deliveries import PutTarget
-from app.model.jobs import NewItem, NewJob, Step
+from app.model.jobs import NewItem, Step
 from app.records import intake
 from app.runtime import Runtime
 
@@ -72,41 +72,27 @@ async def submit_stream(
     """
     if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
         raise UnsupportedBody("Send the body without Content-Encoding.")
-    planned, join_at = plan(runtime.operations, steps, urls=True, files=False)
-    check_metadata(labels)
-    webhook = webhook_of(runtime, labels.webhook)
-    asides = asides_of(runtime, planned)
-    store = placed_in_stream(runtime, labels.store, joins=join_at is not None)
-    params = fetch_params(planned)
+    new = draft(runtime, client, steps, labels, idempotency_key, urls=True, files=False)
+    joins = new.join_at is not None
+    params = fetch_params(new.steps)
     assert params is not None  # noqa: S101 - URLs are fetched first, whatever was asked
     jobs = runtime.settings.jobs
-    limit = jobs.max_streamed_items if join_at is None else jobs.max_items
+    limit = jobs.max_items if joins else jobs.max_streamed_items
     pace = Pace(params, runtime.settings.fetch, generous=True)
     plain = body_kind(request) == TEXT
-    digest = hashlib.sha256(_said(planned, labels, "text" if plain else "ndjson"))
+    digest = hashlib.sha256(_said(new.steps, labels, "text" if plain else "ndjson"))
     chunks = body_chunks(request, jobs.max_streamed_bytes)
     items = 0
     most = jobs.max_unfinished_items
-    new = NewJob(
-        client=client,
-        steps=tuple(planned),
-        items=(),
-        retention_s=jobs.retention_s,
-        join_at=join_at,
-        tag=labels.tag,
-        metadata=labels.metadata,
-        idempotency_key=idempotency_key,
+    new = replace(
+        new,
         pace=AHEAD * runtime.settings.fetch.concurrency,
-        stops=params.on_error == "fail",
-        dedupe=params.dedupe,
-        webhook=webhook,
-        store=store,
-        asides=asides,
+        store=placed_in_stream(runtime, labels.store, joins=joins),
     )
     async with _receiving(runtime) as job_key:
         async for first, lines in _lines(chunks):
             batch = [
-                _item(number, line, plain=plain, strict=params.on_error == "fail")
+                _item(number, line, plain=plain, strict=new.stops)
                 for number, line in enumerate(lines, first)
             ]
             at, items = items, items + len(batch)
@@ -116,7 +102,7 @@ async def submit_stream(
                 )
             for number, (item, line) in enumerate(zip(batch, lines, strict=True), first):
                 if item.store is not None:
-                    _check_store(runtime, number, item.store, joins=join_at is not None)
+                    _check_store(runtime, number, item.store, joins=joins)
                 if item.problem is None:
                     pace.note(item.url or "")
                 digest.update(line + b"\n")

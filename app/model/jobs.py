@@ -7,7 +7,7 @@ job's *steps*. A *file* is a stored blob with a name: inputs and results are bot
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -55,6 +55,7 @@ class ItemStatus(StrEnum):
 Lane = Literal["io", "cpu"]
 """Which slots an item waits for, by its first step: many that wait, few that compute."""
 FETCH_LANE: Lane = "io"
+WORK_LANE: Lane = "cpu"
 
 
 def new_id(prefix: str) -> str:
@@ -89,8 +90,10 @@ class NewItem:
     """For a URL: the most bytes of its content, if fewer than its batch allows."""
     problem: Problem | None = None
     """What is wrong with a URL that is none: its item fails with this when its turn comes."""
-    cost_ms: float = 1.0
-    """Estimated work on a stored file, in milliseconds of one core."""
+
+
+def _unweighed(_size_bytes: int) -> float:
+    return 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +123,16 @@ class NewJob:
     """Who is told of what happens to it."""
     store: PutTarget | None = None
     """Where the one result of the item that joins is put."""
-    lane: Lane = "cpu"
-    """Where work on its stored files waits: what joins them too."""
+    weigh: Callable[[int], float] = _unweighed
+    """Estimates the work on a stored file of so many bytes, in milliseconds of one core."""
     asides: tuple[str, ...] = ()
     """Ids of the stored files that its steps name. The job gets files of its own in their place,
     and its steps name those: they stay as long as it does."""
+
+    @property
+    def lane(self) -> Lane:
+        """Where its first item waits."""
+        return WORK_LANE if self.items and self.items[0].url is None else FETCH_LANE
 
     @property
     def total_items(self) -> int:

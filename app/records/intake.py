@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 from app.errors import IdempotencyMismatch, InvalidParameter, NotFound, StorageError
 from app.model.blobs import NamedBlob
 from app.model.chunks import Submitted
-from app.model.jobs import FETCH_LANE, Counts, Lane, NewItem, NewJob, job_status, new_id
+from app.model.jobs import FETCH_LANE, WORK_LANE, Counts, Lane, NewItem, NewJob, job_status, new_id
 from app.records import backlog, cutting, delivery_rows, files, held, queue, rows, topics
 from app.stores.base import Row, Tx
 
@@ -40,7 +40,7 @@ def submit(tx: Tx, new: NewJob, most: int, taker: Taker | None = None) -> Submit
         return earlier
     passing = sum(new.passes(item) for item in new.items)
     counts = Counts(queued=new.total_items - passing, succeeded=passing)
-    turn = backlog.enter(tx, new.client, _lane(new), counts.queued, most)
+    turn = backlog.enter(tx, new.client, new.lane, counts.queued, most)
     stored = _files_named(tx, new)
     own = _own_asides(new, stored)
     columns = _columns(tx, own, counts, turn) | {"id": new_id("job"), "node": None}
@@ -62,25 +62,26 @@ def _queued(
     if new.idempotency_key is not None:
         said = {"client": new.client, "key": new.idempotency_key, "job_id": job["id"]}
         tx.run("insert_key", **said, fingerprint=new.fingerprint, now_ms=tx.now())
-    _cut(tx, new, job["pk"], counts, job["turn"])
+    _cut(tx, new, job, counts, stored)
     chunks = queue.take_first(tx, taker.node, job, taker.lane) if taker else []
     return Submitted(rows.job(job), created=True, chunks=tuple(chunks))
 
 
-def _cut(tx: Tx, new: NewJob, job_key: int, counts: Counts, turn: int) -> None:
+def _cut(tx: Tx, new: NewJob, job: Row, counts: Counts, named: Mapping[str, NamedBlob]) -> None:
     """Queue a new job's items, of URLs with a pace only the first."""
+    job_key, turn = job["pk"], job["turn"]
     items = [(n, item) for n, item in enumerate(new.items) if not new.passes(item)]
     stored = [
-        cutting.Piece(n, new.lane, fetches=False, cost_ms=item.cost_ms)
+        cutting.Piece(n, WORK_LANE, fetches=False, cost_ms=new.weigh(_size_bytes(item, named)))
         for n, item in items
         if item.url is None
     ]
     cutting.insert(tx, job_key, cutting.cut(stored), turn=turn)
     if new.pace is not None:
-        [job] = held.lock(tx, [job_key]).values()
-        cutting.release(tx, job)
-        job["seq"] -= 1  # nobody has seen it yet
-        tx.many("put_job", [job])
+        [own] = held.lock(tx, [job_key]).values()
+        cutting.release(tx, own)
+        own["seq"] -= 1  # nobody has seen it yet
+        tx.many("put_job", [own])
     elif any(item.url is not None for _, item in items):
         twins = {r["idx"] for r in tx.run("unfinished_items", job_pk=job_key) if r["fetches"]}
         urls = (cutting.Piece(n, FETCH_LANE, fetches=True) for n, _ in items if n in twins)
@@ -89,12 +90,13 @@ def _cut(tx: Tx, new: NewJob, job_key: int, counts: Counts, turn: int) -> None:
     if new.join_at is not None:
         last = counts.total - 1
         state = "ready" if counts.queued == 1 else "held"
-        part = cutting.Cut(last, last, 1, new.lane, fetches=False)
+        part = cutting.Cut(last, last, 1, WORK_LANE, fetches=False)
         cutting.insert(tx, job_key, [part], turn=turn, state=state)
 
 
-def _lane(new: NewJob) -> Lane:
-    return FETCH_LANE if not new.items or new.items[0].url is not None else new.lane
+def _size_bytes(item: NewItem, named: Mapping[str, NamedBlob]) -> int:
+    file = item.upload or named[item.file_id or ""]
+    return file.blob.size_bytes
 
 
 def _columns(tx: Tx, new: NewJob, counts: Counts, turn: int) -> dict[str, Any]:
@@ -108,7 +110,7 @@ def _columns(tx: Tx, new: NewJob, counts: Counts, turn: int) -> dict[str, Any]:
         "tag": new.tag,
         "metadata": rows.dump(new.metadata),
         "webhook": delivery_rows.dump_webhook(new.webhook) if new.webhook else None,
-        "lane": new.lane,
+        "lane": WORK_LANE,
         "turn": turn,
         "queued": counts.queued,
         "succeeded": counts.succeeded,
@@ -229,7 +231,7 @@ def show(tx: Tx, job_key: int, new: NewJob, items: int, most: int) -> Submitted:
     if earlier := _earlier(tx, new):
         return earlier
     counts = Counts(queued=items + (new.join_at is not None))
-    turn = backlog.enter(tx, new.client, _lane(new), counts.queued, most)
+    turn = backlog.enter(tx, new.client, new.lane, counts.queued, most)
     stored = _files_named(tx, new)
     own = _own_asides(new, stored)
     columns = _columns(tx, own, counts, turn) | {"id": new_id("job")}

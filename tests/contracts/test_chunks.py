@@ -159,9 +159,11 @@ async def test_a_chunk_that_a_node_has_yet_is_no_second_one_after_a_retry(
 
 
 async def test_a_node_is_given_what_it_has_room_for_when_it_submits(store: Store) -> None:
-    slow = [replace(upload(str(n)), cost_ms=CHUNK_MS) for n in range(5)]
+    slow = map(upload, "abcde")
     taker = intake.Taker(store.node, "cpu", 2)
-    made = await store.db.write(intake.submit, new_job(*slow), MOST, taker)
+    made = await store.db.write(
+        intake.submit, new_job(*slow, weigh=lambda _: CHUNK_MS), MOST, taker
+    )
     assert [[claim.index for claim in chunk.claims] for chunk in made.chunks] == [[0]]
     assert [claim.index for claim in await store.claim("cpu", 9)] == [1, 2, 3, 4]
     ended = [Ended(claim, done("r")) for chunk in made.chunks for claim in chunk.claims]

@@ -235,25 +235,30 @@ async def test_the_limit_holds_across_both(records: JobBackend) -> None:
     two.check_backlog(1)
 
 
+def alone(_: int) -> float:
+    """Weigh an item so much that it is a chunk of its own."""
+    return 100.0
+
+
 async def test_a_client_does_not_wait_behind_what_another_has_submitted_there(
     store: Store, other: Store
 ) -> None:
-    slow = [replace(upload(str(n)), cost_ms=100) for n in range(30)]
-    await submitted(store, *slow[:20], client="a")
-    await submitted(other, *slow[20:], client="a")
-    small = await submitted(other, *slow[:3], client="b")
+    slow = [upload(str(n)) for n in range(30)]
+    await submitted(store, *slow[:20], client="a", weigh=alone)
+    await submitted(other, *slow[20:], client="a", weigh=alone)
+    small = await submitted(other, *slow[:3], client="b", weigh=alone)
     claims = await store.claim("cpu", 6)
     assert [claim.job_id == small.id for claim in claims] == [False, True] * 3
 
 
 async def test_what_is_retried_has_a_turn_of_its_own(store: Store, other: Store) -> None:
-    slow = [replace(upload(str(n)), cost_ms=100) for n in range(4)]
-    job = await submitted(store, *slow, client="a")
+    slow = [upload(str(n)) for n in range(4)]
+    job = await submitted(store, *slow, client="a", weigh=alone)
     for claim in await store.claim("cpu", 4):
         await store.finish(claim, Failed(BROKEN))
     await store.retry(job.id)
-    later = await submitted(other, *slow, client="a")
-    small = await submitted(other, *slow, client="b")
+    later = await submitted(other, *slow, client="a", weigh=alone)
+    small = await submitted(other, *slow, client="b", weigh=alone)
     claims = await store.claim("cpu", 8)
     assert [claim.job_id for claim in claims] == [job.id] * 4 + [small.id] * 4
     assert [claim.job_id for claim in await store.claim("cpu", 9)] == [later.id] * 4

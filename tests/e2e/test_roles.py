@@ -5,8 +5,10 @@ from __future__ import annotations
 import gzip
 import json
 import signal
+import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -227,3 +229,26 @@ def test_a_service_that_takes_waits_for_one_that_works(tmp_path: Path) -> None:
         assert job["status"] == "queued"
         with Service.started(tmp_path / "data", ENV | {"OFFLOAD_ROLES": "work"}):
             assert httpx.get(f"{api.url}/v1/jobs/{job['id']}?wait=60", timeout=90).json()["done"]
+
+
+# -- what the records say of it --------------------------------------------------------------------
+
+
+def test_work_is_queued_by_what_it_is_estimated_to_take(tmp_path: Path, photo: bytes) -> None:
+    """As uploads and as stored files: many small ones a chunk, large ones each in one."""
+    data = tmp_path / "data"
+    kinds = ((b"small", "compress", 20), (bytes(4 << 20), "compress", 3), (photo, "optimize", 3))
+    with (
+        Service.started(data, {"OFFLOAD_ROLES": "api"}) as service,
+        httpx.Client(base_url=service.url, timeout=60) as http,
+    ):
+        for content, door, n in kinds:
+            files = [("files", (str(number), content)) for number in range(n)]
+            assert http.post(f"/v1/{door}", files=files).status_code == 202
+            stored = [http.post("/v1/files", content=content).json() for _ in range(n)]
+            named = {"file_ids": [file["id"] for file in stored]}
+            assert http.post(f"/v1/{door}", json=named).status_code == 202
+    with closing(sqlite3.connect(data / "offload.db")) as db:
+        rows = db.execute("SELECT job_pk, n FROM chunks ORDER BY pk").fetchall()
+    cut = [[n for job, n in rows if job == key] for key in sorted({job for job, _ in rows})]
+    assert cut == [[16, 4], [16, 4], *[[1, 1, 1]] * 4]

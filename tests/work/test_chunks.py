@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 
 from app.blobs.unrecorded import Unrecorded
 from app.errors import StorageFull
+from app.model.blobs import NamedBlob
 from app.model.chunks import MAX_INTERRUPTIONS, Claim, Done, Ended, Outcome
 from app.model.jobs import Counts, Job, JobStatus, Lane, NewItem, NewJob, Step
 from app.nodes.node import DEAD_AFTER_S, Node
@@ -20,7 +22,7 @@ from app.records import ending, intake, nodes, outcome, queue, reading
 from app.stores.sqlite import SqliteDatabase
 from app.work import loop
 from app.work.chunks import Chunks
-from tests.contracts.test_job_store import link, settle, upload
+from tests.contracts.test_job_store import blob, link, settle, upload
 
 pytestmark = pytest.mark.anyio
 
@@ -106,7 +108,9 @@ class At:
 
     async def submit(self, *items: NewItem, client: str = "shop", **others: Any) -> Job:
         steps = (Step("compress"),)
-        new = NewJob(client, steps, items or (upload("a"),), **{"retention_s": 60} | others)
+        new = NewJob(
+            client, steps, items or (upload("a"),), **{"retention_s": 60, "weigh": float} | others
+        )
         return (await self.database.write(intake.submit, new, MOST)).job
 
     async def job_now(self, job: Job) -> Job:
@@ -137,8 +141,8 @@ async def at_work(folder: Path, **slots: int) -> AsyncIterator[At]:
 
 def alone(number: int) -> NewItem:
     """An item that is a chunk of its own."""
-    item = upload(str(number))
-    return NewItem(upload=item.upload, cost_ms=1000)
+    content = replace(blob(str(number)), size_bytes=1000)  # by its size: see `At.submit`
+    return NewItem(upload=NamedBlob(content, f"{number}.txt"))
 
 
 def lane_of(at: At, name: Lane) -> Any:

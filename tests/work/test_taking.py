@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +44,7 @@ async def submitted(
     taker: Taker | None = None,
     stops: bool = False,
 ) -> Submitted:
-    new = NewJob("shop", (Step("compress"),), items, retention_s=60, stops=stops)
+    new = NewJob("shop", (Step("compress"),), items, retention_s=60, stops=stops, weigh=float)
     return await database.write(intake.submit, new, MOST, taker)
 
 
@@ -258,7 +257,7 @@ async def test_what_a_record_takes_as_the_node_ends_goes_back(
 async def test_a_small_job_waits_for_two_chunks_however_many_another_client_has(
     tmp_path: Path,
 ) -> None:
-    short = replace(upload("5 ms"), cost_ms=5)
+    short = upload("5 ms!")
     async with at_work(tmp_path, cpu=1) as at:
         large = await at.submit(*[short] * 3000, client="large")
         await at.gates.until(*range(16))
