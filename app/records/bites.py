@@ -18,15 +18,6 @@ def too_large(items: int) -> bool:
     return items > BITE_ROWS
 
 
-def note(tx: Tx, what: str, job_key: int, job_id: str | None = None) -> None:
-    """Have something done bit by bit: `cancel`, `drop`, `follow` or `release`.
-
-    With `job_id`, what is dropped takes the job's events with it.
-    """
-    tx.run("insert_bite", what=what, job_pk=job_key, item_pk=None, id=job_id)
-    tx.tell(topics.BITE, "")
-
-
 def waiting(tx: Tx) -> bool:
     """Tell whether there is something to be done."""
     return bool(tx.run("next_bite"))
@@ -99,7 +90,7 @@ def hide(tx: Tx, job: held.Job, *, events: bool) -> None:
     tx.run("drop_job_bites", job_pk=job["pk"])
     backlog.count(tx, {job["client"]: -job["queued"] - job["running"]})
     tx.run("hide_job", job_pk=job["pk"], now_ms=tx.now())
-    note(tx, "drop", job["pk"], job["id"] if events else None)
+    held.bite_later(tx, "drop", job["pk"], job_id=job["id"] if events else None)
     tx.tell(topics.GONE, job["pk"])
 
 

@@ -67,8 +67,14 @@ def _closed(pieces: Sequence[Piece]) -> Cut:
     return Cut(first.index, pieces[-1].index, len(pieces), first.lane, first.fetches)
 
 
-def insert(tx: Tx, job_key: int, cuts: Iterable[Cut], *, turn: int, state: str = "ready") -> None:
-    """Queue chunks; `turn` is that of the job's first item: see `backlog.enter`."""
+def insert(
+    tx: Tx, job_key: int, cuts: Iterable[Cut], *, turn: int, state: str = "ready"
+) -> list[Lane]:
+    """Queue chunks; `turn` is that of the job's first item: see `backlog.enter`.
+
+    Gives the lane of each that is ready, for `tell_ready`.
+    """
+    parts = list(cuts)
     new = [
         {
             "job_pk": job_key,
@@ -80,12 +86,16 @@ def insert(tx: Tx, job_key: int, cuts: Iterable[Cut], *, turn: int, state: str =
             "priority": -(turn + part.lo),
             "state": state,
         }
-        for part in cuts
+        for part in parts
     ]
     tx.many("insert_chunk", new)
-    if state == "ready":
-        for lane in {chunk["lane"] for chunk in new}:
-            tx.tell(topics.READY, lane)
+    return [part.lane for part in parts] if state == "ready" else []
+
+
+def tell_ready(tx: Tx, lanes: Iterable[Lane]) -> None:
+    """Let those know who take chunks."""
+    for lane in set(lanes):
+        tx.tell(topics.READY, lane)
 
 
 def release(tx: Tx, job: Job) -> None:
@@ -101,6 +111,6 @@ def release(tx: Tx, job: Job) -> None:
     if not found:
         return
     pieces = [Piece(row["idx"], FETCH_LANE, fetches=True) for row in found]
-    insert(tx, job["pk"], cut(pieces, size), turn=job["turn"])
+    tell_ready(tx, insert(tx, job["pk"], cut(pieces, size), turn=job["turn"]))
     job["cut"] = pieces[-1].index + 1
     job["released"] += len(pieces)

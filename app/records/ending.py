@@ -29,15 +29,10 @@ def cancel(tx: Tx, job_id: str) -> None:
     What runs or could be taken is canceled when this returns. Of a job with very many items the
     others follow, and the job is done when they are.
     """
-    for job in _locked(tx, job_id):
+    for job in held.named(tx, job_id):
         if job["queued"] + job["running"]:
             cancel_rest(tx, job)
             held.save(tx, [job])
-
-
-def _locked(tx: Tx, job_id: str) -> list[held.Job]:
-    found = tx.run("get_job", id=job_id)
-    return list(held.lock(tx, [found[0]["pk"]]).values()) if found else []
 
 
 def cancel_rest(tx: Tx, job: held.Job) -> None:
@@ -49,7 +44,7 @@ def cancel_rest(tx: Tx, job: held.Job) -> None:
             bites.cancel_range(tx, job, chunk["lo"], chunk["hi"])
         # From the start; and of what is paced, no more is queued.
         job["cut"], job["released"] = 0, job["pace"] or 0
-        bites.note(tx, "cancel", job["pk"])
+        held.bite_later(tx, "cancel", job["pk"])
     else:
         bites.cancel_range(tx, job, 0, rows.counts(job).total)
     tx.tell(topics.GONE, job["pk"])
@@ -70,7 +65,7 @@ def retry(tx: Tx, job_id: str, most: int) -> Job | None:
         Expired: its inputs are gone.
         QueueFull: more unfinished items than `most`.
     """
-    for job in _locked(tx, job_id):
+    for job in held.named(tx, job_id):
         _check_retry(job)
         job["turn"] = bites.turn_again(tx, most, job)
         # In a job that stops at the first failure, the others were canceled for its sake.
@@ -130,7 +125,8 @@ def _queue_again(tx: Tx, job: held.Job) -> None:
             if bool(row["fetches"]) == fetches
         ]
         most = cutting.STOPPING if job["stops"] else None
-        cutting.insert(tx, job["pk"], cutting.cut(pieces, most), turn=job["turn"])
+        ready = cutting.insert(tx, job["pk"], cutting.cut(pieces, most), turn=job["turn"])
+        cutting.tell_ready(tx, ready)
 
 
 # -- deleted -------------------------------------------------------------------------------------
@@ -138,7 +134,7 @@ def _queue_again(tx: Tx, job: held.Job) -> None:
 
 def delete(tx: Tx, job_id: str) -> None:
     """Remove a job, its items, files and deliveries."""
-    for job in _locked(tx, job_id):
+    for job in held.named(tx, job_id):
         if bites.too_large(rows.counts(job).total):
             bites.hide(tx, job, events=True)
         else:

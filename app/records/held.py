@@ -31,6 +31,22 @@ def lock(tx: Tx, keys: Iterable[int]) -> dict[int, Job]:
     return jobs
 
 
+def named(tx: Tx, job_id: str) -> list[Job]:
+    """Give the job of this id locked, if it is there."""
+    return list(lock(tx, [row["pk"] for row in tx.run("get_job", id=job_id)]).values())
+
+
+def bite_later(
+    tx: Tx, what: str, job_key: int, *, item_key: int | None = None, job_id: str | None = None
+) -> None:
+    """Have something done bit by bit: `cancel`, `drop`, `follow` or `release` (see `bites.py`).
+
+    `item_key` is whom others follow; with `job_id`, what is dropped takes the job's events with it.
+    """
+    tx.run("insert_bite", what=what, job_pk=job_key, item_pk=item_key, id=job_id)
+    tx.tell(topics.BITE, "")
+
+
 def save(tx: Tx, jobs: Iterable[Job]) -> None:
     """Write jobs back, and do what follows."""
     saved, backlogs = list(jobs), Counter[str]()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -11,17 +12,15 @@ from app.errors import IdempotencyMismatch, InvalidParameter, NotFound, StorageE
 from app.model.blobs import NamedBlob
 from app.model.chunks import Submitted
 from app.model.jobs import FETCH_LANE, WORK_LANE, Counts, Lane, NewItem, NewJob, job_status, new_id
-from app.records import backlog, cutting, delivery_rows, files, held, queue, rows, topics
+from app.records import backlog, cutting, delivery_rows, files, held, queue, rows
 from app.stores.base import Row, Tx
 
 
 class Taker(NamedTuple):
-    """A node that has room."""
+    """A node that has room for a chunk."""
 
     node: str
     lane: Lane
-    room: int
-    """Of so many items; it takes one chunk at most."""
 
 
 def submit(tx: Tx, new: NewJob, most: int, taker: Taker | None = None) -> Submitted:
@@ -62,13 +61,16 @@ def _queued(
     if new.idempotency_key is not None:
         said = {"client": new.client, "key": new.idempotency_key, "job_id": job["id"]}
         tx.run("insert_key", **said, fingerprint=new.fingerprint, now_ms=tx.now())
-    _cut(tx, new, job, counts, stored)
+    ready = _cut(tx, new, job, counts, stored)
     chunks = queue.take_first(tx, taker.node, job, taker.lane) if taker else []
+    cutting.tell_ready(tx, (Counter(ready) - Counter(chunk.lane for chunk in chunks)).elements())
     return Submitted(rows.job(job), created=True, chunks=tuple(chunks))
 
 
-def _cut(tx: Tx, new: NewJob, job: Row, counts: Counts, named: Mapping[str, NamedBlob]) -> None:
-    """Queue a new job's items, of URLs with a pace only the first."""
+def _cut(
+    tx: Tx, new: NewJob, job: Row, counts: Counts, named: Mapping[str, NamedBlob]
+) -> list[Lane]:
+    """Queue a new job's items, of URLs with a pace only the first; gives lanes as `insert`."""
     job_key, turn = job["pk"], job["turn"]
     items = [(n, item) for n, item in enumerate(new.items) if not new.passes(item)]
     stored = [
@@ -76,7 +78,7 @@ def _cut(tx: Tx, new: NewJob, job: Row, counts: Counts, named: Mapping[str, Name
         for n, item in items
         if item.url is None
     ]
-    cutting.insert(tx, job_key, cutting.cut(stored), turn=turn)
+    ready = cutting.insert(tx, job_key, cutting.cut(stored), turn=turn)
     if new.pace is not None:
         [own] = held.lock(tx, [job_key]).values()
         cutting.release(tx, own)
@@ -86,12 +88,13 @@ def _cut(tx: Tx, new: NewJob, job: Row, counts: Counts, named: Mapping[str, Name
         twins = {r["idx"] for r in tx.run("unfinished_items", job_pk=job_key) if r["fetches"]}
         urls = (cutting.Piece(n, FETCH_LANE, fetches=True) for n, _ in items if n in twins)
         most = cutting.STOPPING if new.stops else None
-        cutting.insert(tx, job_key, cutting.cut(urls, most), turn=turn)
+        ready += cutting.insert(tx, job_key, cutting.cut(urls, most), turn=turn)
     if new.join_at is not None:
         last = counts.total - 1
         state = "ready" if counts.queued == 1 else "held"
         part = cutting.Cut(last, last, 1, WORK_LANE, fetches=False)
-        cutting.insert(tx, job_key, [part], turn=turn, state=state)
+        ready += cutting.insert(tx, job_key, [part], turn=turn, state=state)
+    return ready
 
 
 def _size_bytes(item: NewItem, named: Mapping[str, NamedBlob]) -> int:
@@ -244,8 +247,7 @@ def show(tx: Tx, job_key: int, new: NewJob, items: int, most: int) -> Submitted:
 def give_up(tx: Tx, job_key: int) -> None:
     """Remove a job that was being received, unless it was shown."""
     if tx.run("give_up_job", pk=job_key):
-        tx.run("insert_bite", what="drop", job_pk=job_key, item_pk=None, id=None)
-        tx.tell(topics.BITE, "")
+        held.bite_later(tx, "drop", job_key)
 
 
 # -- what a job names ----------------------------------------------------------------------------

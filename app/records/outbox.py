@@ -131,7 +131,7 @@ def _keep(tx: Tx, pk: int, attempt: Attempt) -> None:
 
 
 def _push_settled(tx: Tx, row: Row, verdict: Verdict) -> None:
-    for job in _locked(tx, row["job_id"]):
+    for job in held.named(tx, row["job_id"]):
         if verdict.status.done:
             code = verdict.problem.code if verdict.problem else None
             events.item_ended(tx, job, row["item_idx"], code, kind="push")
@@ -147,15 +147,10 @@ def _event_settled(tx: Tx, row: Row, verdict: Verdict) -> None:
         said = {"job_id": row["job_id"], "url": row["url"], "problem": problem}
         tx.run("bury_neighbours", **said, now_ms=tx.now())
     if verdict.disabled or (delivered and row["asked"]):
-        for job in _locked(tx, row["job_id"]):
+        for job in held.named(tx, row["job_id"]):
             if job["webhook"] is not None:
                 gone = json.loads(job["webhook"]) | {"gone": verdict.disabled}
                 tx.many("put_job", [job | {"webhook": rows.dump(gone), "seq": job["seq"] - 1}])
-
-
-def _locked(tx: Tx, job_id: str) -> list[held.Job]:
-    found = tx.run("get_job", id=job_id)
-    return list(held.lock(tx, [found[0]["pk"]]).values()) if found else []
 
 
 def give_back(tx: Tx, parcels: Sequence[Parcel]) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from app.errors import Interrupted
 from app.model.blobs import Blob, NamedBlob
 from app.model.chunks import MAX_INTERRUPTIONS, Chunk, Done, Ended, Failed, Fence, Outcome
 from app.model.jobs import ItemStatus
-from app.records import bites, cutting, ending, events, files, held, rows, topics, twins
+from app.records import cutting, ending, events, files, held, rows, topics, twins
 from app.records.held import Job
 from app.records.queue import requeue, still_held
 from app.stores.base import Row, Tx
@@ -74,7 +73,7 @@ def _row(jobs: dict[int, Job], live: dict[int, Row], e: Ended, now_ms: int) -> d
     job["released"] -= item["fetches"] if job["pace"] else 0
     job["started_ms"] = min(job["started_ms"] or started_ms, started_ms)
     told = {"pk": item["pk"], "seq": job["seq"], "attempt": e.claim.attempt, "now_ms": now_ms}
-    return told | {"status": status, "started_ms": started_ms} | told_of(e.outcome)
+    return told | {"status": status, "started_ms": started_ms} | _told_of(e.outcome)
 
 
 def status_of(outcome: Outcome) -> ItemStatus:
@@ -84,22 +83,16 @@ def status_of(outcome: Outcome) -> ItemStatus:
 
 def check_recordable(done: Done) -> None:
     """Raise `ValueError` or `TypeError` for an outcome that cannot be written down."""
-    told = [text for text in told_of(done).values() if text is not None]
+    told = [text for text in _told_of(done).values() if text is not None]
     "".join([*told, *(result.name for result in done.results)]).encode()
 
 
-def told_of(outcome: Outcome) -> dict[str, str | None]:
-    """Give the columns that an outcome fills.
-
-    Raises:
-        TypeError, ValueError: it holds what JSON cannot say.
-    """
-    done = isinstance(outcome, Done)
-    return {
-        "facts": rows.dump(outcome.facts),
-        "refused": rows.dump_refused(outcome.refused) if isinstance(outcome, Done) else None,
-        "problem": None if done else rows.dump(asdict(outcome.problem)),  # type: ignore[union-attr]
-    }
+def _told_of(outcome: Outcome) -> dict[str, str | None]:
+    """Give the columns that an outcome fills. Raises as `check_recordable` does."""
+    facts = rows.dump(outcome.facts)
+    if isinstance(outcome, Done):
+        return {"facts": facts, "refused": rows.dump_refused(outcome.refused), "problem": None}
+    return {"facts": facts, "refused": None, "problem": rows.dump_problem(outcome.problem)}
 
 
 def _insert_results(tx: Tx, jobs: dict[int, Job], ended: Sequence[Ended], now_ms: int) -> None:
@@ -163,7 +156,7 @@ def _let_go(tx: Tx, node: str) -> None:
     if tx.run("resend", node=node, now_ms=tx.now()):
         tx.tell(topics.DUE, "")
     for job in tx.run("given_up", node=node):  # it was receiving them
-        bites.note(tx, "drop", job["pk"])
+        held.bite_later(tx, "drop", job["pk"])
     tx.run("leave_chores", node=node)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from app.model.blobs import Blob, NamedBlob
 from app.model.jobs import ItemStatus
 from app.ops.text_types import Word, called
-from app.records import events, files, rows, topics
+from app.records import events, files, held, rows
 from app.records.held import Job
 from app.stores.base import Row, Tx
 
@@ -44,8 +44,7 @@ def follow(tx: Tx, job: Job, leader: int, *, noted: bool = False) -> bool:
     if not first or len(found) < BITE_ITEMS:  # or it runs again already, and they wait again
         return False
     if not noted:
-        tx.run("insert_bite", what="follow", job_pk=job["pk"], item_pk=leader, id=None)
-        tx.tell(topics.BITE, "")
+        held.bite_later(tx, "follow", job["pk"], item_key=leader)
     return True
 
 

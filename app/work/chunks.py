@@ -130,7 +130,7 @@ class Chunks:
         kept = room if lane.by_item else 1
         lane.used += kept
         try:
-            yield Taker(self._node, lane_name, room if lane.by_item else _ANY)
+            yield Taker(self._node, lane_name)
         finally:
             lane.used -= kept
             if self._lanes[lane_name].more:  # who looked meanwhile saw no room

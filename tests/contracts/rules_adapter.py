@@ -184,7 +184,7 @@ class SqliteRules:
     ) -> tuple[tuple[str, bool] | None, list[Taken]]:
         store, new = self._stores[node], self._new(order)
         lane: Lane = "cpu" if None in order.items else "io"
-        taker = intake.Taker(store.node, lane, MANY)
+        taker = intake.Taker(store.node, lane)
         try:
             made = await store.db.write(intake.submit, new, store.most, taker)
         except IdempotencyMismatch:

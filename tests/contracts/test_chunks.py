@@ -160,7 +160,7 @@ async def test_a_chunk_that_a_node_has_yet_is_no_second_one_after_a_retry(
 
 async def test_a_node_is_given_what_it_has_room_for_when_it_submits(store: Store) -> None:
     slow = map(upload, "abcde")
-    taker = intake.Taker(store.node, "cpu", 2)
+    taker = intake.Taker(store.node, "cpu")
     made = await store.db.write(
         intake.submit, new_job(*slow, weigh=lambda _: CHUNK_MS), MOST, taker
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from app import stores
 from app.stores import statements
 from app.stores.schema import connect, migrate
 from app.stores.sqlite_tx import STATEMENTS
@@ -33,6 +34,12 @@ def explained(db: sqlite3.Connection, name: str, how: str) -> list[str]:
 @pytest.mark.parametrize("name", sorted(FOUND))
 def test_a_statement_fits_the_schema(db: sqlite3.Connection, name: str) -> None:
     explained(db, name, "EXPLAIN")
+
+
+def test_every_statement_is_used() -> None:
+    texts = [path.read_text() for path in (Path(stores.__file__).parent.parent).rglob("*.py")]
+    unused = [name for name in FOUND if not any(f'"{name}"' in text for text in texts)]
+    assert unused == []
 
 
 @pytest.mark.parametrize("name", HOT)

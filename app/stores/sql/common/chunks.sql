@@ -42,9 +42,6 @@ WHERE pk IN :pks[] AND state = 'taken' AND coalesce(node, '') = :node;
 -- index: chunks_taken
 SELECT * FROM chunks WHERE state = 'taken' AND node = :node;
 
--- name: job_chunks
-SELECT * FROM chunks WHERE job_pk = :job_pk;
-
 -- name: give_back_chunk
 UPDATE chunks SET state = 'ready', node = NULL, deaths = deaths + :deaths WHERE pk = :pk;
 

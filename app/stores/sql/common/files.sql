@@ -18,9 +18,6 @@ FROM items WHERE items.job_pk = :job_pk AND items.idx = :idx;
 -- name: insert_small
 INSERT INTO small (key, bytes) VALUES (:key, :value) ON CONFLICT (key) DO NOTHING;
 
--- name: get_small
-SELECT bytes FROM small WHERE key = :key;
-
 -- name: get_file
 -- index: sqlite_autoindex_files_1, INTEGER PRIMARY KEY, sqlite_autoindex_small_1
 SELECT files.*, jobs.id AS job_id, jobs.expires_ms AS job_expires_ms, small.bytes AS value
