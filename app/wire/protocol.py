@@ -7,7 +7,7 @@ document where an answer is still possible, and the connection ends either way.
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import httptools
 
@@ -21,6 +21,7 @@ from app.errors import (
 )
 from app.wire.ending import EndingProtocol, Stage, Wire
 from app.wire.flow import Flow
+from app.wire.gathering import Gathering
 from app.wire.head import Head
 from app.wire.pace import Pace
 from app.wire.upgrade import head_without_upgrade
@@ -47,7 +48,7 @@ class BoundedProtocol(EndingProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take the connection in, or refuse it."""
-        super().connection_made(transport)
+        super().connection_made(cast("asyncio.Transport", Gathering(transport, self.loop)))
         self.flow = Flow(transport, self._new_window)
         self._began_at = self.loop.time()
         if self._wire.crowd.enter(self):
