@@ -20,7 +20,7 @@ from tests.load.clients import Clients
 from tests.load.nodes import APART, TOGETHER, Nodes
 from tests.load.world import SECRET, World
 
-KILLS = int(os.environ.get("KILLS", "5"))
+KILLS = int(os.environ.get("KILLS", "3"))
 SEED = os.environ.get("KILLS_SEED", "10")
 KILLS_A_ROUND = 10
 """So often at most before all is looked at and removed."""

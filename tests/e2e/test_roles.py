@@ -8,7 +8,7 @@ import signal
 import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import httpx
@@ -32,10 +32,9 @@ JOBS = 30
 Check = Callable[[httpx.Client], None]
 
 
-@pytest.fixture
-def nodes(tmp_path: Path) -> Iterator[Nodes]:
-    """Both processes, at work."""
-    both = Nodes(tmp_path / "data", ENV, APART)
+@contextmanager
+def at_work(folder: Path) -> Iterator[Nodes]:
+    both = Nodes(folder / "data", ENV, APART)
     try:
         both.start()
         yield both
@@ -44,9 +43,23 @@ def nodes(tmp_path: Path) -> Iterator[Nodes]:
         both.close()
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
+    """Both processes, for all tests that leave them at work."""
+    with at_work(tmp_path_factory.mktemp("roles")) as both:
+        yield both
+
+
 @pytest.fixture
-def http(nodes: Nodes) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=nodes.url, timeout=90) as client:
+def nodes(tmp_path: Path) -> Iterator[Nodes]:
+    """Both processes, for a test that ends them."""
+    with at_work(tmp_path) as both:
+        yield both
+
+
+@pytest.fixture
+def http(shared: Nodes) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=shared.url, timeout=90) as client:
         yield client
 
 
@@ -106,8 +119,8 @@ def test_what_is_canceled_here_stops_there(http: httpx.Client, held: HeldOrigin)
     assert other["status"] == "succeeded"
 
 
-def test_who_works_only_answers_how_it_is_and_nothing_else(nodes: Nodes) -> None:
-    working = nodes.running("work")
+def test_who_works_only_answers_how_it_is_and_nothing_else(shared: Nodes) -> None:
+    working = shared.running("work")
     with httpx.Client(base_url=working.url) as client:
         assert client.get("/livez").json() == {"status": "alive"}
         assert set(client.get("/readyz").json()["checks"]) == {
@@ -116,19 +129,19 @@ def test_who_works_only_answers_how_it_is_and_nothing_else(nodes: Nodes) -> None
         for path in ("/v1/jobs", "/v1/operations", "/docs", "/openapi.json", "/v1/compress"):
             assert client.get(path).status_code == 404
         assert client.post("/v1/compress", content=b"x").status_code == 404
-    with httpx.Client(base_url=nodes.url) as client:
+    with httpx.Client(base_url=shared.url) as client:
         assert set(client.get("/readyz").json()["checks"]) == {"records", "blobs"}
 
 
-def test_a_role_is_one_processs(nodes: Nodes) -> None:
-    for roles in ("api", "work", "api,work", "work,api"):
-        refused = serve(nodes.data_dir, OFFLOAD_ROLES=roles)
+def test_a_role_is_one_processs(shared: Nodes) -> None:
+    for roles in ("api", "work", "api,work"):
+        refused = serve(shared.data_dir, OFFLOAD_ROLES=roles)
         assert refused.returncode == 3
         assert refused.stderr.strip() == (
-            f"Another service runs on OFFLOAD_DATA_DIR {nodes.data_dir}; give this one its own."
+            f"Another service runs on OFFLOAD_DATA_DIR {shared.data_dir}; give this one its own."
         )
-    nodes.kill(("work",))
-    nodes.start()
+    shared.kill(("work",))
+    shared.start()
 
 
 # -- either is gone --------------------------------------------------------------------------------
@@ -180,24 +193,25 @@ def test_kill_9_of_either_while_both_are_busy_loses_nothing(
 
 
 def test_sigterm_of_who_works_gives_back_what_the_next_one_ends(
-    nodes: Nodes, http: httpx.Client, held: HeldOrigin, photo: bytes
+    nodes: Nodes, held: HeldOrigin, photo: bytes
 ) -> None:
-    urls = http.post(
-        "/v1/fetch", json={"urls": [f"{held.url}/held?{n}" for n in range(FETCHES)]}
-    ).json()
-    files = [("file", (f"{n}.txt", photo * 4)) for n in range(6)]
-    packed = http.post("/v1/compress?format=zstd&level=19", files=files).json()
-    held.wait_for(requests=FETCHES)
-    assert nodes.running("work").stop() == 0
-    for job in (urls, packed):
-        now = http.get(f"/v1/jobs/{job['id']}").json()
-        assert not now["done"]
-        assert now["counts"]["running"] == 0
-    held.let_go()
-    nodes.start()
-    for job in (urls, packed):
-        assert waited(http, job["id"])["status"] == "succeeded"
-    assert "Traceback" not in nodes.running("work").log.read_text()
+    with httpx.Client(base_url=nodes.url, timeout=90) as http:
+        urls = http.post(
+            "/v1/fetch", json={"urls": [f"{held.url}/held?{n}" for n in range(FETCHES)]}
+        ).json()
+        files = [("file", (f"{n}.txt", photo * 4)) for n in range(6)]
+        packed = http.post("/v1/compress?format=zstd&level=19", files=files).json()
+        held.wait_for(requests=FETCHES)
+        assert nodes.running("work").stop() == 0
+        for job in (urls, packed):
+            now = http.get(f"/v1/jobs/{job['id']}").json()
+            assert not now["done"]
+            assert now["counts"]["running"] == 0
+        held.let_go()
+        nodes.start()
+        for job in (urls, packed):
+            assert waited(http, job["id"])["status"] == "succeeded"
+        assert "Traceback" not in nodes.running("work").log.read_text()
 
 
 def test_sigterm_of_who_takes_answers_who_waits_and_the_work_goes_on(

@@ -1,3 +1,4 @@
+import functools
 import gzip
 import hashlib
 import itertools
@@ -286,8 +287,8 @@ KINDS = {
     "one byte": lambda: b"x",
     "tiny": lambda: b'{"a": 1, "b": 1, "c": 1, "d": 1, "e": 1}',
     "small page": lambda: source_text(9_000),
-    "zeros": lambda: bytes(3_000_000),
-    "sparse": lambda: bytes(2_000_000) + source_text(50_000) + bytes(2_000_000) + logs(50_000),
+    "zeros": lambda: bytes(1_000_000),
+    "sparse": lambda: bytes(600_000) + source_text(50_000) + bytes(600_000) + logs(50_000),
     "half noise": lambda: random.Random(3).randbytes(200_000) + logs(200_000),
 }
 LARGER = {
@@ -297,12 +298,17 @@ LARGER = {
 EFFORTS = ("fast", "balanced", "best")
 
 
+@functools.cache
+def content_of(kind: str) -> bytes:
+    return (KINDS | LARGER)[kind]()
+
+
 @pytest.mark.parametrize(
     ("kind", "level"),
     [*itertools.product(KINDS, EFFORTS), ("large logs", "balanced"), ("large source", "balanced")],
 )
 def test_auto_is_no_larger_than_the_default_and_always_the_same(make_work, kind, level):
-    content = (KINDS | LARGER)[kind]()
+    content = content_of(kind)
     default, _ = run(make_work, content, level=level)
     output, facts = run(make_work, content, format="auto", level=level)
     assert output.path.stat().st_size <= default.path.stat().st_size
@@ -314,7 +320,7 @@ def test_auto_is_no_larger_than_the_default_and_always_the_same(make_work, kind,
 @pytest.mark.parametrize("level", EFFORTS)
 @pytest.mark.parametrize("kind", ["logs", "small page"])
 def test_auto_names_the_format_and_level_that_make_its_result(make_work, kind, level):
-    content = KINDS[kind]()
+    content = content_of(kind)
     output, facts = run(make_work, content, format="auto", level=level)
     named = {"format": facts["format"], "level": facts["level"]}
     by_name, facts_by_name = run(make_work, content, **named)

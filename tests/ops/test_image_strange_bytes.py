@@ -1,6 +1,7 @@
 """What strangers write into pictures beside the pixels: turned, in any encoding, in messages."""
 
 import io
+import itertools
 import random
 import resource
 import struct
@@ -33,7 +34,7 @@ PATIENT = Limits(time_s=600)
 
 # -- turned --------------------------------------------------------------------------------------
 
-TALL = (48, 1800)
+TALL = (24, 1800)
 """Far more rows than libvips keeps of a file that it reads from top to bottom."""
 
 
@@ -51,15 +52,22 @@ def upright(content: bytes) -> Image.Image:
     return ImageOps.exif_transpose(Image.open(io.BytesIO(content))).convert("RGB")
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
+# A JPEG is turned without being decoded, an AVIF by boxes of its own; all others by one way: as it
+# is, upside down, and both kinds of standing ones.
+@pytest.mark.parametrize(
+    ("kind", "orientation"),
+    [
+        *itertools.product(["JPEG", "AVIF"], range(1, 9)),
+        *itertools.product(["PNG", "WEBP", "TIFF"], [1, 3, 6, 7]),
+    ],
+)
 @pytest.mark.parametrize(
     ("operation", "params"),
     [
         (optimize, OptimizeParams(mode="lossless", formats=["keep", "png"])),
         (optimize, OptimizeParams(mode="lossy", formats=["keep", "png"])),
         (convert, ImageParams(format="png")),
-        (convert, ImageParams(format="png", crop=(1, 1, 40, 40), rotate=180)),
+        (convert, ImageParams(format="png", crop=(1, 1, 20, 20), rotate=180)),
         (inspect, InspectParams()),
     ],
     ids=["lossless", "lossy", "image", "crop", "inspect"],
@@ -75,7 +83,7 @@ def test_a_turned_picture_is_as_good_as_any(make_work, kind, orientation, operat
         return
     made = upright(whole(result.outputs[0].content))
     if getattr(params, "crop", None):
-        assert close(made.getpixel((20, 20)), wanted.getpixel((20, 20)), 8)
+        assert close(made.getpixel((10, 10)), wanted.getpixel((10, 10)), 8)
         return
     assert made.size == wanted.size
     for found, colour in zip(corner_colours(made), corner_colours(wanted), strict=True):
@@ -106,13 +114,13 @@ AWKWARD = (
 
 
 def _png(*chunks: tuple[bytes, bytes]) -> bytes:
-    content = encoded(noise(40, 30))
+    content = encoded(noise(16, 12))
     end = content.index(b"IDAT") - 4
     return content[:end] + b"".join(png_chunk(*one) for one in chunks) + content[end:]
 
 
 def _jpeg(marker: int, body: bytes) -> bytes:
-    content = encoded(noise(40, 30), "JPEG", quality=97)
+    content = encoded(noise(16, 12), "JPEG", quality=97)
     return content[:2] + struct.pack(">BBH", 0xFF, marker, len(body) + 2) + body + content[2:]
 
 
@@ -134,7 +142,7 @@ def _profile(name: bytes) -> bytes:
 
 
 def _gif(text: bytes) -> bytes:
-    content = encoded(noise(40, 30), "GIF")
+    content = encoded(noise(16, 12), "GIF")
     comment = b"\x21\xfe" + bytes([len(text)]) + text + b"\x00" if text else b""
     return content[:-1] + comment + content[-1:]
 
@@ -183,10 +191,16 @@ def test_no_encoding_of_metadata_is_a_reason_to_fail(make_work, place):
         assert (told["readable"], told["verified"]) == (True, True)
         for metadata in ("strip", "copyright", "keep"):
             made = convert(make_work(content), ImageParams(metadata=metadata))
-            assert opened(made).size == (40, 30)
-            asked = OptimizeParams(formats=["keep"], metadata=metadata)
-            made = optimize(make_work(content, "a", PATIENT), asked)
-            assert opened(made).size == (40, 30)
+            assert opened(made).size == (16, 12)
+            if metadata != "strip" or text == AWKWARD[0]:  # a process each
+                _is_optimized(make_work(content, "a", PATIENT), "lossless", metadata)
+        if text == AWKWARD[0]:  # looks for a quality, at ten times the time; and writes as `image`
+            _is_optimized(make_work(content, "a", PATIENT), "lossy", "keep")
+
+
+def _is_optimized(work, mode, metadata):
+    made = optimize(work, OptimizeParams(mode=mode, formats=["keep"], metadata=metadata))
+    assert opened(made).size == (16, 12)
 
 
 def test_a_copyright_in_latin_1_is_read_as_that(make_work):
