@@ -30,7 +30,7 @@ from app.api.linger import LingeringClose
 from app.api.problems import Problems
 from app.logs import number_of
 from app.nodes.chores import Chores
-from app.ops.registry import load_operations
+from app.ops.registry import load_offered
 from app.outbound.addresses import Network
 from app.runtime import Runtime, open_runtime
 from app.settings import Settings
@@ -107,7 +107,7 @@ def create_app(settings: Settings) -> FastAPI:
     if "api" not in settings.roles:
         app.router.routes += health.router.routes
         return app
-    known = list(load_operations().values())
+    known = list(load_offered().values())
     # Side by side, not included: FastAPI matches what is included twice.
     for routes in (
         events.router,

@@ -21,8 +21,8 @@ from app.model.jobs import Job, Lane, NewJob
 from app.nodes.folder import BLOBS, DATABASE, hold
 from app.nodes.node import Node
 from app.nodes.waiting import Waiters, watch
-from app.ops.base import Limits, Operation
-from app.ops.registry import load_operations
+from app.ops.base import Limits, Offered
+from app.ops.registry import load_offered
 from app.outbound.fetch import Fetcher
 from app.records import backlog, files, intake, outbox, reading, topics
 from app.settings import Settings
@@ -46,7 +46,7 @@ class Runtime:
 
     settings: Settings
     keys: Keyring
-    operations: Mapping[str, Operation]
+    operations: Mapping[str, Offered]
     database: Database
     node: Node
     blobs: BlobStore
@@ -168,7 +168,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
         yield Runtime(
             settings,
             keys,
-            load_operations(),
+            load_offered(),
             database,
             node,
             blobs,

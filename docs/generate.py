@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from app.ops.base import Operation
-from app.ops.registry import load_operations
+from app.ops.base import Offered
+from app.ops.registry import load_offered
 from app.settings import Settings, variables
 
 PAGE = Path(__file__).with_name("operations.md")
@@ -34,11 +34,11 @@ is in `GET /v1/operations` as JSON Schema, and in `/docs`.
 def page() -> str:
     """Give the whole page."""
     # Operations that an installation adds are not this project's to document.
-    ours = [o for o in load_operations().values() if o.params.__module__.startswith("app.")]
+    ours = [o for o in load_offered().values() if o.params.__module__.startswith("app.")]
     return "\n".join([INTRODUCTION, *("\n".join(_operation(operation)) for operation in ours)])
 
 
-def _operation(operation: Operation) -> Iterator[str]:
+def _operation(operation: Offered) -> Iterator[str]:
     door = f"/v1/{operation.door or operation.name}"
     yield f"## {operation.name}\n"
     yield f"{operation.summary}\n"
@@ -49,7 +49,7 @@ def _operation(operation: Operation) -> Iterator[str]:
     yield f"As a step: `{json.dumps(example)}`\n"
 
 
-def _accepted(operation: Operation) -> str:
+def _accepted(operation: Offered) -> str:
     if operation.runs == "async":
         return "URLs"
     if operation.accepts == ("*/*",):
@@ -57,7 +57,7 @@ def _accepted(operation: Operation) -> str:
     return ", ".join(f"`{media_type}`" for media_type in operation.accepts)
 
 
-def _where(operation: Operation) -> str:
+def _where(operation: Offered) -> str:
     joined = "It makes one thing of all the inputs of a job. " if operation.joins else ""
     homes = {
         "process": "Its work runs in the process pool.",

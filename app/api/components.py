@@ -15,7 +15,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from app.api.inputs import DoorInput, JobInput
-from app.ops.base import Operation
+from app.ops.base import Offered
 from app.ops.jsontext import MAX_CHARACTERS
 
 SCHEMAS = "#/components/schemas/"
@@ -30,7 +30,7 @@ FILES = {
 }
 
 
-def install(app: FastAPI, operations: Iterable[Operation]) -> None:
+def install(app: FastAPI, operations: Iterable[Offered]) -> None:
     """Have `app` describe these operations; its document is made when it is first asked for."""
     described, known = app.openapi, list(operations)
 
@@ -43,7 +43,7 @@ def install(app: FastAPI, operations: Iterable[Operation]) -> None:
     app.openapi = openapi  # type: ignore[method-assign] # FastAPI's documented way
 
 
-def _refer(document: dict[str, Any], known: list[Operation]) -> None:
+def _refer(document: dict[str, Any], known: list[Offered]) -> None:
     """Give the document its components, and let its routes refer to what several of them say."""
     components = document["components"]
     components["schemas"] |= schemas(known)
@@ -83,17 +83,17 @@ def schema(name: str) -> dict[str, str]:
     return {"$ref": SCHEMAS + name}
 
 
-def step_name(operation: Operation) -> str:
+def step_name(operation: Offered) -> str:
     """Give the name of the schema of a step of this operation."""
     return "".join(word.title() for word in re.split("[^A-Za-z0-9]+", operation.name)) + "Step"
 
 
-def options(operation: Operation) -> list[dict[str, str]]:
+def options(operation: Offered) -> list[dict[str, str]]:
     """Refer to an operation's options as query parameters."""
     return [{"$ref": PARAMETERS + key} for key in parameters([operation])]
 
 
-def parameters(operations: Iterable[Operation]) -> dict[str, Any]:
+def parameters(operations: Iterable[Offered]) -> dict[str, Any]:
     """Describe the options of operations as query parameters, by name."""
     found = {}
     for operation in operations:
@@ -126,7 +126,7 @@ def _has_object(described: Any) -> bool:
     return any(_has_object(part) for part in (described.get("items"), *described.get("anyOf", [])))
 
 
-def schemas(operations: Iterable[Operation]) -> dict[str, Any]:
+def schemas(operations: Iterable[Offered]) -> dict[str, Any]:
     """Describe what requests bring, by name."""
     found: dict[str, Any] = {}
     for model in (DoorInput, JobInput):

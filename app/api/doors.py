@@ -26,16 +26,16 @@ from app.api.slips import check_fields, no_files
 from app.api.stream import LINES, submit_stream
 from app.errors import InvalidParameter
 from app.model.jobs import NewItem, NewJob
-from app.ops.base import Operation
+from app.ops.base import Offered
 from app.runtime import Runtime
 
 
-def door_path(operation: Operation) -> str:
+def door_path(operation: Offered) -> str:
     """Give the path of an operation's door."""
     return f"/v1/{operation.door or operation.name}"
 
 
-def door(operation: Operation) -> Router:
+def door(operation: Offered) -> Router:
     """Make the routes of an operation's door."""
     options = operation.params.model_fields
     router = Router(
@@ -112,7 +112,7 @@ def door(operation: Operation) -> Router:
 
 def _read(
     runtime: Runtime,
-    operation: Operation,
+    operation: Offered,
     received: Received,
     asked: Mapping[str, Any],
     outside: Labels,
@@ -133,14 +133,14 @@ def _read(
     return upload_items(received.uploads), labels_together(outside, labels, FORM), options
 
 
-def _accepted(request: Request, operation: Operation) -> dict[str, Any]:
+def _accepted(request: Request, operation: Offered) -> dict[str, Any]:
     """Give the parameters that the `Accept` headers stand for."""
     if operation.by_accept is None:
         return {}
     return operation.by_accept(", ".join(request.headers.getlist("accept")))
 
 
-def _asked(request: Request, operation: Operation) -> dict[str, Any]:
+def _asked(request: Request, operation: Offered) -> dict[str, Any]:
     """Give the operation's parameters that stand in the query."""
     names = operation.params.model_fields
     said = ((name, value) for name, value in request.query_params.multi_items() if name in names)

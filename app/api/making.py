@@ -19,14 +19,14 @@ from app.api.sentences import Judged
 from app.errors import InvalidParameter, MissingInput, TooManyItems
 from app.model.blobs import NamedBlob
 from app.model.jobs import NewItem, NewJob, Step
-from app.ops.base import Operation
+from app.ops.base import Offered, Operation
 from app.runtime import Runtime
 
 MAX_METADATA_BYTES = 16 << 10
 
 
 def make_step(
-    operations: Mapping[str, Operation],
+    operations: Mapping[str, Offered],
     name: str,
     params: Mapping[str, Any],
     where: tuple[str | int, ...] = (),
@@ -57,7 +57,7 @@ def make_step(
     return Step(name, checked.model_dump(mode="json"))
 
 
-def make_steps(operations: Mapping[str, Operation], given: Sequence[StepInput]) -> list[Step]:
+def make_steps(operations: Mapping[str, Offered], given: Sequence[StepInput]) -> list[Step]:
     """Validate the steps of a general job. Raises `InvalidParameter`."""
     for index, step in enumerate(given):
         if isinstance((step.model_extra or {}).get("params"), dict):
@@ -142,11 +142,12 @@ def draft(
     )
 
 
-def _weighing(operations: Mapping[str, Operation], steps: Sequence[Step]) -> Callable[[int], float]:
+def _weighing(operations: Mapping[str, Offered], steps: Sequence[Step]) -> Callable[[int], float]:
     def weigh(size_bytes: int) -> float:
-        return sum(operations[step.op].weight_ms(size_bytes, step.params) for step in worked)
+        return sum(operation.weight_ms(size_bytes, params) for operation, params in worked)
 
-    worked = [step for step in steps if step.op != "fetch"]
+    asked = [(operations[step.op], step.params) for step in steps]
+    worked = [(one, params) for one, params in asked if isinstance(one, Operation)]
     return weigh
 
 
@@ -167,7 +168,7 @@ def _asides_of(runtime: Runtime, steps: Sequence[Step]) -> tuple[str, ...]:
 
 
 def _plan(
-    operations: Mapping[str, Operation], steps: Sequence[Step], *, urls: bool, files: bool
+    operations: Mapping[str, Offered], steps: Sequence[Step], *, urls: bool, files: bool
 ) -> tuple[list[Step], int | None]:
     """Give the steps that a job's items pass through, and the position of the one that joins."""
     if any(step.op == "fetch" for step in steps[1:]):
@@ -180,7 +181,7 @@ def _plan(
     return planned, _join_at(operations, planned)
 
 
-def _join_at(operations: Mapping[str, Operation], steps: Sequence[Step]) -> int | None:
+def _join_at(operations: Mapping[str, Offered], steps: Sequence[Step]) -> int | None:
     joining = [at for at, step in enumerate(steps) if operations[step.op].joins]
     if len(joining) > 1:
         names = " and ".join(f"`{steps[at].op}`" for at in joining[:2])

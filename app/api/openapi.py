@@ -13,7 +13,7 @@ from app.api import components, labels
 from app.api.components import BINARY
 from app.api.problems import documented
 from app.api.schemas import JobView
-from app.ops.base import Operation
+from app.ops.base import Offered
 
 DONE = "The job is done (after a `wait`); with `download`, its single result itself."
 ACCEPTED = "The job is on disk and will be done."
@@ -52,12 +52,12 @@ LINES = {
 FORM = "multipart/form-data"
 
 
-def params_schema(operation: Operation) -> dict[str, Any]:
+def params_schema(operation: Offered) -> dict[str, Any]:
     """Give the JSON Schema of an operation's parameters, whole in itself."""
     return operation.params.model_json_schema()
 
 
-def door(operation: Operation) -> dict[str, Any]:
+def door(operation: Offered) -> dict[str, Any]:
     """Describe a one-shot door."""
     document = {
         "application/json": {
@@ -71,12 +71,12 @@ def door(operation: Operation) -> dict[str, Any]:
     return _door(operation, {**files, **RAW, **document})
 
 
-def raw_door(operation: Operation) -> dict[str, Any]:
+def raw_door(operation: Offered) -> dict[str, Any]:
     """Describe a door that takes one file as the body itself."""
     return _door(operation, RAW)
 
 
-def _door(operation: Operation, content: dict[str, Any]) -> dict[str, Any]:
+def _door(operation: Offered, content: dict[str, Any]) -> dict[str, Any]:
     return {
         "summary": operation.summary,
         **SUBMITTED,

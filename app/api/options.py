@@ -17,7 +17,7 @@ from app.api.making import make_step
 from app.api.names import PATHS, Paths
 from app.api.nearest import shown
 from app.errors import InvalidParameter
-from app.ops.base import Operation
+from app.ops.base import Offered
 from app.ops.jsontext import MAX_CHARACTERS
 
 QUERY, FORM, DOCUMENT = "query", "form", "document"
@@ -70,7 +70,7 @@ def filled(said: Iterable[tuple[str, str]], known: Collection[str]) -> Iterable[
 
 
 def together(
-    operation: Operation, query: Mapping[str, Any], body: Mapping[str, Any], place: str
+    operation: Offered, query: Mapping[str, Any], body: Mapping[str, Any], place: str
 ) -> dict[str, Any]:
     """Give the options of a request whose body says some of them in `place`.
 

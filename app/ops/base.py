@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, Self, TypeVar
@@ -233,19 +233,19 @@ as `internal.operation`. May leave rubbish in `folder` when it fails."""
 
 
 @dataclass(frozen=True, slots=True)
-class Operation:
-    """One thing the service can do to a file."""
+class Offered:
+    """What clients may ask for by name: as a step of a job, and at a door of its own."""
 
     name: str
     summary: str
     """One sentence, shown in OpenAPI and in `GET /v1/operations`."""
     params: type[Params]
     runs: Runs
+    """Where it is done. What waits only, as a fetch does, is the event loop's, and no operation."""
     accepts: tuple[str, ...]
     """Media types, by content, that it takes; `*/*` for all. For people: the operation itself
     decides by reading."""
-    run: Run | None
-    """None for an `async` operation: the runner owns the waiting ones (see `runner.py`)."""
+    _: KW_ONLY
     joins: bool = False
     """Whether it makes one thing of many: it then gets all inputs at once, and as a step of a job
     it waits for all the job's items."""
@@ -254,6 +254,23 @@ class Operation:
     by_accept: Callable[[str], dict[str, Any]] | None = None
     """Gives the parameters that a request's `Accept` header stands for, at the operation's own
     door and where they are not said; raises nothing."""
+    asides: Callable[[Any], Sequence[Aside]] | None = None
+    """Gives the further files that its parameters name. They are there when it runs."""
+    example: dict[str, Any] = field(default_factory=dict)
+    """Parameters for the documentation's example request."""
+
+    def asides_of(self, params: Mapping[str, Any]) -> Sequence[Aside]:
+        """Give the further files that the parameters of a job's step name."""
+        return self.asides(self.params.model_validate(params)) if self.asides else ()
+
+
+@dataclass(frozen=True, slots=True)
+class Operation(Offered):
+    """One thing the service can do to a file."""
+
+    runs: Literal["process", "thread"]
+    run: Run
+    _: KW_ONLY
     takes_bytes: bool = False
     """Whether it takes sources and asides that are values, and makes its folder by `Work.place`
     if it needs one. For the others a value is made a file first."""
@@ -263,11 +280,3 @@ class Operation:
     weight_ms: Callable[[int, Mapping[str, Any]], float] = _unmeasured
     """Estimates the CPU milliseconds for an input of so many bytes and a step's parameters, as
     JSON. Within a factor of three is enough: small items are packed by it, large ones go alone."""
-    asides: Callable[[Any], Sequence[Aside]] | None = None
-    """Gives the further files that its parameters name. They are there when it runs."""
-    example: dict[str, Any] = field(default_factory=dict)
-    """Parameters for the documentation's example request."""
-
-    def asides_of(self, params: Mapping[str, Any]) -> Sequence[Aside]:
-        """Give the further files that the parameters of a job's step name."""
-        return self.asides(self.params.model_validate(params)) if self.asides else ()

@@ -113,7 +113,6 @@ class Prepared:
 
         Raises:
             InvalidParameter: there is no such operation, or its parameters are wrong.
-            OperationFailed: it is none that runs in a worker.
         """
         # By identity, which the pipe preserves within a trip. The step is kept, so its id is.
         known = self._known.get(id(step))
@@ -256,10 +255,6 @@ def _prepared(step: ChainStep) -> tuple[Operation, Params]:
     operation = load_operations().get(step.op)
     if operation is None:
         raise InvalidParameter(f"There is no operation {step.op!r}.")
-    if operation.run is None:
-        raise OperationFailed(
-            "The operation failed.", log_detail=f"{step.op} is not one that runs in a worker."
-        )
     try:
         return operation, operation.params.model_validate(step.params)
     except ValidationError as error:
@@ -267,7 +262,6 @@ def _prepared(step: ChainStep) -> tuple[Operation, Params]:
 
 
 def _run_operation(operation: Operation, work: Work, params: Params) -> Result:
-    assert operation.run is not None  # noqa: S101 - `_prepared` has seen to it
     if not operation.takes_bytes:
         work.place()
     result = operation.run(work, params)

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from app.ops.base import MAX_BYTES, Operation, Params
+from app.ops.base import MAX_BYTES, Offered, Params
 from app.ops.jsontext import value_of
 
 MAX_ACCEPT_TYPES = 50
@@ -121,12 +121,11 @@ class FetchParams(Params):
         return cleaned
 
 
-OPERATION = Operation(
+FETCH = Offered(
     name="fetch",
     summary="Fetch URLs, each an item of its own, through the address guard.",
     params=FetchParams,
     runs="async",
     accepts=(),
-    run=None,
     example={"timeout_s": 10},
 )

@@ -14,7 +14,8 @@ from importlib.metadata import entry_points
 from types import MappingProxyType
 
 import app.ops
-from app.ops.base import Operation
+from app.ops.base import Offered, Operation
+from app.ops.fetch import FETCH
 
 ENTRY_POINT_GROUP = "offload.operations"
 
@@ -32,17 +33,23 @@ def load_operations() -> Mapping[str, Operation]:
         ImportError: a module or an entry point cannot be imported.
     """
     operations: dict[str, Operation] = {}
-    origins: dict[str, str] = {}
+    origins = {FETCH.name: "app.ops.fetch.FETCH"}
     for origin, offered in (*_from_this_package(), *_from_entry_points()):
         if not isinstance(offered, Operation):
             raise TypeError(f"{origin} is a {type(offered).__name__}, not an Operation.")
-        if offered.name in operations:
+        if offered.name in origins:
             raise ValueError(
                 f"Two operations are named {offered.name!r}: {origins[offered.name]} and {origin}."
             )
         operations[offered.name] = offered
         origins[offered.name] = origin
     return MappingProxyType(dict(sorted(operations.items())))
+
+
+@cache
+def load_offered() -> Mapping[str, Offered]:
+    """Find all that clients may ask for: the operations, and fetching. Raises as they do."""
+    return MappingProxyType(dict(sorted({**load_operations(), FETCH.name: FETCH}.items())))
 
 
 def _from_this_package() -> Iterator[tuple[str, object]]:

@@ -7,11 +7,11 @@ from app.api.destinations import StoreInput, WebhookInput
 from app.api.inputs import DoorInput, JobInput, StreamedJobInput
 from app.main import create_app
 from app.ops.base import Params
-from app.ops.registry import load_operations
+from app.ops.registry import load_offered
 from app.settings import Settings
 
 MODELS = [DoorInput, JobInput, StreamedJobInput, WebhookInput, StoreInput, Settings] + [
-    operation.params for operation in load_operations().values()
+    operation.params for operation in load_offered().values()
 ]
 BY_SETTING = {"urls", "file_ids", "items"}
 """Lists as long as OFFLOAD_JOBS_MAX_ITEMS says; `parse` counts them as it reads."""
@@ -131,7 +131,7 @@ def test_parameters_without_bounds_get_those_of_records_and_json(given):
 
 
 def test_a_list_that_is_too_long_is_one_error_whatever_is_in_it():
-    for name, operation in load_operations().items():
+    for name, operation in load_offered().items():
         for field in ("accept_types", "variants", "digests", "formats", "include"):
             if field in operation.params.model_fields:
                 with pytest.raises(ValidationError) as found:

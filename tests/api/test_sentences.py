@@ -14,9 +14,9 @@ from app.api.documents import parse
 from app.api.making import make_step
 from app.api.sentences import Judged, complaint, sentence
 from app.errors import InvalidParameter
-from app.ops.registry import load_operations
+from app.ops.registry import load_offered
 
-OPERATIONS = load_operations()
+OPERATIONS = load_offered()
 DOCUMENTS = (inputs.DoorInput, inputs.JobInput, inputs.StreamedJobInput, inputs.UrlInput)
 MODELS = {kind.__name__: kind for kind in (*DOCUMENTS, WebhookInput)} | {
     name: operation.params for name, operation in OPERATIONS.items()

@@ -342,7 +342,7 @@ def test_a_known_failure_keeps_both_its_voices(make_task, trouble):
             "input.invalid",
             "compress.speed: Extra inputs are not permitted.",
         ),
-        (ChainStep("fetch"), "internal.operation", "The operation failed."),
+        (ChainStep("fetch"), "input.invalid", "There is no operation 'fetch'."),
         (
             ChainStep("image"),
             "image.unsupported",

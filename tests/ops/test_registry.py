@@ -1,6 +1,6 @@
 import pytest
 
-from app.ops.registry import load_operations
+from app.ops.registry import load_offered, load_operations
 
 DOUBLE = """
 from app.ops.base import Operation, Output, Params, Result
@@ -20,13 +20,16 @@ OPERATION = Operation("NAME", "Double it.", DoubleParams, "process", ("*/*",), d
 @pytest.fixture(autouse=True)
 def fresh():
     load_operations.cache_clear()
+    load_offered.cache_clear()
     yield
     load_operations.cache_clear()
+    load_offered.cache_clear()
 
 
 def test_operations_of_this_package_are_found_by_looking():
     operations = load_operations()
-    assert {"compress", "fetch", "image"} <= set(operations)
+    assert {"compress", "image"} <= set(operations)
+    assert set(load_offered()) == {"fetch", *operations}
     assert all(name == operation.name for name, operation in operations.items())
 
 
@@ -47,6 +50,14 @@ def test_two_operations_of_one_name_are_refused_with_both_places(install_plugin)
         "offload_rival", DOUBLE.replace("NAME", "compress"), {"rival": "offload_rival:OPERATION"}
     )
     with pytest.raises(ValueError, match=r"app\.ops\.compress.*offload_rival:OPERATION"):
+        load_operations()
+
+
+def test_fetching_is_no_operation_and_its_name_is_taken(install_plugin):
+    install_plugin(
+        "offload_curl", DOUBLE.replace("NAME", "fetch"), {"curl": "offload_curl:OPERATION"}
+    )
+    with pytest.raises(ValueError, match=r"app\.ops\.fetch.*offload_curl:OPERATION"):
         load_operations()
 
 
