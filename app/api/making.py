@@ -203,10 +203,9 @@ def fingerprint(steps: Sequence[Step], items: Sequence[NewItem], labels: Labels)
     say("[", [[step.op, step.params] for step in steps])
     for n, item in enumerate(items):
         say(", " if n else ", [", _said(item))
-    say("], ", [labels.tag, labels.metadata])
     stores = [[n, i.store.url, dict(i.store.headers)] for n, i in enumerate(items) if i.store]
-    for told in destinations_said(labels, stores):
-        say(", ", told)
+    for n, told in enumerate(labels_said(labels, stores)):
+        say(", " if n else "], ", told)
     digest.update(b"]")
     return digest.hexdigest()
 
@@ -223,18 +222,18 @@ def _said(item: NewItem) -> list[Any]:
     ]
 
 
-def destinations_said(labels: Labels, stores: Sequence[Any] = ()) -> list[Any]:
-    """Give what a digest takes in of who is told and where results are put.
+def labels_said(labels: Labels, stores: Sequence[Any] = ()) -> list[Any]:
+    """Give what a digest takes in of the labels; `stores` says where the items' results are put.
 
-    `stores` says it of the items. Empty where nothing is said: such a request has the digest that
-    it had before there were webhooks.
+    What came later is left out where nothing is said of it: such a request has the digest that it
+    had before there were webhooks.
     """
     told = [
         labels.webhook.said() if labels.webhook else None,
         labels.store.model_dump() if labels.store else None,
         list(stores),
     ]
-    return [told] if any(told) else []
+    return [[labels.tag, labels.metadata], *([told] if any(told) else [])]
 
 
 def upload_items(uploads: Sequence[NamedBlob]) -> list[NewItem]:

@@ -8,7 +8,6 @@ import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any
 
 from fastapi import Request
 from pydantic_core import from_json
@@ -18,7 +17,7 @@ from app.api.destinations import check_target, placed_in_stream
 from app.api.documents import parse
 from app.api.ingest import body_chunks, body_kind
 from app.api.inputs import Labels, UrlInput
-from app.api.making import destinations_said, draft
+from app.api.making import draft, labels_said
 from app.errors import (
     EmptyBody,
     FetchError,
@@ -126,9 +125,9 @@ async def _receiving(runtime: Runtime) -> AsyncIterator[int]:
 
 def _said(steps: Sequence[Step], labels: Labels, kind: str) -> bytes:
     """Give what makes the request what it is, beside its lines."""
-    told: list[Any] = [[[step.op, step.params] for step in steps], labels.tag, labels.metadata]
-    told += destinations_said(labels)
-    return json.dumps([kind, *told], sort_keys=True).encode()
+    own, *told = labels_said(labels)
+    asked = [[step.op, step.params] for step in steps]
+    return json.dumps([kind, asked, *own, *told], sort_keys=True).encode()
 
 
 def _check_store(runtime: Runtime, number: int, store: PutTarget, *, joins: bool) -> None:
