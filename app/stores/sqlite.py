@@ -12,11 +12,15 @@ from functools import partial
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
+import structlog
+
 from app.errors import StorageError
 from app.stores.base import News, Tx
 from app.stores.schema import check, connect, migrate
 from app.stores.sqlite_tx import SqliteTx, translated
 from app.stores.writer import Writer
+
+log = structlog.get_logger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -91,7 +95,10 @@ class SqliteDatabase:
 
     def _tell(self, news: News) -> None:
         for listener in self._listeners:
-            listener(news)
+            try:
+                listener(news)
+            except Exception:  # a bug; who wrote is to be answered, and the others told
+                log.exception("listener_failed")
 
     def _read(self, rule: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         try:

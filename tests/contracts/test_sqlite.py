@@ -114,6 +114,16 @@ async def test_a_short_call_that_fails_does_not_undo_its_neighbours(store: Store
     assert len((await store.list_jobs("shop"))[0]) == 6
 
 
+async def test_a_listener_that_fails_holds_no_write_up(store: Store) -> None:
+    def failing(_: object) -> None:
+        raise RuntimeError("A bug.")
+
+    store.db.listen(failing)
+    for _ in range(2):
+        assert (await store.submit(new_job())).created
+        assert (await store.db.note(intake.submit, new_job(), 99)).created
+
+
 async def test_the_loop_does_not_wait_for_another_process_that_writes(
     records: SqliteBackend, store: Store
 ) -> None:
