@@ -28,6 +28,7 @@ from app.records import backlog, files, intake, outbox, reading, topics
 from app.settings import Settings
 from app.stores.base import FEW, Database
 from app.stores.sqlite import SqliteDatabase
+from app.tasks import cancel
 
 
 class Starter(Protocol):
@@ -162,7 +163,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
         ends = Waiters(database, topics.OVER, reading.seqs)
         deliveries = Waiters(database, topics.SETTLED, outbox.settled_of)
         watching = asyncio.create_task(watch((changes, ends, deliveries)))
-        stack.push_async_callback(_ended, watching)
+        stack.push_async_callback(cancel, watching)
         fetcher = await stack.enter_async_context(Fetcher(settings.fetch))
         reader = stack.enter_context(ThreadPoolExecutor(1, "reader"))
         yield Runtime(
@@ -179,8 +180,3 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
             ends,
             deliveries,
         )
-
-
-async def _ended(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)

@@ -29,6 +29,7 @@ from app.cpu.trips import Ended, packed, unpacked_ends
 from app.cpu.watch import Watch
 from app.errors import DeadlineExceeded, OperationFailed, WorkerLost
 from app.ops.tasks import ChainTask, Finished, Refused, unwrapped
+from app.tasks import cancel
 
 log = structlog.get_logger(__name__)
 
@@ -72,9 +73,7 @@ class CpuPool:
 
     async def close(self, grace_s: float = 0.2) -> None:
         """End the children: at once if idle, by SIGKILL if still at work after `grace_s`."""
-        for task in self._background:
-            task.cancel()
-        await asyncio.gather(*self._background, return_exceptions=True)
+        await cancel(*self._background)
         self._ready.clear()
         await self._generation.end(grace_s)
 

@@ -13,6 +13,7 @@ from app.blobs.base import BlobStore
 from app.errors import StorageError
 from app.records import bites, ending, files, nodes, outbox, topics
 from app.stores.base import Database, News
+from app.tasks import cancel
 
 log = structlog.get_logger(__name__)
 
@@ -54,9 +55,7 @@ class Chores:
 
     async def __aexit__(self, *_: object) -> None:
         """End; another node, or the next start, goes on."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await cancel(*self._tasks)
 
     def _hear(self, news: News) -> None:
         if topics.BITE in news:

@@ -13,6 +13,7 @@ import structlog
 from app.errors import StorageError
 from app.records import intake, nodes, outcome
 from app.stores.base import Database
+from app.tasks import cancel
 
 log = structlog.get_logger(__name__)
 
@@ -50,8 +51,7 @@ class Node:
 
     async def __aexit__(self, *_: object) -> None:
         """Leave; what it has taken and not ended goes back."""
-        self._beating.cancel()
-        await asyncio.gather(self._beating, return_exceptions=True)
+        await cancel(self._beating)
         with suppress(StorageError):  # then the others see that there is no beat
             await self._database.write(outcome.leave, self.id)
 

@@ -20,6 +20,7 @@ from app.records import cutting, outcome, queue, topics
 from app.records.intake import Taker
 from app.runtime import Runtime
 from app.stores.base import FEW, News, Tx
+from app.tasks import cancel
 from app.work.items import Items
 from app.work.lanes import LaneRoom
 from app.work.loop import POLL_EVERY_S, Loop, Recorder
@@ -96,8 +97,7 @@ class Chunks:
 
     async def __aexit__(self, *_: object) -> None:
         """End; call `drain` before."""
-        self._looking.cancel()
-        await asyncio.gather(self._looking, return_exceptions=True)
+        await cancel(self._looking)
         await self._telling.__aexit__()
 
     @property
@@ -330,6 +330,4 @@ async def _all(runs: Sequence[Awaitable[None]]) -> None:
     try:
         await asyncio.gather(*tasks)
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancel(*tasks)

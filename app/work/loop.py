@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 import structlog
 
 from app.errors import StorageError
+from app.tasks import cancel
 
 log = structlog.get_logger(__name__)
 
@@ -47,8 +48,7 @@ class Recorder(Generic[T]):
     async def close(self) -> None:
         """Write no more. What is being written in this moment may be written yet."""
         if self._writing is not None:
-            self._writing.cancel()
-            await asyncio.gather(self._writing, return_exceptions=True)
+            await cancel(self._writing)
 
     async def _write_all(self) -> None:
         pause_s, most = RETRY_S, GROUP
@@ -162,9 +162,7 @@ class Loop(Generic[T]):
         if self.running:
             await asyncio.wait(set(self.running), timeout=max(0.0, timeout_s))
         left = dict(self.running)
-        for task in left:
-            task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
+        await cancel(*left)
         return list(left.values())
 
 

@@ -14,6 +14,7 @@ from app.model.chunks import Claim
 from app.model.jobs import Progress
 from app.records import queue
 from app.stores.base import FEW, Database
+from app.tasks import cancel
 
 log = structlog.get_logger(__name__)
 
@@ -44,9 +45,7 @@ class Telling:
 
     async def __aexit__(self, *_: object) -> None:
         """Write no more."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await cancel(*self._tasks)
 
     def begin(self, claim: Claim) -> None:
         """Note that work on an item begins now, unless it has."""
