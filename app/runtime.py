@@ -26,7 +26,7 @@ from app.ops.registry import load_offered
 from app.outbound.fetch import Fetcher
 from app.records import backlog, files, intake, outbox, reading, topics
 from app.settings import Settings
-from app.stores.base import FEW, Database
+from app.stores.base import Database, write_of
 from app.stores.sqlite import SqliteDatabase
 from app.tasks import cancel
 
@@ -107,7 +107,7 @@ class Runtime:
 
     async def _submit(self, new: NewJob) -> Submitted:
         most = self.settings.jobs.max_unfinished_items
-        write = self.database.note if len(new.items) <= FEW else self.database.write
+        write = write_of(self.database, len(new.items))
         starter = self.starter  # what is taken for it, it gets, also when it leaves meanwhile
         if starter is None:
             return await write(intake.submit, new, most)

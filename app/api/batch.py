@@ -23,10 +23,9 @@ def fetch_params(steps: Sequence[Step]) -> FetchParams | None:
 
 
 def pace_of(
-    steps: Sequence[Step], urls: Iterable[str | None], settings: FetchSettings
+    params: FetchParams | None, urls: Iterable[str | None], settings: FetchSettings
 ) -> int | None:
-    """Give the pace of a job whose URLs are known: see `NewJob.pace`."""
-    params = fetch_params(steps)
+    """Give the pace of a job whose URLs are known, if it has any: see `NewJob.pace`."""
     if params is None:
         return None
     pace = Pace(params, settings)

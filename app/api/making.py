@@ -20,6 +20,7 @@ from app.errors import InvalidParameter, MissingInput, TooManyItems
 from app.model.blobs import NamedBlob
 from app.model.jobs import NewItem, NewJob, Step
 from app.ops.base import Offered, Operation
+from app.ops.fetch import FetchParams
 from app.runtime import Runtime
 
 MAX_METADATA_BYTES = 16 << 10
@@ -96,13 +97,13 @@ def new_job(
         )
     urls = any(item.url is not None for item in items)
     files = any(item.url is None for item in items)
-    new = draft(runtime, client, steps, labels, idempotency_key, urls=urls, files=files)
+    new, fetch = draft(runtime, client, steps, labels, idempotency_key, urls=urls, files=files)
     items, store = placed(runtime, labels.store, items, joins=new.join_at is not None)
     return replace(
         new,
         items=tuple(items),
         store=store,
-        pace=pace_of(new.steps, (item.url for item in items), runtime.settings.fetch),
+        pace=pace_of(fetch, (item.url for item in items), runtime.settings.fetch),
         fingerprint=fingerprint(new.steps, items, labels) if idempotency_key else "",
     )
 
@@ -116,8 +117,8 @@ def draft(
     *,
     urls: bool,
     files: bool,
-) -> NewJob:
-    """Put a job together but for its items and what depends on them.
+) -> tuple[NewJob, FetchParams | None]:
+    """Put a job together but for its items and what depends on them; and how URLs are fetched.
 
     `urls` and `files` say which inputs there are. Raises as `new_job` does.
     """
@@ -125,7 +126,7 @@ def draft(
     if len(json.dumps(labels.metadata)) > MAX_METADATA_BYTES:
         raise InvalidParameter(f"`metadata` is larger than {MAX_METADATA_BYTES} bytes of JSON.")
     fetch = fetch_params(planned)
-    return NewJob(
+    new = NewJob(
         client=client,
         steps=tuple(planned),
         items=(),
@@ -140,14 +141,16 @@ def draft(
         weigh=_weighing(runtime.operations, planned[:join_at]),
         asides=_asides_of(runtime, planned),
     )
+    return new, fetch
 
 
 def _weighing(operations: Mapping[str, Offered], steps: Sequence[Step]) -> Callable[[int], float]:
+    asked = [(operations[step.op], step.params) for step in steps]
+    worked = [(one, params) for one, params in asked if isinstance(one, Operation)]
+
     def weigh(size_bytes: int) -> float:
         return sum(operation.weight_ms(size_bytes, params) for operation, params in worked)
 
-    asked = [(operations[step.op], step.params) for step in steps]
-    worked = [(one, params) for one, params in asked if isinstance(one, Operation)]
     return weigh
 
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from fastapi import Request
 from pydantic_core import from_json
 
-from app.api.batch import Pace, fetch_params
+from app.api.batch import Pace
 from app.api.destinations import check_target, placed_in_stream
 from app.api.documents import parse
 from app.api.ingest import body_chunks, body_kind
@@ -71,13 +71,12 @@ async def submit_stream(
     """
     if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
         raise UnsupportedBody("Send the body without Content-Encoding.")
-    new = draft(runtime, client, steps, labels, idempotency_key, urls=True, files=False)
+    new, fetch = draft(runtime, client, steps, labels, idempotency_key, urls=True, files=False)
     joins = new.join_at is not None
-    params = fetch_params(new.steps)
-    assert params is not None  # noqa: S101 - URLs are fetched first, whatever was asked
+    assert fetch is not None  # noqa: S101 - URLs are fetched first, whatever was asked
     jobs = runtime.settings.jobs
     limit = jobs.max_items if joins else jobs.max_streamed_items
-    pace = Pace(params, runtime.settings.fetch, generous=True)
+    pace = Pace(fetch, runtime.settings.fetch, generous=True)
     plain = body_kind(request) == TEXT
     digest = hashlib.sha256(_said(new.steps, labels, "text" if plain else "ndjson"))
     chunks = body_chunks(request, jobs.max_streamed_bytes)

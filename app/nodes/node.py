@@ -80,7 +80,6 @@ class Node:
             self._seen[other.id] = (beat, since) if beat == other.beat else (other.beat, now)
             if now - self._seen[other.id][1] >= DEAD_AFTER_S:
                 await self._bury(other)
-
         await self._give_up_all()
 
     async def give_up(self, job_key: int) -> None:

@@ -78,3 +78,17 @@ class Database(Protocol):
 
     def listen(self, listener: Callable[[News], None]) -> None:
         """Have `listener` called on the event loop after each commit that told something."""
+
+
+class Write(Protocol):
+    """`Database.write` or `Database.note`."""
+
+    async def __call__(
+        self, rule: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run a rule in a transaction."""
+
+
+def write_of(database: Database, things: int) -> Write:
+    """Give what a rule that writes so many things is to be run with."""
+    return database.note if things <= FEW else database.write

@@ -19,7 +19,7 @@ from app.model.jobs import Lane
 from app.records import cutting, outcome, queue, topics
 from app.records.intake import Taker
 from app.runtime import Runtime
-from app.stores.base import FEW, News, Tx
+from app.stores.base import News, Tx, write_of
 from app.tasks import cancel
 from app.work.items import Items
 from app.work.lanes import LaneRoom
@@ -268,7 +268,7 @@ class Chunks:
         ended = [one for entry in entries for one in entry.ended]
         over = [entry.over for entry in entries if entry.over is not None]
         wanted, hints = self._wanted(over), self._hints()
-        write = self._database.note if len(ended) <= FEW else self._database.write
+        write = write_of(self._database, len(ended))
         recorded, taken = await write(_finish_and_take, self._node, ended, over, wanted)
         self._count(wanted, hints, taken)
         for chunk in taken:

@@ -34,7 +34,7 @@ from app.outbound.schedule import verdict
 from app.outbound.turns import Turns
 from app.outbound.webhooks import PushSettings, WebhookSettings
 from app.records import outbox, topics
-from app.stores.base import FEW, Database, News
+from app.stores.base import Database, News, write_of
 from app.work.loop import POLL_EVERY_S, Loop, Recorder
 
 log = structlog.get_logger(__name__)
@@ -251,7 +251,7 @@ class Deliveries:
             self._turns.pause(parcel.route.lane, until)
 
     async def _write(self, settled: Sequence[Settled]) -> None:
-        write = self._database.note if len(settled) <= FEW else self._database.write
+        write = write_of(self._database, len(settled))
         recorded = await write(outbox.settle, settled)
         for one in settled:
             if one.parcel.key not in recorded:

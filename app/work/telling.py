@@ -13,7 +13,7 @@ from app.errors import StorageError
 from app.model.chunks import Claim
 from app.model.jobs import Progress
 from app.records import queue
-from app.stores.base import FEW, Database
+from app.stores.base import Database, write_of
 from app.tasks import cancel
 
 log = structlog.get_logger(__name__)
@@ -74,7 +74,7 @@ class Telling:
         begun, self._untold = self._untold, {}
         if begun:
             told = [(claim, self.worked_s(claim)) for claim in begun.values()]
-            write = self._database.note if len(told) <= FEW else self._database.write
+            write = write_of(self._database, len(told))
             await write(queue.begun, self._node, told)
 
     async def tell(self) -> None:
