@@ -100,21 +100,18 @@ def quiet(tmp_path):
 
 
 def test_every_get_has_a_head_with_the_same_headers_and_no_body(quiet, tmp_path):
-    with httpx.Client(base_url=quiet.url) as client:
-        _have_the_same_heads(client, quiet, tmp_path)
-
-
-def _have_the_same_heads(client, service, tmp_path):
-    stored = client.post("/v1/files?filename=ten.txt", content=b"ten bytes\n").json()
-    job = done(client.post("/v1/compress?wait=20", json={"file_ids": [stored["id"]]}))
+    url = f"{quiet.url}/v1/files?filename=ten.txt"
+    stored = httpx.post(url, content=b"ten bytes\n").json()
+    asked_of = {"file_ids": [stored["id"]]}
+    job = done(httpx.post(f"{quiet.url}/v1/compress?wait=20", json=asked_of, timeout=30))
     ids = {"file_id": stored["id"], "job_id": job["id"], "delivery_id": "msg_0", "name": "start.js"}
     asked = 0
     for method, path, _ in every_route(tmp_path):
         if method != "GET":
             continue
         url = re.sub(r"{(\w+)}", lambda found: ids[found[1]], path)
-        status, headers, _ = ask(service, "GET", url)
-        bare_status, bare_headers, body = ask(service, "HEAD", url)
+        status, headers, _ = ask(quiet, "GET", url)
+        bare_status, bare_headers, body = ask(quiet, "HEAD", url)
         assert (bare_status, body) == (status, b""), url
         changing = {"date", "x-request-id"}
         if "transfer-encoding" in headers:  # of no known length: there is nothing to tell
@@ -122,7 +119,8 @@ def _have_the_same_heads(client, service, tmp_path):
         kept = {name: value for name, value in headers.items() if name not in changing}
         bare = {name: value for name, value in bare_headers.items() if name not in changing}
         assert bare == kept, url
-        assert client.request("DELETE" if "events" in url else "PATCH", url).headers["Allow"]
+        other = "DELETE" if "events" in url else "PATCH"
+        assert httpx.request(other, quiet.url + url).headers["Allow"]
         asked += 1
     assert asked >= 15
 

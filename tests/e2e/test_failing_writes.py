@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import random
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import cycle
@@ -45,20 +44,6 @@ pytestmark = pytest.mark.timeout(300 + 20 * FAULTS)
 def world() -> Iterator[World]:
     with World.open() as world:
         yield world
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own. Only root can mount one."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounting = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "none", str(folder)]
-    if subprocess.run(mounting, capture_output=True, check=False).returncode:
-        pytest.skip("mounting a small file system needs root")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 def test_what_was_acknowledged_survives_any_write_that_fails(tmp_path: Path, world: World) -> None:

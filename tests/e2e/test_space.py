@@ -1,12 +1,9 @@
 """A disk that is nearly full: what would go below the floor fails, and the service goes on."""
 
 import gzip
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
-import pytest
 
 from tests.api.answers import done, errors, problem
 from tests.service import Service
@@ -14,20 +11,6 @@ from tests.service import Service
 MIB = 1 << 20
 DISK_BYTES = 64 * MIB
 FLOOR_BYTES = 32 * MIB
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 64 MiB. Only root can mount one."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounting = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "none", str(folder)]
-    if subprocess.run(mounting, capture_output=True, check=False).returncode:
-        pytest.skip("mounting a small file system needs root")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 def test_results_keep_the_floor_as_uploads_do(small_disk: Path, origin: str) -> None:

@@ -139,6 +139,12 @@ async def at_work(folder: Path, **slots: int) -> AsyncIterator[At]:
             await at.chunks.drain(0)
 
 
+def replace_writes(monkeypatch: pytest.MonkeyPatch, at: At, write: Callable[..., Any]) -> None:
+    """Have `write` called for whatever is written, the short way too."""
+    monkeypatch.setattr(at.database, "write", write)
+    monkeypatch.setattr(at.database, "note", write)
+
+
 def alone(number: int) -> NewItem:
     """An item that is a chunk of its own."""
     content = replace(blob(str(number)), size_bytes=1000)  # by its size: see `At.submit`
@@ -312,8 +318,7 @@ async def test_no_chunk_stays_taken_because_a_write_failed(
             if crashes:
                 raise crashes.pop()
 
-        monkeypatch.setattr(at.database, "write", failing)
-        monkeypatch.setattr(at.database, "note", failing)
+        replace_writes(monkeypatch, at, failing)
         at.gates.on = crash
         job = await at.submit(upload("a"), upload("b"))
         assert (await at.gates.pass_all(job, at)).counts == Counts(succeeded=2)

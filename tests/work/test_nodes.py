@@ -17,7 +17,7 @@ from app.nodes.waiting import LOOK_EVERY_S, Waiters, watch
 from app.records import ending, nodes, outcome, queue, reading, topics
 from app.stores.sqlite import SqliteDatabase
 from tests.contracts.test_job_store import settle
-from tests.work.test_chunks import At, alone, at_work, opened
+from tests.work.test_chunks import At, alone, at_work, opened, replace_writes
 
 pytestmark = pytest.mark.anyio
 
@@ -102,8 +102,7 @@ async def test_a_beat_that_cannot_be_written_is_not_the_last(
                 raise StorageError("The disk is full.")
             return await write(rule, *args)
 
-        monkeypatch.setattr(at.database, "write", full_once)
-        monkeypatch.setattr(at.database, "note", full_once)
+        replace_writes(monkeypatch, at, full_once)
         await failed.wait()
         before = await beat_of(at.database, at.node)
         async with asyncio.timeout(10):

@@ -17,7 +17,7 @@ from app.records.intake import Taker
 from app.stores.base import Row, Tx
 from app.stores.sqlite import SqliteDatabase
 from tests.contracts.test_job_store import link, upload
-from tests.work.test_chunks import MOST, At, alone, at_work, lane_of, opened
+from tests.work.test_chunks import MOST, At, alone, at_work, lane_of, opened, replace_writes
 
 pytestmark = pytest.mark.anyio
 
@@ -125,8 +125,7 @@ async def test_what_is_canceled_as_it_is_taken_ends_for_nobody(
                 await write(ending.cancel, job.id)
             return found
 
-        monkeypatch.setattr(at.database, "write", take_and_cancel)
-        monkeypatch.setattr(at.database, "note", take_and_cancel)
+        replace_writes(monkeypatch, at, take_and_cancel)
         job = await at.submit(*map(alone, range(3)))
         await counted(at, job, Counts(canceled=3))
         await until(lambda: len(at.gates.canceled) == 3)
@@ -210,8 +209,7 @@ async def test_what_is_being_taken_as_the_node_stops_is_given_back(
                 at.chunks.stop()
             return found
 
-        monkeypatch.setattr(at.database, "write", take_and_stop)
-        monkeypatch.setattr(at.database, "note", take_and_stop)
+        replace_writes(monkeypatch, at, take_and_stop)
         job = await at.submit(*map(alone, range(3)))
         await until(lambda: at.chunks._loop.stopping)
         await at.chunks.drain(0)
@@ -240,8 +238,7 @@ async def test_what_a_record_takes_as_the_node_ends_goes_back(
                     await asyncio.Event().wait()
                 return found
 
-            monkeypatch.setattr(at.database, "write", unheard)
-            monkeypatch.setattr(at.database, "note", unheard)
+            replace_writes(monkeypatch, at, unheard)
             at.gates.open[0].set()
             await taken.wait()
             assert len(await after.database.read(taken_by, at.node.id)) == 1
