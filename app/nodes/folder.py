@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from app.errors import StorageError
-from app.stores.schema import is_current, refuse_unusable
+from app.stores.schema import is_up_to_date, refuse_unusable
 
 DATABASE = "offload.db"
 BLOBS = "blobs"
@@ -67,7 +67,7 @@ def _entered(lock: IO[str], data_dir: Path) -> bool:
     while True:
         if _taken(lock, fcntl.LOCK_EX):
             return True
-        if _taken(lock, fcntl.LOCK_SH) and is_current(data_dir / DATABASE):
+        if _taken(lock, fcntl.LOCK_SH) and is_up_to_date(data_dir / DATABASE):
             return True
         if time.monotonic() > give_up_at:
             return False

@@ -107,13 +107,13 @@ def _statements(script: str) -> list[str]:
     return statements
 
 
-def is_current(path: Path) -> bool:
-    """Tell whether a database is there with the version that this program works with."""
+def is_up_to_date(path: Path) -> bool:
+    """Tell whether a database is there with nothing that this program would migrate."""
     if not path.exists():
         return False
     try:
         with closing(sqlite3.connect(path, isolation_level=None)) as db:
-            return version_of(db) == newest()
+            return version_of(db) >= newest()
     except sqlite3.Error:
         return False
 
