@@ -72,7 +72,7 @@ def _items(tx: Tx, found: list[Row]) -> list[Item]:
 def _results(tx: Tx, items: list[Row]) -> dict[int, list[File]]:
     results: dict[int, list[File]] = {}
     keys = [row["pk"] for row in items if row["status"] == ItemStatus.SUCCEEDED]
-    for row in tx.run("results_of", item_pks=tx.array(keys)):
+    for row in tx.run("results_of", item_pks=tx.array(keys)) if keys else ():
         results.setdefault(row["item_pk"], []).append(rows.file(row))
     return results
 
