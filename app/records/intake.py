@@ -12,7 +12,7 @@ from app.errors import IdempotencyMismatch, InvalidParameter, NotFound, StorageE
 from app.model.blobs import NamedBlob
 from app.model.chunks import Submitted
 from app.model.jobs import FETCH_LANE, WORK_LANE, Counts, Lane, NewItem, NewJob, job_status, new_id
-from app.records import backlog, cutting, delivery_rows, files, held, queue, rows
+from app.records import backlog, cutting, delivery_rows, files, held, queue, rows, versions
 from app.stores.base import Row, Tx
 
 
@@ -182,7 +182,10 @@ def _item_row(
     blob = source.blob if source else None
     twin_key = None
     if new.dedupe and item.url is not None and item.problem is None:
-        twin_key = rows.twin_key(item, named=bool(rows.worked(new.steps[: new.join_at])))
+        # What is only fetched has the name that its own item says: see `twins`.
+        names = [item.name] if rows.worked(new.steps[: new.join_at]) else []
+        asked = versions.key_of(item.url, item.headers, item.sha256, item.max_bytes, *names)
+        twin_key = asked[:16]  # they are compared within a job only
     return {
         "job_pk": job_key,
         "idx": index,

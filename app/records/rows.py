@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -19,7 +18,6 @@ from app.model.jobs import (
     ItemStatus,
     Job,
     JobStatus,
-    NewItem,
     Progress,
     Step,
     Version,
@@ -64,13 +62,6 @@ def dump_problem(problem: Problem) -> str:
 def dump_refused(refused: tuple[Refusal, ...]) -> str | None:
     """Give refusals as a JSON array, none as NULL."""
     return dump([asdict(part) for part in refused]) if refused else None
-
-
-def twin_key(item: NewItem, *, named: bool) -> bytes:
-    """Digest all that makes a URL's result what it is; with `named`, what it is called too."""
-    headers = sorted((name.lower(), value) for name, value in (item.headers or {}).items())
-    asked = [item.url, headers, item.sha256, item.max_bytes, *[item.name] * named]
-    return hashlib.sha256(dump(asked).encode("utf-8", "surrogatepass")).digest()[:16]
 
 
 def version(row: Row) -> Version:

@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
 from app.model.jobs import Version
 from app.records import files, rows
 from app.stores.base import Tx
+
+
+def key_of(url: str, headers: Mapping[str, str] | None, *more: Any) -> bytes:
+    """Digest what makes two fetches of a client ask for the same: 32 bytes.
+
+    `more` are the terms, beside the request, that its result depends on.
+    """
+    asked = [url, sorted((name.lower(), value) for name, value in (headers or {}).items()), *more]
+    return hashlib.sha256(json.dumps(asked).encode()).digest()
 
 
 def remember(tx: Tx, job_id: str, version: Version) -> None:

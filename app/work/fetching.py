@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -90,7 +87,7 @@ async def _brought(
     save: Put,
 ) -> Blob:
     assert claim.url is not None  # noqa: S101 - what it is called for
-    key = version_key(claim.url, claim.headers)
+    key = versions.key_of(claim.url, claim.headers)
     known = await _known(runtime, stored, claim, params, key) if params.if_changed else None
     terms = Terms(
         sha256=claim.sha256,
@@ -110,12 +107,6 @@ async def _brought(
         version = Version(key, blob, facts["fetch"])
         await runtime.database.note(versions.remember, claim.job_id, version)
     return blob
-
-
-def version_key(url: str, headers: Mapping[str, str]) -> bytes:
-    """Digest what makes two fetches of a client ask for the same thing."""
-    asked = [url, sorted((name.lower(), value) for name, value in headers.items())]
-    return hashlib.sha256(json.dumps(asked).encode()).digest()
 
 
 def stored_facts(blob: Blob) -> dict[str, Any]:
