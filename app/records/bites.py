@@ -68,7 +68,7 @@ def _cancel(tx: Tx, todo: Row) -> bool:
 
 def _follow(tx: Tx, todo: Row) -> bool:
     for job in held.lock(tx, [todo["job_pk"]]).values():
-        more = twins.follow(tx, job, todo["item_pk"], noted=True)
+        more = twins.follow(tx, job, todo["item_pk"], twins.BITE_ITEMS)
         held.save(tx, [job])
         return more
     return False

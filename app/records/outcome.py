@@ -128,8 +128,8 @@ def _follow(tx: Tx, job: Job, item: Row, e: Ended) -> None:
     if item["store"] is not None and isinstance(e.outcome, Done):
         results: tuple[NamedBlob, ...] = e.outcome.results
         events.result_ready(tx, job, item["pk"], item["idx"], item["store"], len(results))
-    if item["has_twins"]:
-        twins.follow(tx, job, item["pk"])
+    if item["has_twins"] and twins.follow(tx, job, item["pk"], twins.AT_ONCE):
+        held.bite_later(tx, "follow", job["pk"], item_key=item["pk"])
 
 
 def bury(tx: Tx, node: str, beat: int) -> int:

@@ -12,11 +12,13 @@ from typing import Any
 from app.model.blobs import Blob, NamedBlob
 from app.model.jobs import ItemStatus
 from app.ops.text_types import Word, called
-from app.records import events, files, held, rows
+from app.records import events, files, rows
 from app.records.held import Job
-from app.stores.base import Row, Tx
+from app.stores.base import FEW, Row, Tx
 
 BITE_ITEMS = 500
+AT_ONCE = FEW
+"""Followers that end in the transaction that ends their leader, which may be one on the loop."""
 NAMELESS = "download"
 """What a URL's content is called that nobody has named."""
 
@@ -35,17 +37,14 @@ def named(blob: Blob, own: str | None, told: dict[str, Any]) -> NamedBlob:
     return NamedBlob(typed, own or told["name"] or NAMELESS)
 
 
-def follow(tx: Tx, job: Job, leader: int, *, noted: bool = False) -> bool:
-    """End some items that wait for one that is over; True if there may be more, which is noted."""
-    found = tx.run("followers", pk=leader, limit=BITE_ITEMS)
+def follow(tx: Tx, job: Job, leader: int, most: int) -> bool:
+    """End up to `most` of the items that wait for one that is over; True if there may be more."""
+    found = tx.run("followers", pk=leader, limit=most)
     first = tx.run("twin", pk=leader) if found else []
-    if first:
-        _end(tx, job, first[0], found)
-    if not first or len(found) < BITE_ITEMS:  # or it runs again already, and they wait again
+    if not first:  # or it runs again already, and they wait again
         return False
-    if not noted:
-        held.bite_later(tx, "follow", job["pk"], item_key=leader)
-    return True
+    _end(tx, job, first[0], found)
+    return len(found) == most
 
 
 def _end(tx: Tx, job: Job, first: Row, followers: list[Row]) -> None:

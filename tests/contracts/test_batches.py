@@ -202,7 +202,8 @@ async def test_a_twin_has_all_that_came_of_the_first(store: Store) -> None:
 async def test_very_many_twins_follow_bite_by_bite(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(twins, "BITE_ITEMS", 10)
+    for bite in ("AT_ONCE", "BITE_ITEMS"):
+        monkeypatch.setattr(twins, bite, 10)
     job = await submitted(store, *(url(1) for _ in range(36)), url(2), dedupe=True)
     first, other = await claimed(store)
     await store.finish(first, FETCHED)
@@ -218,7 +219,8 @@ async def test_twins_that_are_to_follow_may_be_canceled_or_retried_first(
     records: JobBackend, end: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = await records.open()
-    monkeypatch.setattr(twins, "BITE_ITEMS", 10)
+    for bite in ("AT_ONCE", "BITE_ITEMS"):
+        monkeypatch.setattr(twins, bite, 10)
     monkeypatch.setattr(store, "bite", settle)
     job = await submitted(store, *(url(1) for _ in range(21)), dedupe=True)
     [first] = await claimed(store)
