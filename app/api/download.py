@@ -154,7 +154,7 @@ async def _opened(blobs: BlobStore, blob: Blob) -> AsyncIterator[FileIO]:
             file.write(blob.value)
             yield file
         return
-    async with blobs.local(blob.key) as path:
+    async with blobs.local(blob) as path:
         try:
             file = FileIO(path)
         except FileNotFoundError as error:  # since the last look

@@ -79,8 +79,8 @@ class BlobStore(Protocol):
         Raises `BlobMissing` if they are gone; what it gives stays, whatever becomes of the first.
         """
 
-    def local(self, key: str) -> AbstractAsyncContextManager[Path]:
-        """Give a path that holds the bytes, to be read only, while the context is open.
+    def local(self, blob: Blob) -> AbstractAsyncContextManager[Path]:
+        """Give a path that holds stored bytes, to be read only, while the context is open.
 
         If the last record goes meanwhile, so may the path; not what was opened.
 

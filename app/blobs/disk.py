@@ -2,70 +2,45 @@
 
 from __future__ import annotations
 
-import asyncio
-import errno
 import math
 import os
 import shutil
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
-
-import structlog
 
 from app.blobs.base import BlobSettings
 from app.blobs.keeping import Removals
-from app.blobs.own_folder import OwnFolder
+from app.blobs.scratch import Scratch
 from app.blobs.upload import Upload
-from app.errors import BlobMissing, StorageError, StorageFull
+from app.errors import BlobMissing
 from app.model.blobs import BLAKE3_PREFIX, Blob, new_key
-from app.ops.space import SETTING, check_space, free_bytes
 
-log = structlog.get_logger(__name__)
-
-T = TypeVar("T")
-
-THREADS = 8
 FOLDERS = 256
 """By the first two digits of the key."""
-REMOVALS = 5
-"""A file that appears while its folder is being removed keeps it; each round is a new look."""
 OF_0_2 = ("incoming", "scratch")
 """Folders of what was under way in older versions, which shared them."""
 
 
-class DiskBlobStore:
+class DiskBlobStore(Scratch):
     """`BlobStore` on one folder of one file system, which several processes may have open."""
 
     def __init__(
         self, root: Path, settings: BlobSettings, *, clock: Callable[[], float] = time.time
     ) -> None:
         """Name the folder; `clock` gives seconds since the epoch, to be compared with mtimes."""
-        self._root = root
-        self._settings = settings
+        super().__init__(root, settings)
         self._clock = clock
         self._objects = root / "objects"
-        self._own = OwnFolder(root / "work")
         self._removals = Removals(root)
 
-    async def open(self) -> None:
-        """Make the folders, and clear what dead processes left half-written."""
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="blobs")
-        await self._run(self._prepare)
-        free, floor = await self._run(free_bytes, self._root), self._settings.min_free_bytes
-        if free < floor:
-            log.warning("disk_below_floor", free_bytes=free, **{SETTING: floor})
-
     async def close(self) -> None:
-        """Wait for the writes under way."""
-        await asyncio.to_thread(self._threads.shutdown)
+        """See `Scratch.close`."""
+        await super().close()
         self._removals.close()
-        await asyncio.to_thread(self._own.close)
 
     async def put(
         self, chunks: AsyncIterator[bytes], max_bytes: int, *, sha256: bool = True
@@ -76,13 +51,6 @@ class DiskBlobStore:
         upload = Upload(path, self._path(key), max_bytes, self.check_space, sha256=sha256)
         publish = partial(self._publish, path, key)
         return Blob(key, *await upload.receive(chunks, self._start, publish))
-
-    async def save(
-        self, path: Path, chunks: AsyncIterator[bytes], max_bytes: int, *, sha256: bool = True
-    ) -> Blob:
-        """See `BlobStore.save`."""
-        upload = Upload(path, None, max_bytes, self.check_space, sha256=sha256)
-        return Blob(new_key(), *await upload.receive(chunks, self._start, lambda: None))
 
     async def adopt(self, path: Path, blob: Blob) -> None:
         """See `BlobStore.adopt`."""
@@ -96,32 +64,13 @@ class DiskBlobStore:
         return linked
 
     @asynccontextmanager
-    async def local(self, key: str) -> AsyncIterator[Path]:
+    async def local(self, blob: Blob) -> AsyncIterator[Path]:
         """See `BlobStore.local`."""
-        path = self._path(key)
+        path = self._path(blob.key)
         # A look at an inode takes microseconds; the way into a thread and back a hundred.
         if not path.is_file():
-            raise _missing(key)
+            raise _missing(blob.key)
         yield path
-
-    @asynccontextmanager
-    async def scratch(self) -> AsyncIterator[Path]:
-        """See `BlobStore.scratch`."""
-        folder = self.spare()
-        try:
-            _translating(folder.mkdir)
-            yield folder
-        finally:
-            await self.clear([folder])
-
-    def spare(self) -> Path:
-        """See `BlobStore.spare`."""
-        return self._own.path / new_key()
-
-    async def clear(self, folders: Iterable[Path]) -> None:
-        """See `BlobStore.clear`."""
-        if full := [folder for folder in folders if not _removed_empty(folder)]:
-            await asyncio.shield(asyncio.gather(*(self._start(_remove, one) for one in full)))
 
     async def unused_since(self, age_s: float) -> AsyncIterator[list[str]]:
         """See `BlobStore.unused_since`."""
@@ -141,14 +90,10 @@ class DiskBlobStore:
         """See `BlobStore.check_writable`."""
         await self._run(self._probe)
 
-    def check_space(self, size_bytes: int = 0) -> None:
-        """See `BlobStore.check_space`."""
-        _translating(check_space, self._root, self._settings.min_free_bytes, size_bytes)
-
     # -- in threads --------------------------------------------------------------------------
 
     def _prepare(self) -> None:
-        self._own.open()
+        super()._prepare()
         for name in OF_0_2:
             shutil.rmtree(self._root / name, ignore_errors=True)
         # All of them now: one that is made when it is needed must be on disk for whoever uses it.
@@ -212,42 +157,9 @@ class DiskBlobStore:
         path.touch(exist_ok=False)
         path.unlink()
 
-    # -- the way into threads ----------------------------------------------------------------
-
-    def _start(self, work: Callable[..., T], *args: Any) -> asyncio.Future[T]:
-        loop = asyncio.get_running_loop()
-        return loop.run_in_executor(self._threads, _translating, work, *args)
-
-    async def _run(self, work: Callable[..., T], *args: Any) -> T:
-        return await self._start(work, *args)
-
 
 def _missing(key: str) -> BlobMissing:
     return BlobMissing("The stored bytes of this file are gone.", log_detail=key)
-
-
-def _removed_empty(folder: Path) -> bool:
-    """Remove a folder that is not there, or has no file, as one whose file was taken over has.
-
-    That is not worth the way into a thread.
-    """
-    try:
-        for inner in folder.iterdir():
-            inner.rmdir()
-        folder.rmdir()
-    except FileNotFoundError:
-        return True
-    except OSError:
-        return False
-    return True
-
-
-def _remove(folder: Path) -> None:
-    """Remove a folder in which the worker of a canceled item may still be writing."""
-    for _ in range(REMOVALS):
-        shutil.rmtree(folder, ignore_errors=True)
-        if not folder.exists():
-            return
 
 
 def _stored_at(entry: os.DirEntry[str]) -> float:
@@ -277,14 +189,3 @@ def _sync(path: Path, flags: int) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _translating(work: Callable[..., T], *args: Any) -> T:
-    try:
-        return work(*args)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StorageFull(
-                "The service is out of disk space; nothing was stored.", log_detail=str(error)
-            ) from error
-        raise StorageError("The disk could not be used.", log_detail=str(error)) from error

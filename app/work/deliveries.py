@@ -237,7 +237,7 @@ class Deliveries:
         async with AsyncExitStack() as stack:
             content: Path | bytes = blob.value or b""
             if blob.value is None:
-                content = await stack.enter_async_context(self._blobs.local(blob.key))
+                content = await stack.enter_async_context(self._blobs.local(blob))
             timeout_s = self._push.timeout_s
             return await outbound.put(
                 self._door.client, parcel.target, content, blob, timeout_s=timeout_s, at=at

@@ -18,5 +18,5 @@ async def source_of(blobs: BlobStore, given: NamedBlob, stack: AsyncExitStack) -
     blob = given.blob
     if blob.value is not None:
         return Source.of(blob.value, given.name, blob.media_type)
-    path = await stack.enter_async_context(blobs.local(blob.key))
+    path = await stack.enter_async_context(blobs.local(blob))
     return Source(path, given.name, blob.media_type, blob.size_bytes)

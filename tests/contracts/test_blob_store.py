@@ -49,8 +49,8 @@ async def put(blobs: BlobStore, content: bytes) -> Blob:
     return await blobs.put(pieces(content), len(content))
 
 
-async def read(blobs: BlobStore, key: str) -> bytes:
-    async with blobs.local(key) as path:
+async def read(blobs: BlobStore, blob: Blob) -> bytes:
+    async with blobs.local(blob) as path:
         return path.read_bytes()
 
 
@@ -69,7 +69,7 @@ async def test_what_is_stored_comes_back(
     blob = await blobs.put(odd_pieces(content), size_bytes)
     assert blob.digest == blob.sha256 == hashlib.sha256(content).hexdigest()
     assert blob.size_bytes == size_bytes
-    assert await read(blobs, blob.key) == content
+    assert await read(blobs, blob) == content
     assert bytes_room.stored() == [blob.key]
     assert bytes_room.leftovers() == []
 
@@ -82,7 +82,7 @@ async def test_what_nobody_asks_the_sha256_of_is_told_with_its_blake3(
     blob = await blobs.put(odd_pieces(content), size_bytes, sha256=False)
     assert blob.digest == f"b3-{blake3(content).hexdigest()}"
     assert blob.sha256 is None
-    assert await read(blobs, blob.key) == content
+    assert await read(blobs, blob) == content
     assert bytes_room.stored() == [blob.key]
 
 
@@ -119,7 +119,7 @@ async def test_a_key_is_opaque_and_never_used_again(
     assert bytes_room.leftovers() == []
     assert await blobs.delete(made[0].key)  # and no other goes with it
     for blob in made[1:]:
-        assert await read(blobs, blob.key) == content
+        assert await read(blobs, blob) == content
 
 
 @pytest.mark.parametrize("max_bytes", [0, 10, MIB, 3 * MIB])
@@ -209,7 +209,7 @@ async def test_a_result_is_taken_over_without_a_copy(
         number = made.stat().st_ino
         await blobs.adopt(made, blob)
         assert not made.exists()
-    async with blobs.local(blob.key) as path:
+    async with blobs.local(blob) as path:
         assert path.read_bytes() == content
         assert path.stat().st_ino == number
     assert (bytes_room.stored(), bytes_room.leftovers()) == ([blob.key], [])
@@ -226,13 +226,13 @@ async def test_a_result_made_long_ago_has_its_full_grace_time(
 
 
 async def test_missing_bytes_are_named_as_such(blobs: BlobStore) -> None:
-    missing = new_key()
+    missing = of(b"never stored")
     with pytest.raises(BlobMissing):
         async with blobs.local(missing):
             pass
     with pytest.raises(BlobMissing):
-        await blobs.link(replace(of(b"never stored"), key=missing))
-    assert not await blobs.delete(missing)
+        await blobs.link(missing)
+    assert not await blobs.delete(missing.key)
 
 
 async def test_a_scratch_folder_is_empty_private_and_removed_after_an_error(
@@ -350,12 +350,12 @@ async def test_what_is_deleted_can_be_read_to_the_end_by_who_has_opened_it(
     blobs: BlobStore,
 ) -> None:
     blob = await put(blobs, b"content")
-    async with blobs.local(blob.key) as path:
+    async with blobs.local(blob) as path:
         with path.open("rb") as reader:
             assert await blobs.delete(blob.key)
             assert reader.read() == b"content"
     with pytest.raises(BlobMissing):
-        await read(blobs, blob.key)
+        await read(blobs, blob)
 
 
 async def test_linked_bytes_are_a_blob_of_their_own(
@@ -368,7 +368,7 @@ async def test_linked_bytes_are_a_blob_of_their_own(
     assert linked.key != first.key
     assert await unused(blobs, HOUR_S) == []  # it has its full grace time
     assert await blobs.delete(first.key)
-    assert await read(blobs, linked.key) == b"content"
+    assert await read(blobs, linked) == b"content"
     assert bytes_room.stored() == [linked.key]
     assert bytes_room.leftovers() == []
     with pytest.raises(BlobMissing):
@@ -399,7 +399,7 @@ async def test_what_is_saved_in_scratch_is_not_stored_before_it_is_adopted(
             await blobs.save(folder / "large", pieces(content), MIB)
         assert [path.name for path in folder.iterdir()] == ["made"]
         await blobs.adopt(folder / "made", made)
-    assert await read(blobs, made.key) == content
+    assert await read(blobs, made) == content
 
 
 # -- several processes -------------------------------------------------------------------------
@@ -419,7 +419,7 @@ async def test_a_second_process_takes_nothing_from_the_first(bytes_room: BlobBac
         other = await bytes_room.open()
         assert (folder / "half").read_bytes() == b"x"
         gate.set()
-        assert await read(other, (await upload).key) == b"x" * 3 * MIB
+        assert await read(other, await upload) == b"x" * 3 * MIB
 
 
 async def test_a_new_process_keeps_the_blobs_and_clears_what_a_dead_one_left(
@@ -443,6 +443,6 @@ async def test_a_new_process_keeps_the_blobs_and_clears_what_a_dead_one_left(
         bytes_room.crash()
         later = await bytes_room.open()
         assert bytes_room.leftovers() == []
-        assert await read(later, blob.key) == b"kept"
+        assert await read(later, blob) == b"kept"
         upload.cancel()
         await asyncio.gather(upload, return_exceptions=True)

@@ -120,7 +120,7 @@ async def result_of(runtime: Runtime, item: Item) -> bytes:
     assert found is not None
     if found.blob.value is not None:
         return found.blob.value
-    async with runtime.blobs.local(file.blob.key) as path:
+    async with runtime.blobs.local(file.blob) as path:
         return path.read_bytes()
 
 
