@@ -29,6 +29,37 @@ Start = Callable[..., asyncio.Future[Any]]
 """Has a function run in a thread."""
 
 
+class Tally:
+    """What is found out of a stream as it passes: its size, its media type and its digest."""
+
+    def __init__(self, max_bytes: int, *, sha256: bool) -> None:
+        """Begin; without `sha256` the digest is the BLAKE3."""
+        self._max_bytes = max_bytes
+        self._taken_bytes = 0
+        self.size_bytes = 0
+        self._hash = hashlib.sha256() if sha256 else blake3()
+        self._prefix = "" if sha256 else BLAKE3_PREFIX
+        self._head = b""
+
+    def take(self, size_bytes: int) -> None:
+        """Count a chunk before it is kept. Raises `BodyTooLarge`."""
+        self._taken_bytes += size_bytes
+        if self._taken_bytes > self._max_bytes:
+            raise BodyTooLarge(
+                f"The body is larger than {self._max_bytes} bytes.", max_bytes=self._max_bytes
+            )
+
+    def add(self, piece: bytes) -> None:
+        """Look at the next piece; in a thread, for it takes a while."""
+        self.size_bytes += len(piece)
+        self._head += piece[: HEAD_BYTES - len(self._head)]
+        self._hash.update(piece)
+
+    def told(self) -> tuple[int, str, str]:
+        """Give the size, the media type and the digest."""
+        return self.size_bytes, sniff(self._head), self._prefix + self._hash.hexdigest()
+
+
 class Upload:
     """Made and fed on the event loop, written by one thread at a time.
 
@@ -51,13 +82,9 @@ class Upload:
         """
         self._path = path
         self._paths = [path] if final is None else [path, final]
-        self._max_bytes = max_bytes
+        self._tally = Tally(max_bytes, sha256=sha256)
         self._check_space = check_space
-        self._taken_bytes = self._buffered_bytes = 0
-        self._size_bytes = self._unflushed_bytes = self._claimed_bytes = 0
-        self._hash = hashlib.sha256() if sha256 else blake3()
-        self._prefix = "" if sha256 else BLAKE3_PREFIX
-        self._head = b""
+        self._buffered_bytes = self._unflushed_bytes = self._claimed_bytes = 0
         self._descriptor = -1
         self._lock = threading.Lock()
         self._discarded = False
@@ -106,11 +133,7 @@ class Upload:
 
     def _take(self, size_bytes: int) -> int:
         """Count a chunk before it is kept; returns how much is buffered now."""
-        self._taken_bytes += size_bytes
-        if self._taken_bytes > self._max_bytes:
-            raise BodyTooLarge(
-                f"The body is larger than {self._max_bytes} bytes.", max_bytes=self._max_bytes
-            )
+        self._tally.take(size_bytes)
         self._buffered_bytes += size_bytes
         return self._buffered_bytes
 
@@ -136,12 +159,12 @@ class Upload:
     def _finish(self, pieces: list[bytes], end: Callable[[], None]) -> tuple[int, str, str]:
         with self._lock:
             self._append(pieces)
-            if self._claimed_bytes > self._size_bytes:
-                os.ftruncate(self._descriptor, self._size_bytes)
+            if self._claimed_bytes > self._tally.size_bytes:
+                os.ftruncate(self._descriptor, self._tally.size_bytes)
             end()
             os.close(self._descriptor)
             self._descriptor = -1
-            return self._size_bytes, sniff(self._head), self._prefix + self._hash.hexdigest()
+            return self._tally.told()
 
     def _discard(self) -> None:
         with self._lock:
@@ -162,18 +185,17 @@ class Upload:
             flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
             self._descriptor = os.open(self._path, flags, 0o600)
         self._claim(len(piece))
-        self._size_bytes += len(piece)
+        self._tally.add(piece)
         self._unflushed_bytes += len(piece)
-        self._head += piece[: HEAD_BYTES - len(self._head)]
-        self._hash.update(piece)
         view = memoryview(piece)
         while view:
             view = view[os.write(self._descriptor, view) :]
 
     def _claim(self, size_bytes: int) -> None:
         """Have the file system find room for a large file, ahead of what is written."""
-        if self._size_bytes and self._size_bytes + size_bytes > self._claimed_bytes:
-            begin = max(self._claimed_bytes, self._size_bytes)
+        written_bytes = self._tally.size_bytes
+        if written_bytes and written_bytes + size_bytes > self._claimed_bytes:
+            begin = max(self._claimed_bytes, written_bytes)
             with suppress(OSError):  # it may not know how; what has no room is told when written
                 os.posix_fallocate(self._descriptor, begin, FLUSH_BYTES)
             self._claimed_bytes = begin + FLUSH_BYTES

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable
+from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any
 
+from app.blobs.kept import Kept
 from app.errors import BlobMissing, FetchError
 from app.model.blobs import Blob, NamedBlob
 from app.model.chunks import Claim
@@ -21,25 +21,7 @@ from app.runtime import Runtime
 from app.work.sources import source_of
 
 MOST_IDLE = 16
-"""URLs of jobs whose content is kept although no item needs it just now; the one that was asked for
-longest ago goes."""
-
-
-class _Kept:
-    """One URL's content, in a folder of its own."""
-
-    def __init__(self, fetching: Coroutine[Any, Any, Source], folder: Path) -> None:
-        self.fetching = asyncio.create_task(fetching)
-        self.folder = folder
-        self.users = 0
-
-    def is_of_use(self) -> bool:
-        """Tell whether it is under way, or went well."""
-        done = self.fetching
-        return not done.done() or not (done.cancelled() or done.exception())
-
-    def is_idle(self) -> bool:
-        return self.fetching.done() and not self.users
+"""URLs of jobs whose content is kept although no item needs it just now."""
 
 
 class Asides:
@@ -48,7 +30,7 @@ class Asides:
     def __init__(self, runtime: Runtime) -> None:
         """Know nothing yet."""
         self._runtime = runtime
-        self._kept: dict[tuple[str, str], _Kept] = {}
+        self._kept: Kept[tuple[str, str], Source] = Kept(runtime.blobs, MOST_IDLE)
 
     async def local(
         self, claim: Claim, steps: Iterable[Step], stack: AsyncExitStack
@@ -70,7 +52,9 @@ class Asides:
                 if aside.key in found:
                     continue
                 if aside.url is not None:
-                    found[aside.key] = await self._fetched(claim.job_id, aside.url, stack)
+                    bring = partial(self._fetch, claim.job_id, aside.url)
+                    kept = self._kept.of((claim.job_id, aside.url), bring)
+                    found[aside.key] = await stack.enter_async_context(kept)
                 else:
                     found[aside.key] = await self._stored(aside.file_id or "", stack)
         return found
@@ -81,27 +65,8 @@ class Asides:
             raise BlobMissing("A file that a step names is gone.", log_detail=file_id)
         return await source_of(self._runtime.blobs, NamedBlob(file.blob, file.name), stack)
 
-    async def _fetched(self, job_id: str, url: str, stack: AsyncExitStack) -> Source:
-        """Give a URL's content: fetched once for a job, as long as it goes well and is kept."""
-        key = (job_id, url)
-        kept = earlier = self._kept.pop(key, None)
-        if kept is None or not kept.is_of_use():
-            folder = self._runtime.blobs.spare()
-            kept = _Kept(self._fetch(job_id, url, folder), folder)
-        self._kept[key] = kept  # what was asked for last stands last
-        kept.users += 1
-        stack.push_async_callback(self._let_go, kept)
-        if earlier is not None and earlier is not kept:
-            await self._runtime.blobs.clear([earlier.folder])
-        # An item that is canceled takes the fetch from no other.
-        return await asyncio.shield(kept.fetching)
-
-    async def _let_go(self, kept: _Kept) -> None:
-        kept.users -= 1
-        idle = [key for key, kept in self._kept.items() if kept.is_idle()]
-        await self._runtime.blobs.clear(self._kept.pop(key).folder for key in idle[:-MOST_IDLE])
-
     async def _fetch(self, job_id: str, url: str, folder: Path) -> Source:
+        """Give a URL's content: fetched once for a job, as long as it goes well and is kept."""
         runtime, path = self._runtime, folder / "content"
         await asyncio.to_thread(folder.mkdir)
         try:

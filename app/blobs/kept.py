@@ -1,0 +1,93 @@
+"""What is brought once for all who need it at the same time, and kept a while for the next."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+T = TypeVar("T")
+
+
+class Folders(Protocol):
+    """See `BlobStore`."""
+
+    def spare(self) -> Path:
+        """Give a place for a folder."""
+
+    async def clear(self, folders: Iterable[Path]) -> None:
+        """Remove folders."""
+
+
+class _Entry(Generic[T]):
+    def __init__(self, bringing: Coroutine[Any, Any, T], folder: Path) -> None:
+        self.bringing = asyncio.create_task(bringing)
+        self.folder = folder
+        self.users = 0
+
+    def is_of_use(self) -> bool:
+        """Tell whether it is under way, or went well."""
+        done = self.bringing
+        return not done.done() or not (done.cancelled() or done.exception())
+
+    def is_idle(self) -> bool:
+        return self.bringing.done() and not self.users
+
+
+class Kept(Generic[K, T]):
+    """Files by what they were made of, each in a folder of its own."""
+
+    def __init__(
+        self,
+        folders: Folders,
+        most: int,
+        weigh: Callable[[K], int] = lambda _: 1,
+    ) -> None:
+        """Keep none yet.
+
+        Args:
+            folders: gives places, and removes them.
+            most: what those that nobody needs just now may weigh together; the one that was asked
+                for longest ago goes first.
+            weigh: gives the weight of one, 1 by default.
+        """
+        self._folders = folders
+        self._most = most
+        self._weigh = weigh
+        self._entries: dict[K, _Entry[T]] = {}
+
+    @asynccontextmanager
+    async def of(self, key: K, bring: Callable[[Path], Coroutine[Any, Any, T]]) -> AsyncIterator[T]:
+        """Give what is kept under a key, or what `bring` puts into a folder that it makes.
+
+        It is there until the context is left. Raises what `bring` raises, to all who wait for it.
+        """
+        entry = earlier = self._entries.pop(key, None)
+        if entry is None or not entry.is_of_use():
+            folder = self._folders.spare()
+            entry = _Entry(bring(folder), folder)
+        self._entries[key] = entry  # what was asked for last stands last
+        entry.users += 1
+        try:
+            if earlier is not None and earlier is not entry:
+                await self._folders.clear([earlier.folder])
+            # Who is cancelled takes it from no other.
+            yield await asyncio.shield(entry.bringing)
+        finally:
+            entry.users -= 1
+            await self.shed(self._most)
+
+    async def shed(self, most: int = 0) -> None:
+        """Remove of those that nobody needs all that is over a weight."""
+        idle = [key for key, entry in self._entries.items() if entry.is_idle()]
+        over = sum(map(self._weigh, idle)) - most
+        gone: list[Path] = []
+        for key in idle:
+            if over <= 0:
+                break
+            over -= self._weigh(key)
+            gone.append(self._entries.pop(key).folder)
+        await self._folders.clear(gone)
