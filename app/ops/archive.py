@@ -50,17 +50,13 @@ _MAX_TEMPLATE_CHARACTERS = 1_000
 class ArchiveParams(Params):
     """The format, and how the files are named in it."""
 
-    format: Annotated[Format, BeforeValidator(spellings.archive)] = Field(
-        default="zip",
-        description="In a zip each file is compressed by itself and can be opened by itself; a "
-        "compressed tar is smaller where files are alike.",
-    )
-    level: LevelName | values.LevelNumber = Field(
-        default="balanced",
-        description="`fast`, `balanced` or `best`, or a number as the codec's usual tool counts: "
-        "1 to 9 for zip, tar.gz and tar.bz2, 1 to 22 for tar.zst, 0 to 9 for tar.xz, 1 to 12 for "
-        "tar.lz4. A plain tar has none.",
-    )
+    format: Annotated[Format, BeforeValidator(spellings.archive)] = "zip"
+    """In a zip each file is compressed by itself and can be opened by itself; a compressed tar is
+    smaller where files are alike."""
+    level: LevelName | values.LevelNumber = "balanced"
+    """`fast`, `balanced` or `best`, or a number as the codec's usual tool counts: 1 to 9 for zip,
+    tar.gz and tar.bz2, 1 to 22 for tar.zst, 0 to 9 for tar.xz, 1 to 12 for tar.lz4. A plain tar has
+    none."""
     path: str = Field(
         default="{path}",
         max_length=_MAX_TEMPLATE_CHARACTERS,
@@ -68,23 +64,15 @@ class ArchiveParams(Params):
         "out is made relative and storable on any system.",
         examples=["photos/{index:03}-{stem}{ext}"],
     )
-    on_collision: Literal["number", "error"] = Field(
-        default="number",
-        description="For two files with one path: `number` makes the second `a (2).txt`, `error` "
-        "refuses all. Paths that differ in case only count as one, as they do on Windows and "
-        "macOS; so does a file with a folder of its name.",
-    )
-    name: str = Field(
-        default="archive",
-        min_length=1,
-        max_length=_MAX_NAME_CHARACTERS,
-        description="The archive's own name; the format's suffix is added if it is not there.",
-    )
-    deterministic: bool = Field(
-        default=True,
-        description="Whether the same files, in the same order, give the same bytes: all carry "
-        "the time 1980-01-01. If not, they carry the time (UTC) at which the archive was made.",
-    )
+    on_collision: Literal["number", "error"] = "number"
+    """For two files with one path: `number` makes the second `a (2).txt`, `error` refuses all.
+    Paths that differ in case only count as one, as they do on Windows and macOS; so does a file
+    with a folder of its name."""
+    name: str = Field(default="archive", min_length=1, max_length=_MAX_NAME_CHARACTERS)
+    """The archive's own name; the format's suffix is added if it is not there."""
+    deterministic: bool = True
+    """Whether the same files, in the same order, give the same bytes: all carry the time
+    1980-01-01. If not, they carry the time (UTC) at which the archive was made."""
 
     @field_validator("level", mode="before")
     @classmethod

@@ -10,7 +10,14 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    GetJsonSchemaHandler,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_core import CoreSchema
 
 from app.errors import Refusal
 
@@ -27,9 +34,23 @@ MAX_ELEMENTS = 1_000
 
 
 class Params(BaseModel):
-    """Base of every operation's parameters: frozen, unknown fields refused."""
+    """Base of every operation's parameters: frozen, unknown fields refused.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    The text below a field is what clients are told of it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """Give the descriptions each on one line, wherever the source breaks them."""
+        schema = handler(core_schema)
+        for described in handler.resolve_ref_schema(schema).get("properties", {}).values():
+            if said := described.get("description"):
+                described["description"] = " ".join(said.split())
+        return schema
 
     @field_validator("*", mode="before")
     @classmethod

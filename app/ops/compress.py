@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema, field_validator
+from pydantic import BeforeValidator, ValidationInfo, WithJsonSchema, field_validator
 
 from app.ops import spellings, values
 from app.ops.base import Operation, Params, Result, Work
@@ -50,30 +50,21 @@ _WindowLog = Annotated[
 class CompressParams(Params):
     """The coding, and how much time to spend on it."""
 
-    format: Format = Field(
-        default="gzip",
-        description="`gzip`, `zlib` and `deflate-raw` are the same codec in different wrappers. "
-        "`auto` compresses samples of the file and takes the format that saves most for its time, "
-        "gzip unless another is smaller; a file that hardly shrinks is then passed on as it is.",
-    )
-    level: LevelName | values.LevelNumber = Field(
-        default="balanced",
-        description="`fast`, `balanced` or `best`, or a number as the codec's usual tool counts: "
-        "1 to 9 for gzip, zlib, deflate-raw and bz2, 1 to 22 for zstd, 0 to 11 for br, 0 to 9 for "
-        "xz, 1 to 12 for lz4. A number compresses about as well as the usual tool's level of that "
-        "number or better, usually sooner. `auto` takes the three names only.",
-    )
-    skip_if_larger: bool = Field(
-        default=False,
-        description="Pass the file on as it is, with its name and type, if the result would not "
-        "be smaller.",
-    )
-    long: bool | _WindowLog = Field(
-        default=False,
-        description="For zstd: look for repetitions further back. `true` is a window of 128 MiB, "
-        "a number from 10 to 27 one of 2 to that power bytes. Whoever reads the result needs as "
-        "much memory; the zstd tool allows it, HTTP clients stop at 8 MiB (23).",
-    )
+    format: Format = "gzip"
+    """`gzip`, `zlib` and `deflate-raw` are the same codec in different wrappers. `auto` compresses
+    samples of the file and takes the format that saves most for its time, gzip unless another is
+    smaller; a file that hardly shrinks is then passed on as it is."""
+    level: LevelName | values.LevelNumber = "balanced"
+    """`fast`, `balanced` or `best`, or a number as the codec's usual tool counts: 1 to 9 for gzip,
+    zlib, deflate-raw and bz2, 1 to 22 for zstd, 0 to 11 for br, 0 to 9 for xz, 1 to 12 for lz4. A
+    number compresses about as well as the usual tool's level of that number or better, usually
+    sooner. `auto` takes the three names only."""
+    skip_if_larger: bool = False
+    """Pass the file on as it is, with its name and type, if the result would not be smaller."""
+    long: bool | _WindowLog = False
+    """For zstd: look for repetitions further back. `true` is a window of 128 MiB, a number from 10
+    to 27 one of 2 to that power bytes. Whoever reads the result needs as much memory; the zstd tool
+    allows it, HTTP clients stop at 8 MiB (23)."""
 
     @field_validator("level", mode="before")
     @classmethod

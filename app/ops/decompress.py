@@ -34,25 +34,15 @@ _ENDINGS["br"] |= {".brotli": ""}
 class DecompressParams(Params):
     """The coding, and how large the result may be."""
 
-    format: Annotated[Literal[Codec, "auto"], BeforeValidator(spellings.compressed)] = Field(
-        default="auto",
-        description="`auto` goes by content. `br` and `deflate-raw` have no signature, so they "
-        "have to be named.",
-    )
-    max_output_bytes: int | None = Field(
-        default=None,
-        ge=1,
-        le=MAX_BYTES,
-        description="Most bytes that the result may have; the service's own limit holds too.",
-    )
-    max_ratio: float = Field(
-        default=2000.0,
-        ge=1,
-        le=MAX_RATIO,
-        description="Most bytes of the result for each byte of the file, once the result is over "
-        "16 MiB. Deflate cannot exceed 1032; other formats come to 2000 only with content that is "
-        "nearly all one repetition.",
-    )
+    format: Annotated[Literal[Codec, "auto"], BeforeValidator(spellings.compressed)] = "auto"
+    """`auto` goes by content. `br` and `deflate-raw` have no signature, so they have to be
+    named."""
+    max_output_bytes: int | None = Field(default=None, ge=1, le=MAX_BYTES)
+    """Most bytes that the result may have; the service's own limit holds too."""
+    max_ratio: float = Field(default=2000.0, ge=1, le=MAX_RATIO)
+    """Most bytes of the result for each byte of the file, once the result is over 16 MiB. Deflate
+    cannot exceed 1032; other formats come to 2000 only with content that is nearly all one
+    repetition."""
 
 
 def decompress(work: Work, params: DecompressParams) -> Result:

@@ -38,38 +38,22 @@ class ExtractParams(Params):
         examples=[_GLOBS_EXAMPLE],
     )
     exclude: list[_Glob] = Field(
-        default=[],
-        max_length=MAX_ELEMENTS,
-        description="Not the members that one of these globs takes, even if `include` does.",
-        examples=[["__MACOSX/", ".DS_Store"]],
+        default=[], max_length=MAX_ELEMENTS, examples=[["__MACOSX/", ".DS_Store"]]
     )
-    list_only: bool = Field(
-        default=False,
-        description="Only tell what is in it: `members` in the facts, with `name`, `kind`, "
-        "`size_bytes` as the archive states it, `compressed_bytes` where members are compressed "
-        "one by one, and `refused`, the code of the reason, where a member would be left out.",
-    )
-    max_entries: int = Field(
-        default=10_000,
-        ge=1,
-        le=10_000_000,
-        description="An archive with more members, of all kinds, is refused. The operator's limit "
-        "on files stands above it.",
-    )
-    max_output_bytes: int | None = Field(
-        default=None,
-        ge=1,
-        le=MAX_BYTES,
-        description="Most that the files may come to together, counted as they are written. The "
-        "operator's limit stands above it, and is used if this is not given.",
-    )
-    max_ratio: float = Field(
-        default=2000.0,
-        ge=1,
-        le=MAX_RATIO,
-        description="How many times its own size an archive may give, counted as it is "
-        "decompressed; the first 16 MiB are always allowed. Deflate cannot exceed 1032.",
-    )
+    """Not the members that one of these globs takes, even if `include` does."""
+    list_only: bool = False
+    """Only tell what is in it: `members` in the facts, with `name`, `kind`, `size_bytes` as the
+    archive states it, `compressed_bytes` where members are compressed one by one, and `refused`,
+    the code of the reason, where a member would be left out."""
+    max_entries: int = Field(default=10_000, ge=1, le=10_000_000)
+    """An archive with more members, of all kinds, is refused. The operator's limit on files stands
+    above it."""
+    max_output_bytes: int | None = Field(default=None, ge=1, le=MAX_BYTES)
+    """Most that the files may come to together, counted as they are written. The operator's limit
+    stands above it, and is used if this is not given."""
+    max_ratio: float = Field(default=2000.0, ge=1, le=MAX_RATIO)
+    """How many times its own size an archive may give, counted as it is decompressed; the first 16
+    MiB are always allowed. Deflate cannot exceed 1032."""
 
     @field_validator("include", "exclude", mode="before")
     @classmethod

@@ -27,17 +27,12 @@ _CHUNK_BYTES = 1 << 20
 class InspectParams(Params):
     """What to find out beside what the content says itself."""
 
-    digests: tuple[Digest, ...] = Field(
-        default=("sha256",),
-        max_length=5,
-        description="Which checksums to compute, hexadecimal. As a list, or in a query separated "
-        "by commas. `sha1` and `md5` are for comparing with old records, not against forgery.",
-    )
-    verify: bool = Field(
-        default=True,
-        description="Whether to decode a picture whole, to tell if it is damaged further down. "
-        "Done up to the pixel limit. Archives and compressed files are never decoded for that.",
-    )
+    digests: tuple[Digest, ...] = Field(default=("sha256",), max_length=5)
+    """Which checksums to compute, hexadecimal. As a list, or in a query separated by commas. `sha1`
+    and `md5` are for comparing with old records, not against forgery."""
+    verify: bool = True
+    """Whether to decode a picture whole, to tell if it is damaged further down. Done up to the
+    pixel limit. Archives and compressed files are never decoded for that."""
 
     @field_validator("digests", mode="before")
     @classmethod

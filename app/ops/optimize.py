@@ -59,44 +59,26 @@ _KEPT: dict[str, tuple[Keep, ...]] = {
 class OptimizeParams(Params):
     """What the result has to be, and what it may be written as."""
 
-    mode: Mode = Field(
-        default="lossy",
-        description="`lossy`: may differ by what is not seen, see `target_ssim`; in 8-bit sRGB. "
-        "`lossless`: exactly the same pixels, depth and colour profile.",
-    )
-    target_ssim: float = Field(
-        default=0.995,
-        gt=0.5,
-        lt=1,
-        description="How like the original a lossy result has to be: multi-scale SSIM in CIE "
-        "L*a*b* with DSSIM's pooling, 1 for identical. At 0.998 differences are not seen when "
-        "both flicker in one place, at 0.995 not when flipped to and fro, at 0.99 hardly side by "
-        "side. Of a large picture, the worst part counts.",
-    )
-    target_bytes: int | None = Field(
-        default=None,
-        ge=1,
-        le=MAX_BYTES,
-        description="If given, the result has at most so many bytes and is as like the original "
-        "as that allows, whatever `target_ssim` says. An input that fits stays as it is, or gets "
-        "smaller without loss.",
-    )
-    formats: tuple[_Written, ...] = Field(
-        default=("keep",),
-        min_length=1,
-        max_length=5,
-        description="What may be written; the smallest is taken. `keep` is the input's own "
-        "format: a GIF or TIFF is then only coded better; of what is read "
-        "and not written, JPEG or PNG. If not given, what the request's Accept header names "
-        "(`image/webp`, `image/avif`) is tried beside `keep`. As a list, or in a query separated "
-        "by commas.",
-    )
-    metadata: Literal["strip", "copyright", "keep"] = Field(
-        default="strip",
-        description="`copyright`: keep who made it and whose it is, as the operation `image` "
-        "does. `keep`: EXIF, XMP and IPTC go with the picture. What decides its looks, "
-        "orientation and colours, is never lost. An input that is given back has all it had.",
-    )
+    mode: Mode = "lossy"
+    """`lossy`: may differ by what is not seen, see `target_ssim`; in 8-bit sRGB. `lossless`:
+    exactly the same pixels, depth and colour profile."""
+    target_ssim: float = Field(default=0.995, gt=0.5, lt=1)
+    """How like the original a lossy result has to be: multi-scale SSIM in CIE L*a*b* with DSSIM's
+    pooling, 1 for identical. At 0.998 differences are not seen when both flicker in one place, at
+    0.995 not when flipped to and fro, at 0.99 hardly side by side. Of a large picture, the worst
+    part counts."""
+    target_bytes: int | None = Field(default=None, ge=1, le=MAX_BYTES)
+    """If given, the result has at most so many bytes and is as like the original as that allows,
+    whatever `target_ssim` says. An input that fits stays as it is, or gets smaller without loss."""
+    formats: tuple[_Written, ...] = Field(default=("keep",), min_length=1, max_length=5)
+    """What may be written; the smallest is taken. `keep` is the input's own format: a GIF or TIFF
+    is then only coded better; of what is read and not written, JPEG or PNG. If not given, what the
+    request's Accept header names (`image/webp`, `image/avif`) is tried beside `keep`. As a list, or
+    in a query separated by commas."""
+    metadata: Literal["strip", "copyright", "keep"] = "strip"
+    """`copyright`: keep who made it and whose it is, as the operation `image` does. `keep`: EXIF,
+    XMP and IPTC go with the picture. What decides its looks, orientation and colours, is never
+    lost. An input that is given back has all it had."""
 
     @field_validator("formats", mode="before")
     @classmethod

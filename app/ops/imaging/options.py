@@ -74,41 +74,25 @@ Colour = Annotated[str, AfterValidator(_colour), Field(json_schema_extra={"patte
 class Overlay(Params):
     """A picture that is laid on the result: a stored file's, or a URL's."""
 
-    file_id: str | None = Field(
-        default=None, min_length=1, max_length=100, description="Of a stored file of yours."
-    )
-    url: str | None = Field(
-        default=None,
-        min_length=1,
-        max_length=8 << 10,
-        description="Fetched as any URL is, once for the job.",
-    )
-    position: Place = Field(default="southeast", description="Where it lies.")
-    opacity: float = Field(
-        default=1, gt=0, le=1, description="1 covers what lies below, 0.5 lets half through."
-    )
-    scale: float | None = Field(
-        default=None,
-        gt=0,
-        le=1,
-        description="Its width, as a share of the result's. If not given, it has its own size. "
-        "One that would not fit is made smaller until it does.",
-    )
-    offset_x: int = Field(
-        default=0,
-        ge=0,
-        le=16_384,
-        description="Pixels from the left or right side that `position` names, or to the right "
-        "of the middle; with `tiled` between two.",
-    )
-    offset_y: int = Field(
-        default=0,
-        ge=0,
-        le=16_384,
-        description="Pixels from the top or bottom that `position` names, or below the middle; "
-        "with `tiled` between two.",
-    )
-    tiled: bool = Field(default=False, description="Again and again, all over the result.")
+    file_id: str | None = Field(default=None, min_length=1, max_length=100)
+    """Of a stored file of yours."""
+    url: str | None = Field(default=None, min_length=1, max_length=8 << 10)
+    """Fetched as any URL is, once for the job."""
+    position: Place = "southeast"
+    """Where it lies."""
+    opacity: float = Field(default=1, gt=0, le=1)
+    """1 covers what lies below, 0.5 lets half through."""
+    scale: float | None = Field(default=None, gt=0, le=1)
+    """Its width, as a share of the result's. If not given, it has its own size. One that would not
+    fit is made smaller until it does."""
+    offset_x: int = Field(default=0, ge=0, le=16_384)
+    """Pixels from the left or right side that `position` names, or to the right of the middle; with
+    `tiled` between two."""
+    offset_y: int = Field(default=0, ge=0, le=16_384)
+    """Pixels from the top or bottom that `position` names, or below the middle; with `tiled`
+    between two."""
+    tiled: bool = False
+    """Again and again, all over the result."""
 
     @model_validator(mode="after")
     def _is_one_file(self) -> Self:
@@ -125,148 +109,82 @@ class Overlay(Params):
 class Options(Params):
     """How to shape and write one picture. What is done first stands first."""
 
-    crop: Crop | None = Field(
-        default=None,
-        description="Cut this out before anything else: left, top, width and height in pixels of "
-        "the upright picture, as a list or as `10,20,300,200`. It must lie inside the picture.",
-    )
-    rotate: float = Field(
-        default=0,
-        ge=-360,
-        le=360,
-        description="Turn by so many degrees clockwise. Multiples of 90 lose nothing; at others "
-        "the corners that appear are filled with `background`.",
-    )
-    flip: Literal["none", "horizontal", "vertical", "both"] = Field(
-        default="none",
-        description="Mirror, after turning: `horizontal` swaps left and right, `vertical` top "
-        "and bottom.",
-    )
-    width: int | None = Field(
-        default=None, ge=1, le=16_384, description="Width of the box, in pixels."
-    )
-    height: int | None = Field(
-        default=None,
-        ge=1,
-        le=16_384,
-        description="Height of the box, in pixels. Given only one of both, the other follows "
-        "from the picture's ratio; given neither, the picture keeps its size.",
-    )
-    fit: Fit = Field(
-        default="inside",
-        description="`inside`: the largest size that fits into the box, ratio kept. `outside`: "
-        "the smallest that covers it, ratio kept, nothing cut. `cover`: as `outside`, then what "
-        "overhangs the box is cut by `gravity`. `contain`: as `inside`, then padded with "
-        "`background` to exactly the box. `pad`: as `inside`, then padded to the ratio of the "
-        "box; a picture that is smaller than the box gets no more frame than that takes. `fill`: "
-        "exactly the box, ratio ignored. All but `inside` need width and height.",
-    )
-    enlarge: bool = Field(
-        default=False,
-        description="Whether a picture smaller than the box may grow. If not, `inside` and "
-        "`outside` leave it as it is, `cover` cuts only the side that overhangs, so that the "
-        "result may be smaller than the box, `contain` and `pad` only pad it. `fill` always "
-        "gives exactly the box.",
-    )
-    gravity: Gravity = Field(
-        default="center",
-        description="Which part `cover` keeps, and where `contain` and `pad` put the picture. "
-        "`attention` keeps what catches the eye (edges, skin, strong colours), `entropy` what "
-        "has the most detail; both pad as `center`.",
-    )
-    background: Colour = Field(
-        default="#ffffff",
-        description="Colour as `#rgb`, `#rrggbb`, or with alpha as `#rgba`, `#rrggbbaa`: of "
-        "padding, of the corners that turning opens, and of what shows through transparent parts "
-        "in a JPEG (where its own alpha is ignored) or with `flatten`.",
-    )
-    flatten: bool = Field(
-        default=False,
-        description="Lay the picture on `background` also where the format has transparency.",
-    )
-    blur: float | None = Field(
-        default=None,
-        ge=0.3,
-        le=100,
-        description="Gaussian blur of the resized picture, sigma in pixels.",
-    )
-    sharpen: float | None = Field(
-        default=None,
-        ge=0.3,
-        le=10,
-        description="Sharpen the lightness of the resized picture; sigma in pixels of the "
-        "unsharp mask.",
-    )
-    overlay: Annotated[Overlay | None, BeforeValidator(_json_or_value)] = Field(
-        default=None,
-        description="A watermark: a picture that is laid on the result, on each of its frames. In "
-        "a form or a query as JSON text.",
-    )
-    format: TargetFormat = Field(
-        default="keep",
-        description="`keep`: the source's own, JPEG for a HEIC (WebP for one with transparency), "
-        "PNG for BMP and ICO. `auto`: PNG for drawings "
-        "(few colours, hard edges), JPEG for photographs, WebP for what is cut out of one and for "
-        "animations; see `auto_webp`. Facts say which and why.",
-    )
-    auto_webp: Literal["needed", "preferred", "never"] = Field(
-        default="needed",
-        description="Of format `auto`: `preferred` is WebP for all photographs, `never` is PNG "
-        "for what is cut out of one, and GIF for animations. If not given, the request's Accept "
-        "header decides: `preferred` if it names `image/webp`, `never` if it names other picture "
-        "types only.",
-    )
-    quality: int | None = Field(
-        default=None,
-        ge=1,
-        le=100,
-        description="Of JPEG, WebP (80 if not given) and AVIF (60). PNG and TIFF are lossless, "
-        "GIF has a palette: they have no quality.",
-    )
-    lossless: bool = Field(
-        default=False,
-        description="Every pixel of the resized picture as it is: for WebP and AVIF, which can "
-        "be either. PNG and TIFF always are; JPEG and GIF cannot, and are refused. `auto` then "
-        "takes WebP or PNG.",
-    )
-    progressive: bool = Field(
-        default=False,
-        description="Coarse first, then finer: JPEG, and interlaced PNG and GIF. The other "
-        "formats have no such thing.",
-    )
-    effort: int = Field(
-        default=5,
-        ge=0,
-        le=9,
-        description="How long to try for a smaller file, mapped to the codec's own scale (TIFF "
-        "has none). WebP, AVIF and GIF take less than asked if the time for an item would not "
-        "suffice; facts then have the `effort` that was.",
-    )
-    metadata: Literal["strip", "copyright", "keep"] = Field(
-        default="strip",
-        description="`copyright`: keep who made it and whose it is (EXIF Copyright and Artist, "
-        "the same in IPTC, XMP's rights), written as EXIF and XMP, and nothing else. `keep`: "
-        "EXIF, XMP, IPTC and comments, without the embedded thumbnail. A GIF holds none of it, "
-        "a TIFF no EXIF.",
-    )
-    icc: Literal["srgb", "keep"] = Field(
-        default="srgb",
-        description="`srgb`: colours are converted to sRGB by the picture's profile, and the "
-        "profile left out. `keep`: colours and profile stay as they are, except of CMYK, and in "
-        "a GIF, which cannot hold one.",
-    )
-    animation: Literal["keep", "first"] = Field(
-        default="keep",
-        description="`keep`: all frames of an animated GIF or WebP, with delays and loop count, "
-        "if the result is GIF or WebP. `first`: the first frame only. Other formats always get "
-        "the first; of a TIFF or AVIF with several pictures it is all that is read.",
-    )
-    max_frames: int | None = Field(
-        default=None,
-        ge=1,
-        le=1_000_000,
-        description="Keep at most this many frames, from the first on.",
-    )
+    crop: Crop | None = None
+    """Cut this out before anything else: left, top, width and height in pixels of the upright
+    picture, as a list or as `10,20,300,200`. It must lie inside the picture."""
+    rotate: float = Field(default=0, ge=-360, le=360)
+    """Turn by so many degrees clockwise. Multiples of 90 lose nothing; at others the corners that
+    appear are filled with `background`."""
+    flip: Literal["none", "horizontal", "vertical", "both"] = "none"
+    """Mirror, after turning: `horizontal` swaps left and right, `vertical` top and bottom."""
+    width: int | None = Field(default=None, ge=1, le=16_384)
+    """Width of the box, in pixels."""
+    height: int | None = Field(default=None, ge=1, le=16_384)
+    """Height of the box, in pixels. Given only one of both, the other follows from the picture's
+    ratio; given neither, the picture keeps its size."""
+    fit: Fit = "inside"
+    """`inside`: the largest size that fits into the box, ratio kept. `outside`: the smallest that
+    covers it, ratio kept, nothing cut. `cover`: as `outside`, then what overhangs the box is cut by
+    `gravity`. `contain`: as `inside`, then padded with `background` to exactly the box. `pad`: as
+    `inside`, then padded to the ratio of the box; a picture that is smaller than the box gets no
+    more frame than that takes. `fill`: exactly the box, ratio ignored. All but `inside` need width
+    and height."""
+    enlarge: bool = False
+    """Whether a picture smaller than the box may grow. If not, `inside` and `outside` leave it as
+    it is, `cover` cuts only the side that overhangs, so that the result may be smaller than the
+    box, `contain` and `pad` only pad it. `fill` always gives exactly the box."""
+    gravity: Gravity = "center"
+    """Which part `cover` keeps, and where `contain` and `pad` put the picture. `attention` keeps
+    what catches the eye (edges, skin, strong colours), `entropy` what has the most detail; both pad
+    as `center`."""
+    background: Colour = "#ffffff"
+    """Colour as `#rgb`, `#rrggbb`, or with alpha as `#rgba`, `#rrggbbaa`: of padding, of the
+    corners that turning opens, and of what shows through transparent parts in a JPEG (where its own
+    alpha is ignored) or with `flatten`."""
+    flatten: bool = False
+    """Lay the picture on `background` also where the format has transparency."""
+    blur: float | None = Field(default=None, ge=0.3, le=100)
+    """Gaussian blur of the resized picture, sigma in pixels."""
+    sharpen: float | None = Field(default=None, ge=0.3, le=10)
+    """Sharpen the lightness of the resized picture; sigma in pixels of the unsharp mask."""
+    overlay: Annotated[Overlay | None, BeforeValidator(_json_or_value)] = None
+    """A watermark: a picture that is laid on the result, on each of its frames. In a form or a
+    query as JSON text."""
+    format: TargetFormat = "keep"
+    """`keep`: the source's own, JPEG for a HEIC (WebP for one with transparency), PNG for BMP and
+    ICO. `auto`: PNG for drawings (few colours, hard edges), JPEG for photographs, WebP for what is
+    cut out of one and for animations; see `auto_webp`. Facts say which and why."""
+    auto_webp: Literal["needed", "preferred", "never"] = "needed"
+    """Of format `auto`: `preferred` is WebP for all photographs, `never` is PNG for what is cut out
+    of one, and GIF for animations. If not given, the request's Accept header decides: `preferred`
+    if it names `image/webp`, `never` if it names other picture types only."""
+    quality: int | None = Field(default=None, ge=1, le=100)
+    """Of JPEG, WebP (80 if not given) and AVIF (60). PNG and TIFF are lossless, GIF has a palette:
+    they have no quality."""
+    lossless: bool = False
+    """Every pixel of the resized picture as it is: for WebP and AVIF, which can be either. PNG and
+    TIFF always are; JPEG and GIF cannot, and are refused. `auto` then takes WebP or PNG."""
+    progressive: bool = False
+    """Coarse first, then finer: JPEG, and interlaced PNG and GIF. The other formats have no such
+    thing."""
+    effort: int = Field(default=5, ge=0, le=9)
+    """How long to try for a smaller file, mapped to the codec's own scale (TIFF has none). WebP,
+    AVIF and GIF take less than asked if the time for an item would not suffice; facts then have the
+    `effort` that was."""
+    metadata: Literal["strip", "copyright", "keep"] = "strip"
+    """`copyright`: keep who made it and whose it is (EXIF Copyright and Artist, the same in IPTC,
+    XMP's rights), written as EXIF and XMP, and nothing else. `keep`: EXIF, XMP, IPTC and comments,
+    without the embedded thumbnail. A GIF holds none of it, a TIFF no EXIF."""
+    icc: Literal["srgb", "keep"] = "srgb"
+    """`srgb`: colours are converted to sRGB by the picture's profile, and the profile left out.
+    `keep`: colours and profile stay as they are, except of CMYK, and in a GIF, which cannot hold
+    one."""
+    animation: Literal["keep", "first"] = "keep"
+    """`keep`: all frames of an animated GIF or WebP, with delays and loop count, if the result is
+    GIF or WebP. `first`: the first frame only. Other formats always get the first; of a TIFF or
+    AVIF with several pictures it is all that is read."""
+    max_frames: int | None = Field(default=None, ge=1, le=1_000_000)
+    """Keep at most this many frames, from the first on."""
 
     def complaint(self) -> str | None:
         """Say what does not go together, if anything."""
@@ -287,10 +205,8 @@ class Variant(Options):
 
     model_config = ConfigDict(json_schema_extra=_without_defaults)
 
-    name: str = Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$",
-        description="Added to the result's name: `photo-<name>.jpg`. Unique in the list.",
-    )
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
+    """Added to the result's name: `photo-<name>.jpg`. Unique in the list."""
 
     @model_serializer(mode="wrap")
     def _only_what_was_said(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -302,12 +218,11 @@ class ImageParams(Options):
     """One picture, or several variants of it."""
 
     variants: Annotated[tuple[Variant, ...], BeforeValidator(_json_or_value)] = Field(
-        default=(),
-        max_length=MOST_VARIANTS,
-        description="Several results out of one decode: each has a `name` and any of the other "
-        "parameters; those it leaves out are as given beside `variants`. In a form or a query, "
-        "as JSON text. A variant that cannot be made does not keep the others from it.",
+        default=(), max_length=MOST_VARIANTS
     )
+    """Several results out of one decode: each has a `name` and any of the other parameters; those
+    it leaves out are as given beside `variants`. In a form or a query, as JSON text. A variant that
+    cannot be made does not keep the others from it."""
 
     def pictures(self) -> list[tuple[str, Options]]:
         """Give all that is to be made, by name; the one without variants has the name ""."""
