@@ -60,8 +60,7 @@ def denied(address: Address) -> str | None:
     An IPv4-mapped address (RFC 4291, 2.5.5.2) is judged as the IPv4 address inside, for that is
     what a dual-stack socket connects to.
     """
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
+    address = unmapped(address)
     if isinstance(address, IPv4Address):
         return next((why for network, why in _DENIED_V4 if address in network), None)
     if address in NAT64:
@@ -69,6 +68,12 @@ def denied(address: Address) -> str | None:
     if address not in _PUBLIC_V6:
         return "outside 2000::/3 (RFC 4291)"
     return next((why for network, why in _DENIED_V6 if address in network), None)
+
+
+def unmapped(address: Address) -> Address:
+    """Give the IPv4 address inside one that is mapped; any other as it is."""
+    inner = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return inner or address
 
 
 def literal(host: str) -> Address | None:

@@ -120,13 +120,13 @@ class _Resolver(AbstractResolver):
         return [
             ResolveResult(
                 hostname=host,
-                host=judged.address,
-                port=judged.port,
-                family=judged.family,
+                host=str(address),
+                port=port,
+                family=socket.AF_INET if address.version == 4 else socket.AF_INET6,
                 proto=socket.IPPROTO_TCP,
                 flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
             )
-            for judged in await self._guard.resolve(host, port)
+            for address in await self._guard.resolve(host, port)
         ]
 
     async def close(self) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from app.errors import FetchForbidden, FetchNameError, FetchUrlInvalid
 from app.outbound.guard import Guard, SystemLookup
 from app.outbound.limits import FetchSettings
@@ -19,7 +17,7 @@ async def explain_url(url: str, settings: FetchSettings) -> tuple[bool, list[str
     Returns:
         Whether it would be tried, and the reasons line by line.
     """
-    lookup = SystemLookup(threads=1)
+    lookup = SystemLookup()
     try:
         return await _explain(url, Guard(settings, lookup), settings.proxy)
     finally:
@@ -27,26 +25,21 @@ async def explain_url(url: str, settings: FetchSettings) -> tuple[bool, list[str
 
 
 async def _explain(url: str, guard: Guard, proxy: Proxy | None) -> tuple[bool, list[str]]:
+    lines: list[str] = []
     try:
         target = guard.check_url(url)
-    except (FetchUrlInvalid, FetchForbidden) as error:
-        return False, [f"refused: {error.detail}", *_reason(error.log_detail)]
-    lines = [f"url      {target.url}", f"host     {target.host}", f"port     {target.port}"]
-    if proxy:
-        lines.append(f"proxy    {proxy}")
-    try:
+        lines += [f"url      {target.url}", f"host     {target.host}", f"port     {target.port}"]
+        if proxy:
+            lines.append(f"proxy    {proxy}")
         verdicts = await guard.explain(target)
-    except FetchNameError as error:
-        return False, [*lines, f"refused: {error.detail}", *_reason(error.log_detail)]
-    width = max(len(verdict.address) for verdict in verdicts)
-    for verdict in verdicts:
-        word = "allowed" if verdict.allowed else "refused"
-        lines.append(f"address  {verdict.address:<{width}}  {word}: {verdict.rule}")
-    if all(verdict.allowed for verdict in verdicts):
+    except (FetchUrlInvalid, FetchForbidden, FetchNameError) as error:
+        lines.append(f"refused: {error.detail}")
+        if error.log_detail:
+            lines.append(f"reason   {error.log_detail}")
+        return False, lines
+    width = max(map(len, verdicts))
+    for address, (allowed, rule) in verdicts.items():
+        lines.append(f"address  {address:<{width}}  {'allowed' if allowed else 'refused'}: {rule}")
+    if all(allowed for allowed, _ in verdicts.values()):
         return True, [*lines, "allowed"]
     return False, [*lines, "refused: every address of a host must be allowed"]
-
-
-def _reason(log_detail: str) -> Iterator[str]:
-    if log_detail:
-        yield f"reason   {log_detail}"

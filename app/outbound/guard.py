@@ -21,7 +21,7 @@ import httpx
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from app.errors import FetchForbidden, FetchNameError, FetchUrlInvalid
-from app.outbound.addresses import NAT64, Address, Network, denied, literal
+from app.outbound.addresses import NAT64, Address, Network, denied, literal, unmapped
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -80,25 +80,7 @@ class Target:
         return self.scheme, self.host, self.port
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """An address that may be dialled."""
-
-    family: socket.AddressFamily
-    address: str
-    """Numeric, so that nothing has to resolve it again."""
-    port: int
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What the guard thinks of one address of a host, for the operator to read."""
-
-    address: str
-    allowed: bool
-    rule: str
-    """The one that decided."""
-
+LOOKUP_THREADS = 32
 
 Lookup = Callable[[str], Awaitable[Sequence[str]]]
 """Gives every address of a host name in numeric form; raises `socket.gaierror` for none."""
@@ -111,8 +93,8 @@ class SystemLookup:
     a handful of hostile names would hold up every other use of those, file writes among them.
     """
 
-    def __init__(self, threads: int = 32) -> None:
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="offload-dns")
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(LOOKUP_THREADS, thread_name_prefix="offload-dns")
 
     async def __call__(self, host: str) -> Sequence[str]:
         """Resolve `host` to all its addresses."""
@@ -151,21 +133,20 @@ class Guard:
 
     def judge(self, address: Address, port: int) -> str | None:
         """Say why `address` may not be dialled on `port`, or None where it may."""
-        plain: Address = address
-        if isinstance(address, IPv6Address):
-            plain = address.ipv4_mapped or address
-        if self._allowed(plain) or self._allowed(address):
-            if isinstance(plain, IPv6Address) and plain in NAT64:
-                return self.judge(IPv4Address(int(plain) & 0xFFFFFFFF), port)
+        if self._opened_by(address):
+            if isinstance(address, IPv6Address) and address in NAT64:
+                return self.judge(IPv4Address(int(address) & 0xFFFFFFFF), port)
             return None
-        if why := denied(plain):
+        if why := denied(address):
             return why
         if port not in self._settings.ports:
             return "the port is not among the allowed ones"
         return None
 
-    def _allowed(self, address: Address) -> bool:
-        return any(address in network for network in self._settings.allow_networks)
+    def _opened_by(self, address: Address) -> Network | None:
+        both = (address, unmapped(address))
+        networks = self._settings.allow_networks
+        return next((net for net in networks if any(one in net for one in both)), None)
 
     def check_url(self, url: str) -> Target:
         """Judge what can be judged of a URL without resolving its host.
@@ -226,28 +207,23 @@ class Guard:
                 "The address guard does not allow this port.", log_detail=f"{host} port {port}"
             )
 
-    async def explain(self, target: Target) -> list[Verdict]:
-        """Resolve a target's host and say of each address what would become of it, and why.
+    async def explain(self, target: Target) -> dict[str, tuple[bool, str]]:
+        """Resolve a target's host and say of each address whether it would be dialled, and why.
 
         Raises:
             FetchNameError: it does not resolve; `temporary` says whether it may soon.
         """
-        verdicts = []
-        for text in await self._answers(target.host):
-            address = ip_address(text)
-            why = self.judge(address, target.port)
-            rule = why or self._reason_to_allow(address)
-            verdicts.append(Verdict(text, allowed=why is None, rule=rule))
-        return verdicts
+        addresses = await self._answers(target.host)
+        return {str(address): self._verdict(address, target.port) for address in addresses}
 
-    def _reason_to_allow(self, address: Address) -> str:
-        inner = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-        for network in self._settings.allow_networks:
-            if address in network or (inner is not None and inner in network):
-                return f"in {network}, which OFFLOAD_FETCH_ALLOW_NETWORKS opens"
-        return "public"
+    def _verdict(self, address: Address, port: int) -> tuple[bool, str]:
+        if why := self.judge(address, port):
+            return False, why
+        network = self._opened_by(address)
+        opened = f"in {network}, which OFFLOAD_FETCH_ALLOW_NETWORKS opens"
+        return True, opened if network else "public"
 
-    async def resolve(self, host: str, port: int) -> list[Judged]:
+    async def resolve(self, host: str, port: int) -> list[Address]:
         """Resolve `host` once and judge every answer.
 
         Returns:
@@ -258,12 +234,16 @@ class Guard:
             FetchForbidden: at least one answer is refused. A name that mixes public and private
                 addresses is an attack or a mistake, never a reason to pick the good ones.
         """
-        return [self._dialable(host, text, port) for text in await self._answers(host)]
+        addresses = await self._answers(host)
+        for address in addresses:
+            if why := self.judge(address, port):
+                raise forbidden(f"{host} ({address})", port, why)
+        return addresses
 
-    async def _answers(self, host: str) -> list[str]:
+    async def _answers(self, host: str) -> list[Address]:
         """Resolve `host` once; an address is its own answer. Raises `FetchNameError`."""
-        if literal(host) is not None:
-            return [host]
+        if (address := literal(host)) is not None:
+            return [address]
         try:
             answers = await self._lookup(host)
         except socket.gaierror as exc:
@@ -278,14 +258,7 @@ class Guard:
             ) from exc
         if not answers:
             raise FetchNameError("The host name does not resolve.", temporary=False)
-        return list(dict.fromkeys(answers))
-
-    def _dialable(self, host: str, text: str, port: int) -> Judged:
-        address = ip_address(text)
-        if why := self.judge(address, port):
-            raise forbidden(f"{host} ({text})", port, why)
-        v4 = isinstance(address, IPv4Address)
-        return Judged(socket.AF_INET if v4 else socket.AF_INET6, text, port)
+        return [ip_address(answer) for answer in dict.fromkeys(answers)]
 
 
 def forbidden(host: str, port: int, why: str) -> FetchForbidden:

@@ -16,14 +16,14 @@ import socket
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv6Address, ip_address
+from ipaddress import ip_address
 from typing import Any
 
 import aiohttp
 import httpx
 
 from app.errors import FetchConnectError, FetchProxyError, FetchTlsError, FetchUrlInvalid
-from app.outbound.addresses import Address
+from app.outbound.addresses import Address, unmapped
 from app.outbound.guard import Guard, Lookup, forbidden, host_of
 
 MAX_ANSWER_BYTES = 16 * 1024
@@ -255,8 +255,7 @@ class TunnelConnector(aiohttp.TCPConnector):
         if why := self._guard.judge(address, port):
             raise forbidden(host, port, why)
         # What was judged of a mapped address is the IPv4 address inside.
-        inner = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-        return inner or address, port
+        return unmapped(address), port
 
 
 def _no_socket(info: aiohttp.AddrInfoType) -> socket.socket:

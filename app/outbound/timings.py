@@ -3,62 +3,56 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
 
+_REUSED = "connection_reuseconn"
+_SIGNALS = (
+    _REUSED,
+    "dns_resolvehost_start",
+    "dns_resolvehost_end",
+    "connection_create_start",
+    "connection_create_end",
+)
 
-@dataclass(slots=True)
-class Noted:
-    """What aiohttp did for one request, and when, in seconds of a clock of no meaning."""
 
-    began: float = field(default_factory=time.perf_counter)
-    reused: bool = False
-    """Whether it went over a kept connection."""
-    dns_began: float = 0.0
-    dns_s: float | None = None
-    connect_began: float = 0.0
-    connect_s: float | None = None
-    """With the name's look-up in it."""
+class Noted(dict[str, float]):
+    """When aiohttp did what for one request: seconds of a clock of no meaning, by its signals."""
+
+    def __init__(self) -> None:
+        self._began = time.perf_counter()
+
+    @property
+    def reused(self) -> bool:
+        """Whether it went over a kept connection."""
+        return _REUSED in self
 
     def timings(self) -> dict[str, float | None]:
         """Give seconds by phase; None for one that was not needed."""
-        connect_s = None if self.connect_s is None else self.connect_s - (self.dns_s or 0.0)
-        first_byte_s = time.perf_counter() - self.began
-        return {"dns": self.dns_s, "connect": connect_s, "first_byte": first_byte_s}
+        dns_s = self._took_s("dns_resolvehost")
+        connect_s = self._took_s("connection_create")
+        if connect_s is not None:  # the name's look-up is in it
+            connect_s -= dns_s or 0.0
+        first_byte_s = time.perf_counter() - self._began
+        return {"dns": dns_s, "connect": connect_s, "first_byte": first_byte_s}
+
+    def _took_s(self, what: str) -> float | None:
+        ended = self.get(f"{what}_end")
+        return None if ended is None else ended - self[f"{what}_start"]
 
 
 def trace_config() -> aiohttp.TraceConfig:
-    """Make aiohttp note in a request's own record what it does for it."""
+    """Make aiohttp note in a request's own `Noted` what it does for it."""
 
-    def noting(note: Callable[[Noted, float], None]) -> Any:
-        async def noted(_: object, context: SimpleNamespace, __: object) -> None:
-            note(context.trace_request_ctx, time.perf_counter())
+    def noting(signal: str) -> Any:
+        async def note(_: object, context: SimpleNamespace, __: object) -> None:
+            context.trace_request_ctx[signal] = time.perf_counter()
 
-        return noted
-
-    def reused(noted: Noted, _: float) -> None:
-        noted.reused = True
-
-    def dns_began(noted: Noted, now: float) -> None:
-        noted.dns_began = now
-
-    def dns_ended(noted: Noted, now: float) -> None:
-        noted.dns_s = now - noted.dns_began
-
-    def connect_began(noted: Noted, now: float) -> None:
-        noted.connect_began = now
-
-    def connect_ended(noted: Noted, now: float) -> None:
-        noted.connect_s = now - noted.connect_began
+        return note
 
     trace = aiohttp.TraceConfig()
-    trace.on_connection_reuseconn.append(noting(reused))
-    trace.on_dns_resolvehost_start.append(noting(dns_began))
-    trace.on_dns_resolvehost_end.append(noting(dns_ended))
-    trace.on_connection_create_start.append(noting(connect_began))
-    trace.on_connection_create_end.append(noting(connect_ended))
+    for signal in _SIGNALS:
+        getattr(trace, f"on_{signal}").append(noting(signal))
     return trace

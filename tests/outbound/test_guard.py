@@ -344,7 +344,7 @@ async def test_a_name_that_resolves_to_a_private_address_is_refused(address):
     with pytest.raises(FetchForbidden) as refusal:
         await guard(answers(address)).resolve("name.test", 80)
     assert refusal.value.detail == REFUSED
-    assert address in refusal.value.log_detail
+    assert str(ip_address(address)) in refusal.value.log_detail
 
 
 @pytest.mark.parametrize("position", [0, 1, 2])
@@ -357,10 +357,7 @@ async def test_one_private_answer_among_public_ones_refuses_the_name(position):
 
 async def test_all_public_answers_are_given_for_dialling_once_each():
     judged = await guard(answers("8.8.8.8", "2606:4700::1111", "8.8.8.8")).resolve("a.test", 80)
-    assert [(one.family, one.address, one.port) for one in judged] == [
-        (socket.AF_INET, "8.8.8.8", 80),
-        (socket.AF_INET6, "2606:4700::1111", 80),
-    ]
+    assert judged == [ip_address("8.8.8.8"), ip_address("2606:4700::1111")]
 
 
 @pytest.mark.parametrize(
@@ -385,7 +382,7 @@ async def test_a_name_without_addresses_is_a_name_error(failure, temporary):
 
 
 async def test_the_system_lookup_gives_numeric_addresses():
-    lookup = SystemLookup(threads=1)
+    lookup = SystemLookup()
     try:
         assert await lookup("127.0.0.1") == ["127.0.0.1"]
         assert await lookup("0x7f.1") == ["127.0.0.1"]
