@@ -5,25 +5,24 @@ from __future__ import annotations
 import asyncio
 import gzip
 import os
-import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 from structlog.testing import capture_logs
 
 from app.blobs.keeping import nothing_removed
 from app.blobs.unrecorded import Unrecorded
-from app.cpu import PoolSettings
+from app.cpu import CpuPool, PoolSettings
 from app.errors import StorageError, StorageFull
 from app.main import chores_of
 from app.model.blobs import File, NamedBlob
 from app.model.jobs import Counts, Item, ItemStatus, Job, JobStatus, NewItem, NewJob, Progress, Step
-from app.ops.registry import load_operations
 from app.records import ending, files
 from app.runtime import Runtime, open_runtime
 from app.settings import Settings
@@ -32,18 +31,9 @@ from app.work.crew import Crew
 from tests.contracts.records import Store
 from tests.work.test_cpu_pool import Gate
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("plugin_installed")]
 
 COPY = Step("misbehave", {"how": "copy"})
-
-
-@pytest.fixture(autouse=True)
-def _the_plugin_is_installed(plugin: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.syspath_prepend(plugin)
-    load_operations.cache_clear()
-    yield
-    load_operations.cache_clear()
-    sys.modules.pop("offload_test_ops", None)
 
 
 @pytest.fixture
@@ -55,6 +45,12 @@ def settings(tmp_path: Path) -> Settings:
         blobs={"min_free_bytes": 0},
         fetch={"allow_networks": ["127.0.0.1/32"], "retries": 0},
     )
+
+
+@pytest.fixture
+def childless(settings: Settings) -> Settings:
+    """For what works nothing: records and bytes."""
+    return settings.model_copy(update={"roles": ("api",)})
 
 
 @pytest.fixture
@@ -85,6 +81,14 @@ class FailingDatabase:
         return await self._inner.write(rule, *args)
 
     note = write
+
+
+@pytest.fixture
+def lent_pool(pool: CpuPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a runtime use the children that the module shares, and leave them open."""
+    for name in ("open", "close"):
+        monkeypatch.setattr(pool, name, AsyncMock())
+    monkeypatch.setattr("app.runtime.CpuPool", lambda _: pool)
 
 
 @asynccontextmanager
@@ -128,6 +132,7 @@ def leftovers(settings: Settings) -> list[Path]:
     return list((settings.data_dir / "blobs" / "work").glob("*/*"))
 
 
+@pytest.mark.usefixtures("lent_pool")
 async def test_an_item_passes_through_all_steps_wherever_they_run(settings: Settings) -> None:
     steps = (COPY, Step("in_thread"), Step("compress", {"format": "gzip"}))
     async with at_work(settings) as runtime:
@@ -142,6 +147,7 @@ async def test_an_item_passes_through_all_steps_wherever_they_run(settings: Sett
         assert leftovers(settings) == []
 
 
+@pytest.mark.usefixtures("lent_pool")
 async def test_items_are_joined_with_their_parts_and_without_what_failed(
     settings: Settings, origin: str
 ) -> None:
@@ -164,6 +170,7 @@ async def test_items_are_joined_with_their_parts_and_without_what_failed(
         assert leftovers(settings) == []
 
 
+@pytest.mark.usefixtures("lent_pool")
 async def test_files_are_joined_as_they_came(settings: Settings) -> None:
     async with at_work(settings) as runtime:
         blobs = [await runtime.blobs.put(once(text), 1000) for text in (b"b", b"a")]
@@ -174,6 +181,7 @@ async def test_files_are_joined_as_they_came(settings: Settings) -> None:
         assert await result_of(runtime, told[2]) == b"0.txt b\n1.txt a"
 
 
+@pytest.mark.usefixtures("lent_pool")
 async def test_a_join_of_nothing_says_so(settings: Settings, origin: str) -> None:
     async with at_work(settings) as runtime:
         steps = (Step("fetch"), Step("glue"))
@@ -185,6 +193,7 @@ async def test_a_join_of_nothing_says_so(settings: Settings, origin: str) -> Non
         assert told[1].problem.code == "input.none_left"
 
 
+@pytest.mark.usefixtures("lent_pool")
 async def test_a_running_item_shows_how_far_it_is(settings: Settings, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     os.mkfifo(gate)
@@ -231,6 +240,7 @@ async def test_who_waits_for_a_worker_is_queued(settings: Settings, gate: Gate) 
         assert len(began) == 3
 
 
+@pytest.mark.usefixtures("lent_pool")
 async def test_a_url_is_fetched_and_goes_on_through_the_steps(
     settings: Settings, origin: str
 ) -> None:
@@ -248,6 +258,7 @@ async def test_a_url_is_fetched_and_goes_on_through_the_steps(
         assert await result_of(runtime, told[2]) == b"page 8"
 
 
+@pytest.mark.usefixtures("lent_pool")
 async def test_an_item_that_kills_its_worker_fails_alone(settings: Settings) -> None:
     step = Step("misbehave", {"how": "die_if_poison"})
     contents = [b"good"] * 3 + [b"poison"] + [b"good"] * 3
@@ -260,6 +271,7 @@ async def test_an_item_that_kills_its_worker_fails_alone(settings: Settings) -> 
         assert leftovers(settings) == []
 
 
+@pytest.mark.usefixtures("lent_pool")
 async def test_what_an_item_fails_with_is_recorded(settings: Settings) -> None:
     async with at_work(settings) as runtime:
         with capture_logs() as logged:
@@ -282,6 +294,7 @@ async def test_what_an_item_fails_with_is_recorded(settings: Settings) -> None:
         assert codes == ["internal.operation", "storage.missing"]
 
 
+@pytest.mark.usefixtures("lent_pool")
 async def test_a_result_that_cannot_be_written_down_fails_its_item_and_no_other(
     settings: Settings,
 ) -> None:
@@ -295,6 +308,7 @@ async def test_a_result_that_cannot_be_written_down_fails_its_item_and_no_other(
 
 
 @pytest.mark.parametrize("rule", ["_take", "_finish_and_take"])
+@pytest.mark.usefixtures("lent_pool")
 async def test_work_goes_on_when_a_full_disk_has_room_again(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, rule: str
 ) -> None:
@@ -327,6 +341,7 @@ async def test_items_that_the_store_cannot_take_back_are_run_by_the_next_service
         assert job.status is JobStatus.SUCCEEDED
 
 
+@pytest.mark.usefixtures("lent_pool")
 async def test_a_cancelled_item_is_over_at_once_and_its_late_outcome_is_void(
     settings: Settings, gate: Gate
 ) -> None:
@@ -344,6 +359,7 @@ async def test_a_cancelled_item_is_over_at_once_and_its_late_outcome_is_void(
         assert leftovers(settings) == []
 
 
+@pytest.mark.usefixtures("lent_pool")
 async def test_a_deleted_job_stops_and_leaves_no_trace(settings: Settings, gate: Gate) -> None:
     async with at_work(settings) as runtime:
         step = Step("misbehave", {"how": "wait", "pipe": gate.path})
@@ -379,9 +395,9 @@ async def test_items_that_run_at_shutdown_are_finished_by_the_next_service(
 
 
 async def test_bytes_without_a_record_go_after_the_grace_time_and_no_others(
-    settings: Settings,
+    childless: Settings,
 ) -> None:
-    async with open_runtime(settings) as runtime:
+    async with open_runtime(childless) as runtime:
         chores = chores_of(runtime)
         names = ("input", "stored", "orphan", "fresh orphan")
         kept, stored, orphan, fresh = [
@@ -390,9 +406,9 @@ async def test_bytes_without_a_record_go_after_the_grace_time_and_no_others(
         item = NewItem(upload=NamedBlob(kept, "n"))
         await runtime.submit(NewJob("shop", (COPY,), (item,), retention_s=60))
         file = await jobs_of(runtime).add_file("shop", NamedBlob(stored, "n"), 60)
-        old = time.time() - settings.blobs.grace_s - 1
+        old = time.time() - childless.blobs.grace_s - 1
         for blob in (kept, stored, orphan):
-            os.utime(settings.data_dir / "blobs" / "objects" / blob.key[:2] / blob.key, (old, old))
+            os.utime(childless.data_dir / "blobs" / "objects" / blob.key[:2] / blob.key, (old, old))
 
         async def left() -> set[str]:
             listed = [key async for keys in runtime.blobs.unused_since(-60) for key in keys]
@@ -410,9 +426,9 @@ async def stored_keys(runtime: Runtime) -> set[str]:
 
 
 async def test_the_bytes_of_what_is_deleted_or_expired_go_without_a_grace(
-    settings: Settings,
+    childless: Settings,
 ) -> None:
-    async with open_runtime(settings) as runtime:
+    async with open_runtime(childless) as runtime:
         chores = chores_of(runtime)
         names = ("deleted", "expired", "input", "shared", "orphan")
         deleted, expired, given, shared, orphan = [
@@ -432,8 +448,8 @@ async def test_the_bytes_of_what_is_deleted_or_expired_go_without_a_grace(
         assert await stored_keys(runtime) == {shared.blob.key, orphan.blob.key}
 
 
-async def test_what_is_stored_while_another_goes_stays(settings: Settings) -> None:
-    async with open_runtime(settings) as runtime:
+async def test_what_is_stored_while_another_goes_stays(childless: Settings) -> None:
+    async with open_runtime(childless) as runtime:
         chores = chores_of(runtime)
 
         async def store() -> File:
@@ -454,12 +470,12 @@ async def test_what_is_stored_while_another_goes_stays(settings: Settings) -> No
             await jobs_of(runtime).delete_file(kept.id)
 
 
-async def test_what_was_deleted_during_a_backup_goes_after_it(settings: Settings) -> None:
-    async with open_runtime(settings) as runtime:
+async def test_what_was_deleted_during_a_backup_goes_after_it(childless: Settings) -> None:
+    async with open_runtime(childless) as runtime:
         chores = chores_of(runtime)
         given = NamedBlob(await runtime.blobs.put(once(b"some"), 99), "n")
         file = await jobs_of(runtime).add_file("shop", given, 3600)
-        with nothing_removed(settings.data_dir / "blobs"):
+        with nothing_removed(childless.data_dir / "blobs"):
             await jobs_of(runtime).delete_file(file.id)
             await chores.tidy()
             assert await stored_keys(runtime) == {given.blob.key}
@@ -467,8 +483,8 @@ async def test_what_was_deleted_during_a_backup_goes_after_it(settings: Settings
         assert await stored_keys(runtime) == set()
 
 
-async def test_what_failed_before_it_had_a_record_leaves_nothing(settings: Settings) -> None:
-    async with open_runtime(settings) as runtime:
+async def test_what_failed_before_it_had_a_record_leaves_nothing(childless: Settings) -> None:
+    async with open_runtime(childless) as runtime:
         chores = chores_of(runtime)
         with suppress(ZeroDivisionError):
             async with runtime.unrecorded() as stored:
@@ -480,10 +496,10 @@ async def test_what_failed_before_it_had_a_record_leaves_nothing(settings: Setti
 
 
 async def test_what_a_record_names_stays_although_its_caller_was_not_told(
-    settings: Settings,
+    childless: Settings,
 ) -> None:
     """A caller that goes away does not undo its submission."""
-    async with open_runtime(settings) as runtime:
+    async with open_runtime(childless) as runtime:
         chores = chores_of(runtime)
 
         async def call() -> None:
@@ -502,11 +518,11 @@ async def test_what_a_record_names_stays_although_its_caller_was_not_told(
         assert await stored_keys(runtime) == {item.blob.key}
 
 
-async def test_what_cannot_be_told_to_the_records_waits_for_its_grace(settings: Settings) -> None:
+async def test_what_cannot_be_told_to_the_records_waits_for_its_grace(childless: Settings) -> None:
     async def full(_: list[str]) -> None:
         raise StorageFull("The disk is full.")
 
-    async with open_runtime(settings) as runtime:
+    async with open_runtime(childless) as runtime:
         async with Unrecorded(runtime.blobs, full) as stored:
             blob = await stored.put(once(b"some"), 99)
         assert await stored_keys(runtime) == {blob.key}
