@@ -14,8 +14,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
+from unittest.mock import patch
 
 import httpx
+from click.testing import Result
+from typer.testing import CliRunner
+
+from app.cli import cli
 
 START_TIMEOUT_S = 60
 
@@ -124,6 +129,22 @@ class Service:
             if self.process.stdout and not self.process.stdout.closed:
                 self.said += self.process.stdout.read()
                 self.process.stdout.close()
+
+
+def served_within(data_dir: Path, env: Mapping[str, str]) -> Result:
+    """Have `offload serve` refuse its settings, in this process: a start is a second of work.
+
+    Gives how it ended; one that goes on to start something is an AssertionError.
+    """
+    own = {key: None for key in os.environ if key.startswith("OFFLOAD_")}
+    starts = AssertionError("It starts.")
+    with patch("app.server.Server", side_effect=starts), patch("app.cli.bound", side_effect=starts):
+        told = CliRunner().invoke(
+            cli, ["serve"], env=own | {"OFFLOAD_DATA_DIR": str(data_dir), **env}
+        )
+    if told.exception and not isinstance(told.exception, SystemExit):
+        raise told.exception
+    return told
 
 
 def _limited(files: int | None) -> list[str]:

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tests.api.answers import done, problem
-from tests.service import Service
+from tests.service import Service, served_within
 
 KEYS = {"shop": "a-long-secret-of-the-shop", "bank": "another-one-of-the-bank"}
 
@@ -189,8 +189,8 @@ def test_it_listens_for_others_without_keys_when_told_to(tmp_path, client):
     ],
 )
 def test_every_bad_setting_is_named_in_a_sentence(tmp_path, bad):
-    refused = serve(tmp_path / "data", **bad)
-    assert refused.returncode == 2, refused.stderr
+    refused = served_within(tmp_path / "data", bad)
+    assert refused.exit_code == 2, refused.stderr
     assert all(variable in refused.stderr for variable in bad), refused.stderr
     assert "Traceback" not in refused.stderr
 

@@ -12,8 +12,7 @@ import httpx
 import pytest
 
 from app.keys import MAX_CLIENTS, MAX_FILE_BYTES, Keyring, client_keys, read_keys
-from tests.api.test_auth import serve
-from tests.service import Service
+from tests.service import Service, served_within
 
 OLD, NEW, OTHER = "the-old-key-of-the-shop", "the-new-key-of-the-shop", "the-key-of-the-bank"
 SHORT = "fifteen-letters"
@@ -89,8 +88,8 @@ def test_a_start_with_bad_keys_is_refused_in_a_sentence(
     env = {
         k: str(tmp_path / v[1:-1]) if v[0] == "{" and v[-2] != '"' else v for k, v in given.items()
     }
-    refused = serve(tmp_path / "data", **env)
-    assert refused.returncode == 2, refused.stderr
+    refused = served_within(tmp_path / "data", env)
+    assert refused.exit_code == 2, refused.stderr
     assert all(variable in refused.stderr for variable in given)
     assert "Traceback" not in refused.stderr
     assert not any(key in refused.stderr + refused.stdout for key in (OLD, OTHER, SHORT))

@@ -17,7 +17,7 @@ from tests.conftest import LOOPBACK
 from tests.service import Service, wait_until_gone
 
 JOBS = 30
-ENV = {"OFFLOAD_FETCH_ALLOW_NETWORKS": LOOPBACK}
+ENV = {"OFFLOAD_FETCH_ALLOW_NETWORKS": LOOPBACK, "OFFLOAD_POOL_WORKERS": "1"}
 
 Submit = Callable[[httpx.Client], httpx.Response]
 
@@ -80,7 +80,7 @@ def check_all_done(url: str, acknowledged: dict[str, Submit], text: bytes) -> No
         assert all(client.get(f"/v1/jobs/{job['id']}?wait=60").json()["done"] for job in listed)
 
 
-@pytest.mark.parametrize("killed_after", [1, 10, JOBS])
+@pytest.mark.parametrize("killed_after", [1, JOBS])
 def test_every_acknowledged_job_is_done_after_kill_9_and_restart(
     killed_after: int, tmp_path: Path, submissions: list[Submit], text: bytes
 ) -> None:
@@ -140,7 +140,7 @@ def test_sigterm_gives_unfinished_work_back_and_leaves_no_worker(
     tmp_path: Path, photo: bytes
 ) -> None:
     data = tmp_path / "data"
-    env = ENV | {"OFFLOAD_DRAIN_TIMEOUT_S": "0.2", "OFFLOAD_POOL_WORKERS": "1"}
+    env = ENV | {"OFFLOAD_DRAIN_TIMEOUT_S": "0.2"}
     service = Service(data, env)
     workers = service.workers()
     files = [("file", (f"{n}.txt", photo * 4)) for n in range(6)]
@@ -153,7 +153,7 @@ def test_sigterm_gives_unfinished_work_back_and_leaves_no_worker(
 
 
 def test_a_service_of_which_every_worker_dies_goes_on(tmp_path: Path, text: bytes) -> None:
-    with Service.started(tmp_path / "data", ENV) as service:
+    with Service.started(tmp_path / "data", ENV | {"OFFLOAD_POOL_WORKERS": "2"}) as service:
         files = [("file", (f"{n}.txt", text * 2)) for n in range(12)]
         job = httpx.post(f"{service.url}/v1/compress?level=best", files=files).json()
         for pid in service.workers():

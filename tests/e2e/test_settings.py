@@ -1,12 +1,9 @@
 """What `offload serve` says of settings that it cannot use."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 
 from tests.api.test_sentences import JARGON
+from tests.service import served_within
 
 WRONG = {
     ("OFFLOAD_PORT", "http"): "OFFLOAD_PORT: must be a whole number",
@@ -29,11 +26,8 @@ WRONG = {
 @pytest.mark.parametrize("given", WRONG, ids="=".join)
 def test_a_setting_that_cannot_be_used_is_told_in_one_sentence(given, tmp_path):
     name, value = given
-    env = {key: said for key, said in os.environ.items() if not key.startswith("OFFLOAD_")}
-    command = [sys.executable, "-m", "app", "serve"]
-    env |= {"OFFLOAD_DATA_DIR": str(tmp_path), name: value}
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 2
+    done = served_within(tmp_path, {name: value})
+    assert done.exit_code == 2
     said, where = done.stderr.splitlines()
     assert said == WRONG[given]
     assert not JARGON.search(said)

@@ -28,7 +28,8 @@ def held():
 
 @pytest.fixture
 def service(tmp_path):
-    with Service.started(tmp_path / "data", {"OFFLOAD_FETCH_ALLOW_NETWORKS": LOOPBACK}) as running:
+    env = {"OFFLOAD_FETCH_ALLOW_NETWORKS": LOOPBACK, "OFFLOAD_POOL_WORKERS": "1"}
+    with Service.started(tmp_path / "data", env) as running:
         yield running
 
 
