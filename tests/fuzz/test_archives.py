@@ -46,7 +46,7 @@ pytestmark = pytest.mark.fuzz
 
 LIMITS = Limits(max_output_bytes=50_000_000, max_files=500)
 PROPERTY = settings(
-    max_examples=max(50, int(BUDGET_S * 100)),
+    max_examples=max(100, int(BUDGET_S * 100)),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
     derandomize=True,
