@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,27 +17,29 @@ from app.ops.archives.names import Names, safe_path
 from app.ops.archives.stored import is_dense
 from app.ops.archives.tar_writer import header_bytes, tar_bytes, write_tar
 from app.ops.archives.zip_writer import ZipWriter
-from app.ops.base import Operation, Output, Params, Result, Source, Work
-from app.ops.codecs import Codec, HashedFile, Level, LevelName, check_level, packing
+from app.ops.base import Operation, Output, Params, Result, Source, Work, by_size
+from app.ops.codecs.hashed import HashedFile
+from app.ops.codecs.kinds import (
+    MEDIA_TYPES,
+    TAR_FORMATS,
+    Codec,
+    Level,
+    LevelName,
+    TarFormat,
+    check_level,
+)
+from app.ops.codecs.packing import packing
 
-Format = Literal["zip", "tar", "tar.gz", "tar.zst", "tar.xz", "tar.bz2", "tar.lz4"]
+Format = Literal["zip", "tar", TarFormat]
 
 _CODEC: dict[Format, Codec] = {
     "zip": "deflate-raw",
-    "tar.gz": "gzip",
-    "tar.zst": "zstd",
-    "tar.xz": "xz",
-    "tar.bz2": "bz2",
-    "tar.lz4": "lz4",
+    **{name: codec for codec, name in TAR_FORMATS.items()},
 }
 _MEDIA_TYPE: dict[Format, str] = {
     "zip": "application/zip",
     "tar": "application/x-tar",
-    "tar.gz": "application/gzip",
-    "tar.zst": "application/zstd",
-    "tar.xz": "application/x-xz",
-    "tar.bz2": "application/x-bzip2",
-    "tar.lz4": "application/x-lz4",
+    **{name: MEDIA_TYPES[codec] for codec, name in TAR_FORMATS.items()},
 }
 
 _EPOCH = datetime(1980, 1, 1, tzinfo=UTC)
@@ -74,10 +76,8 @@ class ArchiveParams(Params):
     """Whether the same files, in the same order, give the same bytes: all carry the time
     1980-01-01. If not, they carry the time (UTC) at which the archive was made."""
 
-    @field_validator("level", mode="before")
-    @classmethod
-    def _number_or_name(cls, value: Any) -> Any:
-        return values.level(value)
+    _number_or_name = field_validator("level", mode="before")(values.level)
+    _path_is_a_template = field_validator("path")(template.checked)
 
     @field_validator("level", mode="after")
     @classmethod
@@ -89,11 +89,6 @@ class ArchiveParams(Params):
         if isinstance(value, int) and chosen is not None:
             check_level(_CODEC[chosen], value, chosen)
         return value
-
-    @field_validator("path", mode="after")
-    @classmethod
-    def _path_is_a_template(cls, value: str) -> str:
-        return template.checked(value)
 
     @field_validator("name", mode="after")
     @classmethod
@@ -243,10 +238,6 @@ def _own_name(params: ArchiveParams) -> str:
     return params.name if params.name.lower().endswith(suffix) else params.name + suffix
 
 
-def _weight_ms(size_bytes: int, _params: Mapping[str, Any]) -> float:
-    return 0.5 + 25 * size_bytes / (1 << 20)
-
-
 OPERATION = Operation(
     name="archive",
     summary="Put many files into one zip or tar, compressed or not.",
@@ -254,7 +245,7 @@ OPERATION = Operation(
     runs="process",
     accepts=("*/*",),
     run=archive,
-    weight_ms=_weight_ms,
+    weight_ms=by_size(0.5, 25),
     joins=True,
     example={"format": "zip", "path": "{path}"},
 )

@@ -243,9 +243,17 @@ class Work:
         return self.folder
 
 
-def _unmeasured(size_bytes: int, _params: Mapping[str, Any]) -> float:
-    """Take it for long work, which is run by itself, as nobody has said what it takes."""
-    return 50 + 100 * size_bytes / (1 << 20)
+Weight = Callable[[int, Mapping[str, Any]], float]
+"""Estimates the CPU milliseconds for an input of so many bytes, and a step's parameters as JSON."""
+
+
+def by_size(least_ms: float, mib_ms: float) -> Weight:
+    """Weigh an operation by its input's size alone: so many ms, and so many more for a MiB."""
+    return lambda size_bytes, _params: least_ms + mib_ms * size_bytes / (1 << 20)
+
+
+_UNMEASURED = by_size(50, 100)
+"""Long work, which runs by itself: nobody has said what it takes."""
 
 
 Run = Callable[[Work, Any], Result]
@@ -298,6 +306,5 @@ class Operation(Offered):
     warm_up: Callable[[], None] | None = None
     """Loads what the first item should not have to wait for, once in each worker. What it raises
     is logged, and the worker lives: the operation will say the same when it is used."""
-    weight_ms: Callable[[int, Mapping[str, Any]], float] = _unmeasured
-    """Estimates the CPU milliseconds for an input of so many bytes and a step's parameters, as
-    JSON. Within a factor of three is enough: small items are packed by it, large ones go alone."""
+    weight_ms: Weight = _UNMEASURED
+    """Within a factor of three is enough: small items are packed by it, large ones go alone."""

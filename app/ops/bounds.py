@@ -29,21 +29,7 @@ class Bounds:
     once for all the tasks of a trip.
     """
 
-    __slots__ = (
-        "_alarm_before",
-        "_disk",
-        "_fsize_before",
-        "_fsize_bytes",
-        "_limits",
-        "_main_thread",
-        "_room_bytes",
-        "_started",
-        "armed",
-        "struck",
-    )
-
     def __init__(self) -> None:
-        """Bound nothing yet."""
         self._limits = Limits()
         self._disk: Path | str = ""
         self._room_bytes = 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +43,7 @@ MAX_VALUE_BYTES = 1 << 20
 have thousands of small ones, and the pipe holds up the event loop."""
 
 
-def run_chain(
-    task: ChainTask,
-    tell: Callable[[int, int], None] | None = None,
-    cores: Callable[[], int] | None = None,
-) -> Finished | Refused:
+def run_chain(task: ChainTask) -> Finished | Refused:
     """Pass the sources through all steps; the outputs of one are the sources of the next.
 
     Never raises. On a process's main thread the time limit and the free-space floor interrupt the
@@ -55,21 +51,13 @@ def run_chain(
     `max_output_bytes`, or over what room there was when it began; on another thread all of this is
     checked between steps only, since signals and resource limits belong to the process.
 
-    Args:
-        task: what to do.
-        tell: see `Work.tell`.
-        cores: see `Work.cores`.
-
     Returns:
         The final outputs, those that are files inside `task.folder`, or why there are none. What
         a failed chain has left in the folder is the caller's to remove. Where no step needed a
         file, and no result has to be one, the folder is not made.
     """
-    hooks = {"tell": tell, "cores": cores}
     with Bounds() as bounds:
-        return run_bounded(
-            task, bounds, Prepared(), {name: hook for name, hook in hooks.items() if hook}
-        )
+        return run_bounded(task, bounds, Prepared(), {})
 
 
 def run_bounded(
@@ -105,7 +93,6 @@ class Prepared:
     """Steps whose parameters have been validated: once, where many tasks have the same."""
 
     def __init__(self) -> None:
-        """Know none yet."""
         self._known: dict[int, tuple[ChainStep, Operation, Params]] = {}
 
     def of(self, step: ChainStep) -> tuple[Operation, Params]:

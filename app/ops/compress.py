@@ -10,15 +10,8 @@ from pydantic import BeforeValidator, ValidationInfo, WithJsonSchema, field_vali
 
 from app.ops import spellings, values
 from app.ops.base import Operation, Params, Result, Work
-from app.ops.codecs import (
-    MEDIA_TYPES,
-    SUFFIXES,
-    Codec,
-    Level,
-    LevelName,
-    check_level,
-    packing,
-)
+from app.ops.codecs.kinds import MEDIA_TYPES, SUFFIXES, Codec, Level, LevelName, check_level
+from app.ops.codecs.packing import packing
 from app.ops.codecs.sampling import choose
 from app.ops.draft import Draft
 
@@ -66,10 +59,8 @@ class CompressParams(Params):
     to 27 one of 2 to that power bytes. Whoever reads the result needs as much memory; the zstd tool
     allows it, HTTP clients stop at 8 MiB (23)."""
 
-    @field_validator("level", mode="before")
-    @classmethod
-    def _level_is_number_or_name(cls, value: Any) -> Any:
-        return values.level(value)
+    _level_is_number_or_name = field_validator("level", mode="before")(values.level)
+    _long_is_a_window = field_validator("long", mode="before")(_window_log)
 
     @field_validator("level", mode="after")
     @classmethod
@@ -81,11 +72,6 @@ class CompressParams(Params):
                 raise ValueError("must be fast, balanced or best where the format is auto")
             check_level(chosen, value, chosen)
         return value
-
-    @field_validator("long", mode="before")
-    @classmethod
-    def _long_is_a_window(cls, value: Any) -> Any:
-        return _window_log(value)
 
     @field_validator("long", mode="after")
     @classmethod
@@ -166,7 +152,7 @@ def _kept(work: Work, facts: dict[str, Any], why: str) -> Result:
     """Pass the source on as it is."""
     source = work.source
     # Not a link: the result is taken over by rename, and must not be the source itself.
-    with source.open() as reader, Draft(work, "original") as draft:
+    with source.open() as reader, Draft(work) as draft:
         while data := reader.read(_READ_BYTES):
             draft.write(data)
     ratio = 1.0 if draft.size_bytes else None

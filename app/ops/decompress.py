@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Literal
 
@@ -10,8 +9,9 @@ from pydantic import BeforeValidator, Field
 
 from app.errors import CodecUnknown, OutputTooLarge, RatioExceeded
 from app.ops import spellings
-from app.ops.base import MAX_BYTES, MAX_RATIO, Operation, Params, Result, Work
-from app.ops.codecs import SUFFIXES, Codec, Unpacker, codec_of, unpacking
+from app.ops.base import MAX_BYTES, MAX_RATIO, Operation, Params, Result, Work, by_size
+from app.ops.codecs.kinds import SUFFIXES, Codec, codec_of
+from app.ops.codecs.unpacking import Unpacker
 from app.ops.draft import Draft
 from app.ops.media_type import HEAD_BYTES, sniff
 from app.ops.text_types import Word, called
@@ -68,7 +68,7 @@ def decompress(work: Work, params: DecompressParams) -> Result:
     """
     with work.source.open() as reader, Draft(work) as draft:
         codec = _codec(reader, params)
-        unpacker = unpacking(reader, codec)
+        unpacker = Unpacker(reader, codec)
         head = _pump(unpacker, draft, work, params)
     input_bytes = unpacker.read_bytes
     facts: dict[str, Any] = {
@@ -138,10 +138,6 @@ def _name(name: str, codec: Codec) -> str:
     return name or "file"
 
 
-def _weight_ms(size_bytes: int, _params: Mapping[str, Any]) -> float:
-    return 0.3 + 40 * size_bytes / (1 << 20)
-
-
 OPERATION = Operation(
     name="decompress",
     summary="Decompress a file: gzip, zlib, raw deflate, zstd, Brotli, xz, bzip2 or LZ4.",
@@ -150,6 +146,6 @@ OPERATION = Operation(
     accepts=("*/*",),
     run=decompress,
     takes_bytes=True,
-    weight_ms=_weight_ms,
+    weight_ms=by_size(0.3, 40),
     example={"format": "auto"},
 )

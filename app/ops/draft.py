@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-from types import TracebackType
 from typing import BinaryIO, Self
 
 from app.ops.base import NOWHERE, Output, Work
@@ -16,11 +15,9 @@ HELD_BYTES = 1 << 20
 class Draft:
     """Takes a result's bytes. Use it as a context manager: left by an exception, it is no more."""
 
-    def __init__(self, work: Work, file_name: str = "result") -> None:
-        """Hold nothing yet; `file_name` is what the file is called if there has to be one."""
+    def __init__(self, work: Work) -> None:
         self._work = work
         self._path = NOWHERE
-        self._file_name = file_name
         # What is more than may be produced goes to a file, which ends where the limit does.
         self._held_bytes = min(HELD_BYTES, work.limits.max_output_bytes)
         self._file: BinaryIO = io.BytesIO()
@@ -38,7 +35,7 @@ class Draft:
 
     def _spill(self) -> None:
         held = self._file
-        self._path = self._work.place() / self._file_name
+        self._path = self._work.place() / "result"
         self._file = self._path.open("xb")
         assert isinstance(held, io.BytesIO)  # noqa: S101 - the caller has looked
         self._file.write(held.getvalue())
@@ -56,15 +53,9 @@ class Draft:
             self._path.unlink(missing_ok=True)
 
     def __enter__(self) -> Self:
-        """Give the draft."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        where: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """On an exception, discard it."""
         if kind is not None:
             self.discard()

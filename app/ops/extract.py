@@ -6,7 +6,6 @@ what it decodes in memory (its issue 626); libarchive needs a system library.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any, BinaryIO
 
 from pydantic import Field, field_validator
@@ -17,8 +16,19 @@ from app.ops.archives import globs
 from app.ops.archives.members import Archive, Budget, Member
 from app.ops.archives.names import Names, safe_path, shown
 from app.ops.archives.opening import open_archive
-from app.ops.base import MAX_BYTES, MAX_ELEMENTS, MAX_RATIO, Operation, Output, Params, Result, Work
-from app.ops.codecs import HashedFile
+from app.ops.base import (
+    MAX_BYTES,
+    MAX_ELEMENTS,
+    MAX_RATIO,
+    Operation,
+    Output,
+    Params,
+    Result,
+    Work,
+    by_size,
+)
+from app.ops.codecs.hashed import HashedFile
+from app.ops.codecs.kinds import MEDIA_TYPES, TAR_FORMATS
 from app.ops.media_type import HEAD_BYTES, sniff
 from app.ops.text_types import Word, called
 
@@ -55,15 +65,8 @@ class ExtractParams(Params):
     """How many times its own size an archive may give, counted as it is decompressed; the first 16
     MiB are always allowed. Deflate cannot exceed 1032."""
 
-    @field_validator("include", "exclude", mode="before")
-    @classmethod
-    def _split(cls, value: Any) -> Any:
-        return values.listed(value)
-
-    @field_validator("include", "exclude", mode="after")
-    @classmethod
-    def _check(cls, value: list[str]) -> list[str]:
-        return list(globs.checked(value))
+    _split = field_validator("include", "exclude", mode="before")(values.listed)
+    _check = field_validator("include", "exclude")(globs.checked)
 
 
 def extract(work: Work, params: ExtractParams) -> Result:
@@ -227,25 +230,13 @@ class _Extraction:
         )
 
 
-def _weight_ms(size_bytes: int, _params: Mapping[str, Any]) -> float:
-    return 1 + 10 * size_bytes / (1 << 20)
-
-
 OPERATION = Operation(
     name="extract",
     summary="Take the files out of a zip or a tar, compressed or not.",
     params=ExtractParams,
     runs="process",
-    accepts=(
-        "application/zip",
-        "application/x-tar",
-        "application/gzip",
-        "application/zstd",
-        "application/x-xz",
-        "application/x-bzip2",
-        "application/x-lz4",
-    ),
+    accepts=("application/zip", "application/x-tar", *map(MEDIA_TYPES.__getitem__, TAR_FORMATS)),
     run=extract,
-    weight_ms=_weight_ms,
+    weight_ms=by_size(1, 10),
     example={"include": ["**/*.jpg"], "exclude": ["__MACOSX/"]},
 )

@@ -7,12 +7,12 @@ guarded door that leaves the house (`app/outbound/`).
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
+from app.ops import values
 from app.ops.base import MAX_BYTES, Offered, Params
-from app.ops.jsontext import value_of
 
 MAX_ACCEPT_TYPES = 50
 MAX_CONCURRENCY = 10_000
@@ -62,15 +62,7 @@ class FetchParams(Params):
     """Ask only for what has changed since this client last fetched the same URL with the same
     headers and this option; on 304 the stored bytes are the result."""
 
-    @field_validator("accept_types", mode="before")
-    @classmethod
-    def _split(cls, value: Any) -> Any:
-        """Take what a query string can carry: a list in JSON, or one with commas."""
-        if not isinstance(value, str):
-            return value
-        if value.lstrip().startswith("["):
-            return value_of(value)
-        return [part for part in value.split(",") if part.strip()]
+    _list_or_text = field_validator("accept_types", mode="before")(values.listed)
 
     @field_validator("accept_types")
     @classmethod

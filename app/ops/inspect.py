@@ -11,7 +11,7 @@ from pydantic import Field, field_validator
 
 from app.ops import values
 from app.ops.base import Operation, Params, Result, Work
-from app.ops.codecs import codec_of
+from app.ops.codecs.kinds import codec_of
 from app.ops.imaging.facts import describe_picture
 from app.ops.inspecting.contents import describe_archive
 from app.ops.inspecting.names import extension_matches, extension_of
@@ -34,10 +34,7 @@ class InspectParams(Params):
     """Whether to decode a picture whole, to tell if it is damaged further down. Done up to the
     pixel limit. Archives and compressed files are never decoded for that."""
 
-    @field_validator("digests", mode="before")
-    @classmethod
-    def _list_or_text(cls, value: Any) -> Any:
-        return values.listed(value)
+    _list_or_text = field_validator("digests", mode="before")(values.listed)
 
 
 def inspect(work: Work, params: InspectParams) -> Result:

@@ -13,7 +13,6 @@ so that the same picture gives the same bytes on any day.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
@@ -22,7 +21,7 @@ from pydantic import BeforeValidator, Field, field_validator
 from app.errors import InvalidParameter
 from app.ops import spellings, values
 from app.ops.accepting import named_pictures
-from app.ops.base import MAX_BYTES, Operation, Output, Params, Result, Work
+from app.ops.base import MAX_BYTES, Operation, Output, Params, Result, Work, by_size
 from app.ops.imaging.contenders import RACERS, Contender, entrants
 from app.ops.imaging.content import is_see_through, looks_drawn
 from app.ops.imaging.encoding import MEDIA_TYPE, SUFFIX, Keep
@@ -80,10 +79,7 @@ class OptimizeParams(Params):
     XMP and IPTC go with the picture. What decides its looks, orientation and colours, is never
     lost. An input that is given back has all it had."""
 
-    @field_validator("formats", mode="before")
-    @classmethod
-    def _list_or_text(cls, value: Any) -> Any:
-        return values.listed(value)
+    _list_or_text = field_validator("formats", mode="before")(values.listed)
 
 
 def optimize(work: Work, params: OptimizeParams) -> Result:
@@ -133,15 +129,6 @@ def optimize(work: Work, params: OptimizeParams) -> Result:
     if best is not None:
         best.path.unlink(missing_ok=True)
     return _kept(work, header, _nothing_found(race), race=race)
-
-
-def warm_up() -> None:
-    """Load libvips and set it up; 0.1 s that the first picture need not wait for.
-
-    Raises:
-        OperationFailed: libvips is missing or too old.
-    """
-    libvips()
 
 
 def _unreadable_parts(header: Header) -> str:
@@ -300,10 +287,6 @@ def by_accept(accept: str) -> dict[str, Any]:
     return {"formats": ["keep", *found]} if found else {}
 
 
-def _weight_ms(size_bytes: int, _params: Mapping[str, Any]) -> float:
-    return 100 + 4000 * size_bytes / (1 << 20)
-
-
 OPERATION = Operation(
     name="optimize",
     summary="Make a picture's file as small as it gets without looking any different.",
@@ -311,8 +294,8 @@ OPERATION = Operation(
     runs="process",
     accepts=tuple(MEDIA_TYPE_READ.values()),
     run=optimize,
-    weight_ms=_weight_ms,
-    warm_up=warm_up,
+    weight_ms=by_size(100, 4000),
+    warm_up=libvips,
     by_accept=by_accept,
     example={"formats": ["jpeg", "webp"], "target_ssim": 0.995},
 )

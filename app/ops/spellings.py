@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from app.ops.codecs.kinds import CODECS, TAR_FORMATS
+
 _CODECS = {
     "gz": "gzip",
     "x-gzip": "gzip",
@@ -31,10 +33,8 @@ _ARCHIVES = {
 }
 _PICTURES = {"jpg": "jpeg", "jpe": "jpeg", "jfif": "jpeg", "tif": "tiff"}
 
-_MANY = {"gzip": "tar.gz", "zstd": "tar.zst", "xz": "tar.xz", "bz2": "tar.bz2", "lz4": "tar.lz4"}
-
-_PACKED = ("zip", "tar", *_ARCHIVES, *_ARCHIVES.values(), "tar.lz4")
-_SINGLE = (*_MANY, "br", "zlib", "deflate-raw", *_CODECS)
+_MANY: dict[str, str] = {codec: tar for codec, tar in TAR_FORMATS.items()}  # noqa: C416 - of wider keys
+_PACKED = ("zip", "tar", *_ARCHIVES, *TAR_FORMATS.values())
 _EITHER = {"deflate": "deflate can be zlib (as in HTTP) or deflate-raw: say which"}
 
 
@@ -59,7 +59,7 @@ compression = _taking(_CODECS, {**{n: f"for {n} use /v1/archive" for n in _PACKE
 """Gives the codec's own name for one to write; raises `ValueError` for that of an archive."""
 compressed = _taking(_CODECS, {**{n: f"for {n} use /v1/extract" for n in _PACKED}, **_EITHER})
 """The same for one to read."""
-archive = _taking(_ARCHIVES, {name: _of_one_file(name) for name in _SINGLE})
+archive = _taking(_ARCHIVES, {name: _of_one_file(name) for name in (*CODECS, *_CODECS)})
 """Gives the archive format's own name; raises `ValueError` for that of a codec alone."""
 picture = _taking(_PICTURES, {})
 """Gives the picture format's own name."""

@@ -13,7 +13,9 @@ import pytest
 
 from app.errors import CATALOGUE, OffloadError
 from app.ops.base import Limits, Source, Work
-from app.ops.codecs import CODECS, LEVELS, codec_of, packing, unpacking
+from app.ops.codecs.kinds import CODECS, LEVELS, codec_of
+from app.ops.codecs.packing import packing
+from app.ops.codecs.unpacking import Unpacker
 from app.ops.decompress import DecompressParams, decompress
 from tests.fuzz.budget import mutated, rounds
 from tests.memory import peak_kib
@@ -61,7 +63,7 @@ def plain_of(chance: random.Random) -> bytes:
 
 def read(packed: bytes, codec: str, chance: random.Random) -> bytes | None:
     """Decode in odd portions; None if it was refused."""
-    unpacker = unpacking(io.BytesIO(packed), codec)
+    unpacker = Unpacker(io.BytesIO(packed), codec)
     out = bytearray()
     part = b"-"
     while part and len(out) <= MOST_BYTES:

@@ -6,7 +6,8 @@ import zlib
 import pytest
 
 from app.errors import StreamDamaged, StreamTruncated, TrailingData
-from app.ops.codecs import CODECS, codec_of, unpacking
+from app.ops.codecs.kinds import CODECS, codec_of
+from app.ops.codecs.unpacking import Unpacker
 from tests.ops.codec_tools import MADE_ELSEWHERE, contents, text
 
 
@@ -14,7 +15,7 @@ from tests.ops.codec_tools import MADE_ELSEWHERE, contents, text
 @pytest.mark.parametrize("codec", CODECS)
 def test_a_reader_gives_exactly_what_is_asked_for(codec, portion):
     plain = text(5000 if portion < 100 else 400_000)
-    unpacker = unpacking(io.BytesIO(MADE_ELSEWHERE[codec](plain)), codec)
+    unpacker = Unpacker(io.BytesIO(MADE_ELSEWHERE[codec](plain)), codec)
     parts = list(iter(lambda: unpacker.read(portion), b""))
     assert b"".join(parts) == plain
     assert {len(part) for part in parts[:-1]} == {portion}
@@ -25,7 +26,7 @@ def test_a_reader_gives_exactly_what_is_asked_for(codec, portion):
 def test_a_reader_begins_where_its_file_is(codec):
     file = io.BytesIO(b"before" + MADE_ELSEWHERE[codec](b"hello"))
     file.seek(6)
-    assert unpacking(file, codec).read(100) == b"hello"
+    assert Unpacker(file, codec).read(100) == b"hello"
 
 
 class Trickle(io.RawIOBase):
@@ -43,13 +44,13 @@ class Trickle(io.RawIOBase):
 
 @pytest.mark.parametrize("codec", CODECS)
 def test_a_slow_file_that_cannot_seek_will_do(codec):
-    unpacker = unpacking(Trickle(MADE_ELSEWHERE[codec](text(5000))), codec)
+    unpacker = Unpacker(Trickle(MADE_ELSEWHERE[codec](text(5000))), codec)
     assert unpacker.read(10_000) == text(5000)
     assert unpacker.read(1) == b""
 
 
 def test_brotli_that_cannot_seek_calls_what_follows_damage():
-    unpacker = unpacking(Trickle(MADE_ELSEWHERE["br"](b"hello") + b"garbage"), "br")
+    unpacker = Unpacker(Trickle(MADE_ELSEWHERE["br"](b"hello") + b"garbage"), "br")
     with pytest.raises(StreamDamaged):
         unpacker.read(100)
 
@@ -59,7 +60,7 @@ def test_brotli_that_breaks_while_it_is_drained_is_damaged():
     packed = MADE_ELSEWHERE["br"](text(3_000_000))
     damaged = 0
     for seed in range(40):
-        unpacker = unpacking(
+        unpacker = Unpacker(
             io.BytesIO(packed[: 2000 + seed] + random.Random(seed).randbytes(90_000)), "br"
         )
         try:
@@ -72,7 +73,7 @@ def test_brotli_that_breaks_while_it_is_drained_is_damaged():
 
 @pytest.mark.parametrize("codec", CODECS)
 def test_members_are_counted_while_reading(codec):
-    unpacker = unpacking(io.BytesIO(MADE_ELSEWHERE[codec](text(300_000))), codec)
+    unpacker = Unpacker(io.BytesIO(MADE_ELSEWHERE[codec](text(300_000))), codec)
     assert (unpacker.members, unpacker.read_bytes) == (0, 0)
     unpacker.read(1)
     assert unpacker.members == 1

@@ -17,7 +17,8 @@ from pydantic import ValidationError
 
 from app.errors import DeadlineExceeded
 from app.ops.base import Limits, Source, Work, whole
-from app.ops.codecs import CODECS, LEVELS, sampling
+from app.ops.codecs import sampling
+from app.ops.codecs.kinds import CODECS, LEVELS
 from app.ops.compress import CompressParams, compress
 from benchmarks.corpus import logs, source_text
 from tests.ops.codec_tools import as_file, by_library, contents, restored, text

@@ -22,7 +22,7 @@ from app.errors import (
     TrailingData,
 )
 from app.ops.base import Limits, Work, whole
-from app.ops.codecs import CODECS, SUFFIXES
+from app.ops.codecs.kinds import CODECS, SUFFIXES
 from app.ops.decompress import DecompressParams, decompress
 from tests.ops.codec_tools import MADE_ELSEWHERE, contents, text
 

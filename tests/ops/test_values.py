@@ -14,7 +14,7 @@ from app.errors import OffloadError
 from app.model.blobs import SMALL_BYTES
 from app.ops.base import Limits, Source, Work, whole
 from app.ops.chain import run_chain
-from app.ops.codecs import CODECS
+from app.ops.codecs.kinds import CODECS
 from app.ops.registry import load_operations
 from app.ops.tasks import ChainStep, ChainTask, Finished
 from tests.ops.codec_tools import MADE_ELSEWHERE, text

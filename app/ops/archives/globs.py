@@ -21,7 +21,7 @@ MEANING = (
 _ANY_DEPTH = "**"
 
 
-def checked(patterns: Sequence[str]) -> Sequence[str]:
+def checked(patterns: list[str]) -> list[str]:
     """Refuse, with `ValueError`, what can match nothing or is too much to match with."""
     if len(patterns) > MAX_PATTERNS:
         raise ValueError(f"at most {MAX_PATTERNS} patterns, and there are {len(patterns)}")

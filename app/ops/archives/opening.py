@@ -10,7 +10,8 @@ from app.ops.archives.tar_headers import BLOCK_BYTES, EMPTY_BLOCK, parse_header
 from app.ops.archives.tar_reader import Stream, TarReader
 from app.ops.archives.zip_directory import find_end
 from app.ops.archives.zip_reader import ZipReader
-from app.ops.codecs import Codec, codec_of, unpacking
+from app.ops.codecs.kinds import TAR_FORMATS, Codec, codec_of
+from app.ops.codecs.unpacking import Unpacker
 from app.ops.media_type import HEAD_BYTES, UNKNOWN, sniff
 
 # A member, an empty archive, and the mark that a zip of one part out of possibly several has.
@@ -19,13 +20,6 @@ _PROGRAM_MARKS = (b"MZ", b"\x7fELF", b"#!")
 """What a self-extracting zip may begin with. Anything else in front makes it two files in one, of
 which every reader sees another."""
 
-_TAR_FORMATS: dict[Codec, str] = {
-    "gzip": "tar.gz",
-    "zstd": "tar.zst",
-    "xz": "tar.xz",
-    "bz2": "tar.bz2",
-    "lz4": "tar.lz4",
-}
 _TAKEN = "zip, tar, tar.gz, tar.zst, tar.xz, tar.bz2 and tar.lz4 are taken"
 
 
@@ -62,7 +56,7 @@ def open_archive(file: BinaryIO, size_bytes: int, budget: Budget) -> Archive:
             )
         return archive
     codec = codec_of(head)
-    if codec in _TAR_FORMATS:
+    if codec in TAR_FORMATS:
         return _compressed_tar(file, size_bytes, codec, budget)
     first = head[:BLOCK_BYTES]
     if _begins_tar(first):
@@ -72,13 +66,13 @@ def open_archive(file: BinaryIO, size_bytes: int, budget: Budget) -> Archive:
 
 def _compressed_tar(file: BinaryIO, size_bytes: int, codec: Codec, budget: Budget) -> Archive:
     file.seek(0)
-    stream = unpacking(file, codec)
+    stream = Unpacker(file, codec)
     first = stream.read(BLOCK_BYTES)
     if not _begins_tar(first):
         raise ArchiveUnsupported(
             f"What {codec} has compressed here is one file and no tar; `decompress` gives it."
         )
-    return TarReader(_Begun(first, stream), file, size_bytes, _TAR_FORMATS[codec], budget)
+    return TarReader(_Begun(first, stream), file, size_bytes, TAR_FORMATS[codec], budget)
 
 
 def _begins_tar(first: bytes) -> bool:

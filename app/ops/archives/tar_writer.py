@@ -6,35 +6,13 @@ Not GNU's format: it leaves the code page of a name open, and Windows' own tar t
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from app.ops.codecs.blocks import Sink
+from app.ops.codecs.blocks import Cutter, Sink
 
 _CHUNK_BYTES = 1 << 20
 _RECORD_BYTES = tarfile.RECORDSIZE
-
-
-class _Gathered:
-    """Passes bytes on in portions of 1 MiB: a thousand small files are two thousand writes."""
-
-    def __init__(self, sink: Sink) -> None:
-        self._sink = sink
-        self._held: list[bytes] = []
-        self._held_bytes = 0
-
-    def write(self, data: bytes) -> None:
-        self._held.append(data)
-        self._held_bytes += len(data)
-        if self._held_bytes >= _CHUNK_BYTES:
-            self.flush()
-
-    def flush(self) -> None:
-        held = b"".join(self._held)
-        self._held.clear()
-        self._held_bytes = 0
-        for at in range(0, len(held), _CHUNK_BYTES):
-            self._sink.write(held[at : at + _CHUNK_BYTES])
 
 
 def header_bytes(name: str, size_bytes: int, modified_s: int) -> bytes:
@@ -65,20 +43,29 @@ def write_tar(
     Raises:
         OSError: a file ends before its size; or reading or writing failed.
     """
-    out = _Gathered(sink)
+    # In portions of 1 MiB: a thousand small files would be two thousand writes.
+    cutter = Cutter(_CHUNK_BYTES)
     done_bytes = 0
+    for part in _parts(members, wrote):
+        done_bytes += len(part)
+        for portion in cutter.add(part):
+            sink.write(portion)
+    end_bytes = 2 * tarfile.BLOCKSIZE
+    end_bytes += -(done_bytes + end_bytes) % _RECORD_BYTES
+    sink.write(cutter.rest() + bytes(end_bytes))
+
+
+def _parts(
+    members: Iterable[tuple[bytes, Path, int]], wrote: Callable[[int], None]
+) -> Iterator[bytes]:
     for header, path, size_bytes in members:
-        out.write(header)
+        yield header
         left = size_bytes
         with path.open("rb") as reader:
             while left and (chunk := reader.read(min(left, _CHUNK_BYTES))):
-                out.write(chunk)
+                yield chunk
                 left -= len(chunk)
                 wrote(len(chunk))
         if left:
             raise OSError(f"{path} ends {left} bytes before its end.")
-        out.write(bytes(-size_bytes % tarfile.BLOCKSIZE))
-        done_bytes += len(header) + size_bytes + -size_bytes % tarfile.BLOCKSIZE
-    done_bytes += 2 * tarfile.BLOCKSIZE
-    out.write(bytes(2 * tarfile.BLOCKSIZE + -done_bytes % _RECORD_BYTES))
-    out.flush()
+        yield bytes(-size_bytes % tarfile.BLOCKSIZE)

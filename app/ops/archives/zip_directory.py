@@ -17,14 +17,14 @@ from app.errors import ArchiveDamaged, ArchiveOverlap, ArchiveTruncated, Archive
 from app.ops.archives.members import Budget
 from app.ops.archives.names import decode, unicode_extra
 
-_END = struct.Struct("<4s4H2LH")
-_END_MARK = b"PK\x05\x06"
-_LOCATOR = struct.Struct("<4sLQL")
-_LOCATOR_MARK = b"PK\x06\x07"
-_END64 = struct.Struct("<4sQ2H2L4Q")
-_END64_MARK = b"PK\x06\x06"
-_ENTRY = struct.Struct("<4s6H3L5H2L")
-_ENTRY_MARK = b"PK\x01\x02"
+END = struct.Struct("<4s4H2LH")
+END_MARK = b"PK\x05\x06"
+LOCATOR = struct.Struct("<4sLQL")
+LOCATOR_MARK = b"PK\x06\x07"
+END64 = struct.Struct("<4sQ2H2L4Q")
+END64_MARK = b"PK\x06\x06"
+ENTRY = struct.Struct("<4s6H3L5H2L")
+ENTRY_MARK = b"PK\x01\x02"
 _SIGNATURE_MARK = b"PK\x05\x05"
 _EXTRA = struct.Struct("<2H")
 
@@ -33,13 +33,15 @@ FULL16 = 0xFFFF
 FULL32 = 0xFFFF_FFFF
 """Stands in a 16 or 32-bit field whose value is in the zip64 record or field instead."""
 
-LOCAL_BYTES = 30
+LOCAL = struct.Struct("<4s5H3L2H")
 """The fixed part of a member's own header."""
+LOCAL_MARK = b"PK\x03\x04"
 
 _ZIP64_EXTRA = 0x0001
 _UNICODE_PATH_EXTRA = 0x7075
 
-_UTF8 = 1 << 11
+UTF8 = 1 << 11
+"""Flag: the name is UTF-8."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +85,15 @@ def find_end(file: BinaryIO, size_bytes: int) -> End:
         ArchiveDamaged: there are two that could be it, or it contradicts itself.
         ArchiveUnsupported: the archive is spread over several files.
     """
-    window = min(size_bytes, _END.size + _MAX_COMMENT_BYTES)
+    window = min(size_bytes, END.size + _MAX_COMMENT_BYTES)
     file.seek(size_bytes - window)
     tail = file.read(window)
     base = size_bytes - window
     exact, early = None, None
     cut: ArchiveTruncated | None = None
     for at in _marks(tail):
-        comment_bytes = _END.unpack_from(tail, at)[-1]
-        over = at + _END.size + comment_bytes - len(tail)
+        comment_bytes = END.unpack_from(tail, at)[-1]
+        over = at + END.size + comment_bytes - len(tail)
         found = _read_end(file, base + at, size_bytes, trailing_bytes=max(-over, 0))
         if found is None:
             continue
@@ -115,17 +117,17 @@ def find_end(file: BinaryIO, size_bytes: int) -> End:
 
 def _marks(tail: bytes) -> Iterator[int]:
     """Give the places of possible end records, the last first."""
-    at = tail.rfind(_END_MARK)
+    at = tail.rfind(END_MARK)
     while at >= 0:
-        if at + _END.size <= len(tail):
+        if at + END.size <= len(tail):
             yield at
-        at = tail.rfind(_END_MARK, 0, at + len(_END_MARK) - 1)
+        at = tail.rfind(END_MARK, 0, at + len(END_MARK) - 1)
 
 
 def _read_end(file: BinaryIO, at: int, size_bytes: int, trailing_bytes: int) -> End | None:
     """Read an end record; None if no directory can be where it says: then it is none."""
     file.seek(at)
-    fields = _END.unpack(file.read(_END.size))
+    fields = END.unpack(file.read(END.size))
     disk, first_disk, here, entries, length, offset, _ = fields[1:]
     stop = at
     wide = _read_end64(file, at)
@@ -144,7 +146,7 @@ def _read_end(file: BinaryIO, at: int, size_bytes: int, trailing_bytes: int) -> 
     if wide is not None and said_stop + prefix_bytes != stop:
         raise ArchiveDamaged("The zip64 record is not where its locator says.")
     file.seek(start)
-    if length and file.read(4) != _ENTRY_MARK:
+    if length and file.read(4) != ENTRY_MARK:
         return None
     if disk or first_disk or here != entries:
         raise ArchiveUnsupported("The zip is one part of several.")
@@ -158,20 +160,20 @@ def _read_end64(file: BinaryIO, end_at: int) -> tuple[int, ...] | None:
         Where it is, where its locator says that it is, and its six values that the end record has
         too.
     """
-    locator_at = end_at - _LOCATOR.size
+    locator_at = end_at - LOCATOR.size
     if locator_at < 0:
         return None
     file.seek(locator_at)
-    mark, _, said_at, _ = _LOCATOR.unpack(file.read(_LOCATOR.size))
-    if mark != _LOCATOR_MARK:
+    mark, _, said_at, _ = LOCATOR.unpack(file.read(LOCATOR.size))
+    if mark != LOCATOR_MARK:
         return None
     # With something in front of the zip the record is not where the locator says, but still
     # directly before it.
-    for at in dict.fromkeys((said_at, locator_at - _END64.size)):
-        if 0 <= at <= locator_at - _END64.size:
+    for at in dict.fromkeys((said_at, locator_at - END64.size)):
+        if 0 <= at <= locator_at - END64.size:
             file.seek(at)
-            fields = _END64.unpack(file.read(_END64.size))
-            if fields[0] == _END64_MARK and at + 12 + fields[1] == locator_at:
+            fields = END64.unpack(file.read(END64.size))
+            if fields[0] == END64_MARK and at + 12 + fields[1] == locator_at:
                 return (at, said_at, *fields[4:])
     raise ArchiveDamaged("The zip has a zip64 locator, and not the record that belongs to it.")
 
@@ -189,15 +191,15 @@ def read_entries(file: BinaryIO, end: End, budget: Budget) -> list[Entry]:
     file.seek(end.start)
     left = end.stop - end.start
     while left:
-        head = file.read(min(left, _ENTRY.size))
+        head = file.read(min(left, ENTRY.size))
         if len(entries) == end.entries and head.startswith(_SIGNATURE_MARK):
             break
-        if len(head) < _ENTRY.size or not head.startswith(_ENTRY_MARK):
+        if len(head) < ENTRY.size or not head.startswith(ENTRY_MARK):
             raise ArchiveDamaged("The zip's directory is damaged.")
-        fields = _ENTRY.unpack(head)
+        fields = ENTRY.unpack(head)
         name_bytes, extra_bytes, comment_bytes = fields[10:13]
         rest_bytes = name_bytes + extra_bytes + comment_bytes
-        left -= _ENTRY.size + rest_bytes
+        left -= ENTRY.size + rest_bytes
         if left < 0:
             raise ArchiveDamaged("The zip's directory is damaged: an entry reaches over its end.")
         budget.entry()
@@ -225,7 +227,7 @@ def _entry(fields: tuple[int, ...], raw_name: bytes, extra: bytes, end: End) -> 
         raise ArchiveUnsupported("The zip is one part of several.")
     name = unicode_extra(found.get(_UNICODE_PATH_EXTRA, b""), raw_name)
     if name is None:
-        name = decode(raw_name, utf8=bool(flags & _UTF8))
+        name = decode(raw_name, utf8=bool(flags & UTF8))
     is_dos = made_by >> 8 in (0, 10, 14)
     return Entry(
         raw_name,
@@ -279,7 +281,7 @@ def _check_apart(entries: list[Entry]) -> None:
     """Refuse members that share bytes: Fifield's bomb gets 10 MiB out of every 300 bytes so."""
     ordered = sorted(entries, key=lambda entry: entry.offset)
     for one, following in pairwise(ordered):
-        least = LOCAL_BYTES + len(one.raw_name) + one.compressed_bytes
+        least = LOCAL.size + len(one.raw_name) + one.compressed_bytes
         if one.offset + least > following.offset:
             raise ArchiveOverlap(
                 f"Two members of the zip share bytes: {one.name[:100]!r} and "

@@ -23,7 +23,8 @@ from app.ops.archives.members import Budget, Kind, Member, kind_problem
 from app.ops.archives.zip_data import METHODS, decoded
 from app.ops.archives.zip_directory import (
     FULL32,
-    LOCAL_BYTES,
+    LOCAL,
+    LOCAL_MARK,
     End,
     Entry,
     find_end,
@@ -31,9 +32,6 @@ from app.ops.archives.zip_directory import (
     widened,
     zip64_extra,
 )
-
-_LOCAL = struct.Struct("<4s5H3L2H")
-_LOCAL_MARK = b"PK\x03\x04"
 
 _ENCRYPTED = 1 << 0 | 1 << 6 | 1 << 13
 _SIZES_FOLLOW = 1 << 3
@@ -120,14 +118,14 @@ class ZipReader:
         """Read the member's own header, and find its data behind it."""
         # An offset of 64 bits can be more than a file can be sought to.
         self._file.seek(min(entry.offset, self._end.start))
-        head = self._file.read(LOCAL_BYTES)
-        if entry.offset >= self._end.start or not head.startswith(_LOCAL_MARK):
+        head = self._file.read(LOCAL.size)
+        if entry.offset >= self._end.start or not head.startswith(LOCAL_MARK):
             raise ArchiveDamaged("It is not where the zip's directory says.")
         name_bytes, extra_bytes = struct.unpack_from("<2H", head, 26)
         raw_name = self._file.read(name_bytes)
         extra = self._file.read(extra_bytes)
         _check_agreement(entry, head, raw_name, extra)
-        start = entry.offset + LOCAL_BYTES + len(raw_name) + len(extra)
+        start = entry.offset + LOCAL.size + len(raw_name) + len(extra)
         stop = start + entry.compressed_bytes
         if stop > self._end.start:
             raise ArchiveDamaged("It reaches over the end of the zip's members.")
@@ -181,7 +179,7 @@ def _check_agreement(entry: Entry, head: bytes, raw_name: bytes, extra: bytes) -
 
     Where they differ, one tool shows one file and another unpacks a different one.
     """
-    _, _, flags, method, _, _, crc, compressed_bytes, size_bytes, _, _ = _LOCAL.unpack(head)
+    _, _, flags, method, _, _, crc, compressed_bytes, size_bytes, _, _ = LOCAL.unpack(head)
     if raw_name != entry.raw_name:
         raise ArchiveDamaged("Its own header has another name than the zip's directory.")
     if method != entry.method or (flags ^ entry.flags) & _ENCRYPTED:

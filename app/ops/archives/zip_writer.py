@@ -14,23 +14,30 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO, Self
 
 from isal import isal_zlib
 
-from app.ops.archives.zip_directory import FULL16, FULL32
-from app.ops.codecs import Level, packing
-from app.ops.codecs.blocks import Lane
-
-_LOCAL = struct.Struct("<4s5H3L2H")
-_ENTRY = struct.Struct("<4s6H3L5H2L")
-_END64 = struct.Struct("<4sQ2H2L4Q")
-_LOCATOR = struct.Struct("<4sLQL")
-_END = struct.Struct("<4s4H2LH")
+from app.ops.archives.zip_directory import (
+    END,
+    END64,
+    END64_MARK,
+    END_MARK,
+    ENTRY,
+    ENTRY_MARK,
+    FULL16,
+    FULL32,
+    LOCAL,
+    LOCAL_MARK,
+    LOCATOR,
+    LOCATOR_MARK,
+    UTF8,
+)
+from app.ops.codecs.blocks import Lane, Sink
+from app.ops.codecs.kinds import Level
+from app.ops.codecs.packing import packing
 
 _STORED, _DEFLATED = 0, 8
-_UTF8 = 1 << 11
 _PLAIN_VERSION, _ZIP64_VERSION = 20, 45
 _MADE_ON_UNIX = 3 << 8
 _MODE = 0o100644 << 16
@@ -63,10 +70,6 @@ class _Written:
     size_bytes: int
     crc: int = 0
     compressed_bytes: int = 0
-
-    @property
-    def flags(self) -> int:
-        return 0 if self.raw_name.isascii() else _UTF8
 
 
 class ZipWriter:
@@ -107,15 +110,9 @@ class ZipWriter:
         """How many members were not compressed."""
 
     def __enter__(self) -> Self:
-        """Give the writer."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        where: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Write the directory, unless something went wrong."""
         try:
             if kind is None:
@@ -162,7 +159,7 @@ class ZipWriter:
             self._file.seek(start)
             self._file.truncate()
             member.method, how = _STORED, "stored"
-            self._store(path, member, told=not deflated)
+            self._copy(path, member, self._file, told=not deflated)
         member.compressed_bytes = self._file.tell() - start
         self._file.seek(member.offset)
         self._file.write(self._local_header(member))
@@ -170,28 +167,16 @@ class ZipWriter:
         self._keep(member, how)
 
     def _deflate(self, path: Path, member: _Written) -> str:
-        with (
-            path.open("rb") as reader,
-            packing(
-                self._file,
-                "deflate-raw",
-                self._level,
-                cores=self._cores,
-                size_bytes=member.size_bytes,
-            ) as packer,
-        ):
-            while chunk := reader.read(_CHUNK_BYTES):
-                member.crc = isal_zlib.crc32(chunk, member.crc)
-                packer.write(chunk)
-                self._wrote(len(chunk))
+        with packing(self._file, "deflate-raw", self._level, cores=self._cores) as packer:
+            self._copy(path, member, packer, told=True)
         return packer.method
 
-    def _store(self, path: Path, member: _Written, *, told: bool) -> None:
+    def _copy(self, path: Path, member: _Written, sink: Sink, *, told: bool) -> None:
         member.crc = 0
         with path.open("rb") as reader:
             while chunk := reader.read(_CHUNK_BYTES):
                 member.crc = isal_zlib.crc32(chunk, member.crc)
-                self._file.write(chunk)
+                sink.write(chunk)
                 if told:
                     self._wrote(len(chunk))
 
@@ -206,20 +191,21 @@ class ZipWriter:
         wide = member.size_bytes >= FULL32
         sizes = (member.size_bytes, member.compressed_bytes)
         extra = struct.pack("<2H2Q", 1, 16, *sizes) if wide else b""
-        fixed = _LOCAL.pack(
-            b"PK\x03\x04",
+        fixed = LOCAL.pack(
+            LOCAL_MARK,
             _ZIP64_VERSION if wide else _PLAIN_VERSION,
-            member.flags,
-            member.method,
-            self._time,
-            self._date,
-            member.crc,
+            *self._described(member),
             FULL32 if wide else member.compressed_bytes,
             FULL32 if wide else member.size_bytes,
             len(member.raw_name),
             len(extra),
         )
         return fixed + member.raw_name + extra
+
+    def _described(self, member: _Written) -> tuple[int, ...]:
+        """Give what both headers of a member say in a row: flags, method, time, date, CRC."""
+        flags = 0 if member.raw_name.isascii() else UTF8
+        return flags, member.method, self._time, self._date, member.crc
 
     def _write_directory(self) -> None:
         start = self._file.tell()
@@ -228,50 +214,29 @@ class ZipWriter:
         stop = self._file.tell()
         count, length = len(self._members), stop - start
         if count >= FULL16 or length >= FULL32 or start >= FULL32:
-            version = _MADE_ON_UNIX | _ZIP64_VERSION
-            self._file.write(
-                _END64.pack(
-                    b"PK\x06\x06",
-                    _END64.size - 12,
-                    version,
-                    _ZIP64_VERSION,
-                    0,
-                    0,
-                    count,
-                    count,
-                    length,
-                    start,
-                )
-            )
-            self._file.write(_LOCATOR.pack(b"PK\x06\x07", 0, stop, 1))
-        narrow = min(count, FULL16)
-        self._file.write(
-            _END.pack(
-                b"PK\x05\x06", 0, 0, narrow, narrow, min(length, FULL32), min(start, FULL32), 0
-            )
-        )
+            versions = _MADE_ON_UNIX | _ZIP64_VERSION, _ZIP64_VERSION
+            wide = (END64.size - 12, *versions, 0, 0, count, count, length, start)
+            self._file.write(END64.pack(END64_MARK, *wide))
+            self._file.write(LOCATOR.pack(LOCATOR_MARK, 0, stop, 1))
+        counts = (min(count, FULL16),) * 2
+        place = min(length, FULL32), min(start, FULL32)
+        self._file.write(END.pack(END_MARK, 0, 0, *counts, *place, 0))
 
     def _entry(self, member: _Written) -> bytes:
         values = (member.size_bytes, member.compressed_bytes, member.offset)
         wide = [value for value in values if value >= FULL32]
         extra = struct.pack(f"<2H{len(wide)}Q", 1, 8 * len(wide), *wide) if wide else b""
         version = _ZIP64_VERSION if wide else _PLAIN_VERSION
-        fixed = _ENTRY.pack(
-            b"PK\x01\x02",
+        fixed = ENTRY.pack(
+            ENTRY_MARK,
             _MADE_ON_UNIX | version,
             version,
-            member.flags,
-            member.method,
-            self._time,
-            self._date,
-            member.crc,
+            *self._described(member),
             min(member.compressed_bytes, FULL32),
             min(member.size_bytes, FULL32),
             len(member.raw_name),
             len(extra),
-            0,
-            0,
-            0,
+            *(0, 0, 0),  # comment, disk, internal attributes
             _MODE,
             min(member.offset, FULL32),
         )
@@ -290,6 +255,6 @@ def _packed(path: Path, level: Level, deflated: bool, _: threading.Event) -> _Pa
 
 def _deflated(data: bytes, level: Level) -> tuple[bytes, str]:
     sink = io.BytesIO()
-    with packing(sink, "deflate-raw", level, cores=lambda: 1, size_bytes=len(data)) as packer:
+    with packing(sink, "deflate-raw", level, cores=lambda: 1) as packer:
         packer.write(data)
     return sink.getvalue(), packer.method

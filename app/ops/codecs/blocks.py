@@ -11,7 +11,6 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from types import TracebackType
 from typing import Any, Protocol, Self
 
 MIB = 1 << 20
@@ -49,15 +48,9 @@ class Packer:
         """Leave the stream unfinished, and stop what works on it."""
 
     def __enter__(self) -> Self:
-        """Give the packer."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        where: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Finish the stream, or on an exception abandon it."""
         try:
             if kind is None:
@@ -147,7 +140,6 @@ class Cutter:
     """Cuts what is written, in whatever portions, into blocks of one size."""
 
     def __init__(self, block_bytes: int) -> None:
-        """Hold nothing yet."""
         self._block_bytes = block_bytes
         self._held: list[bytes] = []
         self._held_bytes = 0
@@ -180,6 +172,9 @@ class Cutter:
 class BlockPacker(Packer):
     """A packer that is made of blocks: says what a block is, and what to write around them."""
 
+    _ends_in_a_block = False
+    """Whether the last block marks the end, and has to be there even if it is empty."""
+
     def __init__(
         self,
         sink: Sink,
@@ -187,7 +182,6 @@ class BlockPacker(Packer):
         block_bytes: int,
         max_threads: int = MAX_THREADS,
     ) -> None:
-        """Start nothing yet."""
         self._sink = sink
         self._cutter = Cutter(block_bytes)
         self._lane = Lane(self._take, cores, max_threads)
@@ -201,7 +195,9 @@ class BlockPacker(Packer):
 
     def finish(self) -> None:
         """Write what is left, and the end of the stream."""
-        self._lane.put(self._block(self._cutter.rest(), last=True), last=True)
+        rest = self._cutter.rest()
+        if rest or self._ends_in_a_block:
+            self._lane.put(self._block(rest, last=True), last=True)
         self._lane.finish()
 
     def abandon(self) -> None:

@@ -43,7 +43,6 @@ class Bz2Packer(BlockPacker):
     """Writes one bzip2 stream."""
 
     def __init__(self, sink: Sink, cores: Callable[[], int], level: int) -> None:
-        """Start nothing yet."""
         super().__init__(sink, cores, level * _INPUT_BYTES)
         self.method = f"libbz2 {level}"
         self._level = level
@@ -55,9 +54,7 @@ class Bz2Packer(BlockPacker):
 
     def finish(self) -> None:
         """Write what is left, and the end mark."""
-        if rest := self._cutter.rest():
-            self._lane.put(self._block(rest, last=True), last=True)
-        self._lane.finish()
+        super().finish()
         self._write_bits(_END_MARK << _CRC_BITS | self._crc, _MARK_BITS + _CRC_BITS)
         self._write_bits(0, -self._left_bits % 8)
 

@@ -47,10 +47,11 @@ _MAKE: dict[str, Any] = {"isal": isal_zlib.compressobj, "zlib-ng": zlib_ng.compr
 class DeflatePacker(BlockPacker):
     """Writes gzip, zlib or raw deflate."""
 
+    _ends_in_a_block = True
+
     def __init__(
         self, sink: Sink, cores: Callable[[], int], wrapper: Wrapper, levels: DeflateLevels
     ) -> None:
-        """Start nothing yet."""
         super().__init__(sink, cores, BLOCK_BYTES)
         self._wrapper = wrapper
         self._levels = levels

@@ -7,18 +7,15 @@ from typing import BinaryIO
 
 
 class HashedFile:
-    """Passes what is written on to a file, and knows its sha256 and size."""
+    """Passes what is written on to a file, the caller's to close, and knows its sha256."""
 
     def __init__(self, file: BinaryIO) -> None:
-        """Write to `file`, which stays the caller's to close."""
         self._file = file
         self._sha256 = hashlib.sha256()
-        self.size_bytes = 0
 
     def write(self, data: bytes, /) -> int:
         """Write all of `data`."""
         self._sha256.update(data)
-        self.size_bytes += len(data)
         self._file.write(data)
         return len(data)
 

@@ -57,6 +57,17 @@ MEDIA_TYPES: dict[Codec, str] = {
     "lz4": "application/x-lz4",
 }
 
+TarFormat = Literal["tar.gz", "tar.zst", "tar.xz", "tar.bz2", "tar.lz4"]
+
+TAR_FORMATS: dict[Codec, TarFormat] = {
+    "gzip": "tar.gz",
+    "zstd": "tar.zst",
+    "xz": "tar.xz",
+    "bz2": "tar.bz2",
+    "lz4": "tar.lz4",
+}
+"""What a tar is called that a codec has compressed."""
+
 _MAGIC: dict[Codec, tuple[bytes, ...]] = {
     "gzip": (b"\x1f\x8b\x08",),
     "zstd": (b"\x28\xb5\x2f\xfd",),

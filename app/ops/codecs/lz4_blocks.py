@@ -26,7 +26,6 @@ class Lz4Packer(BlockPacker):
     def __init__(
         self, sink: Sink, cores: Callable[[], int], level: int, size_bytes: int | None
     ) -> None:
-        """Start nothing yet."""
         super().__init__(sink, cores, 4 * MIB)
         self.method = f"lz4 {level}"
         self._level = level
@@ -44,9 +43,7 @@ class Lz4Packer(BlockPacker):
 
     def finish(self) -> None:
         """Write what is left, and the end mark."""
-        if rest := self._cutter.rest():
-            self._lane.put(self._block(rest, last=True), last=True)
-        self._lane.finish()
+        super().finish()
         if self._promised_bytes not in (None, self._size_bytes):
             raise ValueError(f"{self._promised_bytes} bytes were promised, {self._size_bytes} came")
         self._sink.write(_LZ4_END)

@@ -13,8 +13,6 @@ from app.ops.codecs.lz4_blocks import Lz4Packer
 from app.ops.codecs.streams import BrotliPacker, ZstdPacker
 from app.ops.codecs.xz_blocks import XzPacker
 
-__all__ = ["Packer", "packing"]
-
 
 def packing(
     file: Sink,

@@ -116,7 +116,6 @@ class BrotliPacker(Packer):
     """Writes one Brotli stream, on one core: the format's library has no threads."""
 
     def __init__(self, sink: Sink, level: int) -> None:
-        """Start nothing yet."""
         self.method = f"brotli {level}"
         self._sink = sink
         self._cutter = Cutter(_BROTLI_PORTION_BYTES)

@@ -18,25 +18,18 @@ _MANY: frozenset[Codec] = frozenset({"gzip", "zstd", "xz", "bz2", "lz4"})
 """Formats whose files may be several members, streams or frames, one after the other."""
 
 
-def unpacking(file: BinaryIO, codec: Codec) -> Unpacker:
-    """Begin to read a compressed file.
+class Unpacker:
+    """Reads what a compressed file holds: of all its members, frames or streams.
+
+    Memory: about 3 MiB, and the window or dictionary that the stream asks for, up to 128 MiB.
 
     Args:
         file: gives the compressed bytes by `read`, from where it is; not closed. For Brotli it
             should be able to `seek`, so that data after the stream can be told from damage.
         codec: its format; see `codec_of`.
     """
-    return Unpacker(file, codec)
-
-
-class Unpacker:
-    """Reads what a compressed file holds: of all its members, frames or streams.
-
-    Memory: about 3 MiB, and the window or dictionary that the stream asks for, up to 128 MiB.
-    """
 
     def __init__(self, file: BinaryIO, codec: Codec) -> None:
-        """Read nothing yet."""
         self._file = file
         self._codec = codec
         self._start = file.tell() if codec == "br" and file.seekable() else None

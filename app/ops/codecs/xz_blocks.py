@@ -28,7 +28,6 @@ class XzPacker(BlockPacker):
     """Writes one xz stream of many blocks, as `xz -T` does."""
 
     def __init__(self, sink: Sink, cores: Callable[[], int], level: int) -> None:
-        """Start nothing yet."""
         # Levels 6 to 9 differ in nothing but the dictionary, which need not exceed the block.
         self._dictionary_bytes = _XZ_DICTIONARY_BYTES.get(level, 8 * MIB)
         block_bytes = max(2 * MIB, self._dictionary_bytes)
@@ -42,9 +41,7 @@ class XzPacker(BlockPacker):
 
     def finish(self) -> None:
         """Write what is left, and the index."""
-        if rest := self._cutter.rest():
-            self._lane.put(self._block(rest, last=True), last=True)
-        self._lane.finish()
+        super().finish()
         if not self._records:
             self._sink.write(lzma.compress(b"", lzma.FORMAT_XZ, lzma.CHECK_CRC64))
             return

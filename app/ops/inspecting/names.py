@@ -5,7 +5,7 @@ from __future__ import annotations
 import mimetypes
 from pathlib import PurePosixPath
 
-from app.ops.codecs import CODECS, MEDIA_TYPES, SUFFIXES
+from app.ops.codecs.kinds import CODECS, MEDIA_TYPES, SUFFIXES
 from app.ops.inspecting.texts import is_text
 from app.ops.media_type import UNKNOWN
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from app.moments import rfc3339
-from app.ops.codecs import Codec
+from app.ops.codecs.kinds import Codec
 
 _GZIP_EXTRA, _GZIP_NAME, _GZIP_COMMENT = 4, 8, 16
 _XZ_CHECKS = {0: "none", 1: "crc32", 4: "crc64", 10: "sha256"}
