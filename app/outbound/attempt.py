@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,6 @@ from app.errors import (
 )
 from app.model.blobs import Blob
 from app.model.deliveries import Attempt, PutTarget
-from app.outbound.client import Client
 from app.outbound.retry import retry_after_s
 
 log = logging.getLogger(__name__)
@@ -34,17 +34,16 @@ ANSWER_S = 2.0
 CHUNK_BYTES = 256 * 1024
 
 
-async def send(
-    client: Client,
-    method: str,
+async def post(
+    client: httpx.AsyncClient,
     url: str,
     headers: Mapping[str, str],
-    content: bytes | AsyncIterator[bytes],
+    body: bytes,
     *,
     timeout_s: float,
     at: datetime,
 ) -> Attempt:
-    """Send an event, or something else.
+    """POST an event.
 
     Redirects are not followed, a 2xx is a success, and nothing is raised but CancelledError:
     what went wrong is the attempt's `problem`, with `http_status` and `retry_after_s` where the
@@ -52,43 +51,17 @@ async def send(
 
     Args:
         client: the guarded one.
-        method: in upper case.
-        url: judged when it is sent and when it is dialled.
+        url: judged when it is dialled.
         headers: all that go beside the client's own.
-        content: sent as it is.
+        body: sent as it is.
         timeout_s: for everything up to the answer's header.
         at: the time by the service's clock.
     """
-    started = time.monotonic()
-    response: httpx.Response | None = None
-    error: OffloadError | None = None
-    answer = ""
-    try:
-        async with asyncio.timeout(timeout_s) as deadline:
-            response = await client.send(method, url, headers, content, read_timeout_s=timeout_s)
-    except TimeoutError:
-        if not deadline.expired():
-            raise
-        error = FetchTimeout(f"The receiver did not answer within {timeout_s:g} seconds.")
-    except OffloadError as failure:
-        error = failure
-    elapsed_s = time.monotonic() - started
-    if response is not None:
-        error = _judged(response, at)
-        answer = await _first_bytes(response)
-    if error is not None and error.log_detail:
-        log.info("Delivery failed: %s: %s", error.code, error.log_detail)
-    return Attempt(
-        at=at,
-        elapsed_ms=round(elapsed_s * 1000),
-        http_status=response.status_code if response else None,
-        problem=error.problem() if error else None,
-        answer=answer,
-    )
+    return await _attempt(client, "POST", url, headers, body, timeout_s, at)
 
 
 async def put(
-    client: Client,
+    client: httpx.AsyncClient,
     target: PutTarget,
     content: Path | bytes,
     blob: Blob,
@@ -96,7 +69,7 @@ async def put(
     timeout_s: float,
     at: datetime,
 ) -> Attempt:
-    """PUT a result, a file read as it is sent or a value, under `send`'s rules.
+    """PUT a result, a file read as it is sent or a value, under `post`'s rules.
 
     Its type, length and digest (RFC 9530) go with it. No other header is added: of presigned
     URLs, those of S3 refuse `x-amz-*` and those of Google `x-goog-*` headers that were not signed,
@@ -108,7 +81,7 @@ async def put(
     given = {name.lower(): value for name, value in target.headers.items()}
     headers = described | given | {"content-length": str(blob.size_bytes)}
     body = content if isinstance(content, bytes) else _chunks(content)
-    return await send(client, "PUT", target.url, headers, body, timeout_s=timeout_s, at=at)
+    return await _attempt(client, "PUT", target.url, headers, body, timeout_s, at)
 
 
 async def _chunks(path: Path) -> AsyncIterator[bytes]:
@@ -117,6 +90,60 @@ async def _chunks(path: Path) -> AsyncIterator[bytes]:
     with await asyncio.to_thread(path.open, "rb") as file:
         while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
             yield chunk
+
+
+async def _attempt(
+    client: httpx.AsyncClient,
+    method: str,
+    url: str,
+    headers: Mapping[str, str],
+    content: bytes | AsyncIterator[bytes],
+    timeout_s: float,
+    at: datetime,
+) -> Attempt:
+    started = time.monotonic()
+    status, answer = None, ""
+    error: OffloadError | None = None
+    try:
+        async with asyncio.timeout(timeout_s) as deadline:
+            response = await _sent(client, method, url, headers, content, timeout_s)
+        status = response.status_code
+        error = _judged(response, at)
+        elapsed_s = time.monotonic() - started
+        try:
+            answer = await _first_bytes(response)
+        finally:
+            await response.aclose()
+    except TimeoutError:
+        if not deadline.expired():
+            raise
+        error = FetchTimeout(f"The receiver did not answer within {timeout_s:g} seconds.")
+        elapsed_s = time.monotonic() - started
+    except OffloadError as failure:
+        error = failure
+        elapsed_s = time.monotonic() - started
+    if error is not None and error.log_detail:
+        log.info("Delivery failed: %s: %s", error.code, error.log_detail)
+    return Attempt(
+        at=at,
+        elapsed_ms=round(elapsed_s * 1000),
+        http_status=status,
+        problem=error.problem() if error else None,
+        answer=answer,
+    )
+
+
+async def _sent(
+    client: httpx.AsyncClient,
+    method: str,
+    url: str,
+    headers: Mapping[str, str],
+    content: bytes | AsyncIterator[bytes],
+    timeout_s: float,
+) -> httpx.Response:
+    patience = httpx.Timeout(timeout_s, connect=client.timeout.connect, pool=None)
+    request = client.build_request(method, url, headers=headers, content=content, timeout=patience)
+    return await client.send(request, stream=True)
 
 
 def _judged(response: httpx.Response, now: datetime) -> DeliveryError | None:
@@ -136,15 +163,11 @@ def _judged(response: httpx.Response, now: datetime) -> DeliveryError | None:
 async def _first_bytes(response: httpx.Response) -> str:
     """Read as much of the body as is kept; what goes wrong now changes nothing."""
     read = bytearray()
-    try:
+    with suppress(TimeoutError, FetchError):
         async with asyncio.timeout(ANSWER_S):
             async for chunk in response.aiter_raw():
                 read += chunk
                 if len(read) > ANSWER_BYTES:
                     break
-    except (TimeoutError, FetchError):
-        pass
-    finally:
-        await response.aclose()
     text = bytes(read[:ANSWER_BYTES]).decode("utf-8", "replace")
     return "".join(char if char.isprintable() or char == "\n" else "\ufffd" for char in text)

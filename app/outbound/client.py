@@ -1,16 +1,18 @@
-"""The one HTTP client for everything outbound: aiohttp's connections, httpx's URLs and responses.
+"""The one HTTP client for everything outbound: httpx above, aiohttp's connections below.
 
-httpx's own connection pool is not used, because its cost per request grows with the number of
-connections (docs/fetch.md has the figures). What is written out here is what has to be guaranteed:
-the guard judges every dial, nothing is re-quoted, nothing is sent twice that may have arrived, and
-each failure gets its `fetch.*` code where it is met.
+httpx is the interface; its own connection pool is not used, because its cost per request grows
+with the number of connections (docs/fetch.md has the figures). The transport that joins the two is
+written out here, not taken from a library, for what it has to guarantee: the guard judges every
+dial, nothing is re-quoted, nothing is sent twice that may have arrived, and each failure gets its
+`fetch.*` code where it is met.
 """
 
 from __future__ import annotations
 
+import logging
 import socket
 import ssl
-from collections.abc import AsyncIterable, AsyncIterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import asynccontextmanager
 from ipaddress import ip_address
 from typing import Any
@@ -23,32 +25,52 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from app.errors import FetchConnectError
 from app.outbound.failures import AddressRefusedError, body_error, head_error, said_by
 from app.outbound.guard import Guard, Target
-from app.outbound.limits import FetchSettings
 from app.outbound.proxy import TunnelConnector, Tunnels
 from app.outbound.timings import Noted, trace_config
 
 IDLE_S = 2.0
 """Seconds an idle connection is kept. Short: a list of 10,000 hosts would otherwise hold as many
 descriptors."""
-NO_HEADERS: Mapping[str, str] = {}
 
 
 @asynccontextmanager
 async def open_client(
-    guard: Guard, settings: FetchSettings, tunnels: Tunnels | None = None
-) -> AsyncIterator[Client]:
-    """Open the process's HTTP client; `tunnels`, where given, are the only way out."""
+    guard: Guard,
+    *,
+    user_agent: str,
+    connect_timeout_s: float,
+    read_timeout_s: float,
+    tunnels: Tunnels | None = None,
+) -> AsyncIterator[httpx.AsyncClient]:
+    """Open the process's HTTP client.
+
+    It follows no redirects, keeps no cookies, decodes no content coding, retries nothing and
+    ignores the environment's proxies and .netrc; `tunnels`, where given, are the only way out.
+    There is no limit on connections: callers bound themselves. Requests raise `FetchError`, never
+    an exception of httpx or aiohttp; `read_timeout_s` is the longest silence, not a total. A
+    response's extension `timings` has the seconds that `dns`, `connect` (the tunnel included; None
+    where not needed) and `first_byte` took.
+    """
+    # At INFO httpx logs every URL, and URLs carry signatures and tokens.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     tls = httpx.create_ssl_context()
     tls.set_alpn_protocols(["http/1.1"])
-    async with aiohttp.ClientSession(
-        connector=_connector(guard, tls, tunnels),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        auto_decompress=False,
-        trust_env=False,
-        middlewares=(_send_once,),
-        trace_configs=[trace_config()],
-    ) as session:
-        yield Client(guard, settings, session)
+    async with (
+        aiohttp.ClientSession(
+            connector=_connector(guard, tls, tunnels),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            trust_env=False,
+            middlewares=(_send_once,),
+            trace_configs=[trace_config()],
+        ) as session,
+        _Client(
+            _Transport(guard, session, proxied=tunnels is not None),
+            timeout=httpx.Timeout(read_timeout_s, connect=connect_timeout_s, pool=None),
+            headers={"user-agent": user_agent, "accept-encoding": "identity"},
+        ) as client,
+    ):
+        yield client
 
 
 def _connector(guard: Guard, tls: ssl.SSLContext, tunnels: Tunnels | None) -> aiohttp.TCPConnector:
@@ -62,6 +84,27 @@ def _connector(guard: Guard, tls: ssl.SSLContext, tunnels: Tunnels | None) -> ai
     if tunnels is not None:
         return TunnelConnector(guard, tunnels, **options)
     return aiohttp.TCPConnector(socket_factory=_SocketFactory(guard), **options)
+
+
+class _Client(httpx.AsyncClient):
+    """httpx without what it does between a request and its transport.
+
+    It would keep cookies, and read the Location of a redirect also where it does not follow it;
+    what one client's fetch was given must not go out with another's.
+    """
+
+    def __init__(self, transport: _Transport, **options: Any) -> None:
+        super().__init__(transport=transport, follow_redirects=False, trust_env=False, **options)
+        self._below = transport
+
+    async def send(
+        self, request: httpx.Request, *, stream: bool = False, **_: object
+    ) -> httpx.Response:
+        """Send a request as it is: no credentials, cookies or redirects are added."""
+        response = await self._below.handle_async_request(request)
+        if not stream:
+            await response.aread()
+        return response
 
 
 class _Resolver(AbstractResolver):
@@ -118,7 +161,7 @@ async def _send_once(
     """Keep aiohttp from silently repeating a request whose connection broke.
 
     It does so for every GET, which would make three tries six; whether to send again is decided
-    in `Client`, which knows more.
+    in the transport, which knows more.
     """
     try:
         return await handler(request)
@@ -128,84 +171,50 @@ async def _send_once(
         raise _BrokenError(said_by(exc)) from exc
 
 
-class Client:
-    """Sends requests over one aiohttp session.
+class _Transport(httpx.AsyncBaseTransport):
+    """Sends httpx's requests over one aiohttp session."""
 
-    It follows no redirects, keeps no cookies, decodes no content coding, retries nothing and
-    ignores the environment's proxies and .netrc. There is no limit on connections: callers bound
-    themselves.
-    """
-
-    def __init__(
-        self, guard: Guard, settings: FetchSettings, session: aiohttp.ClientSession
-    ) -> None:
+    def __init__(self, guard: Guard, session: aiohttp.ClientSession, *, proxied: bool) -> None:
         self._guard = guard
-        self._settings = settings
         self._session = session
-        self._headers = httpx.Headers(
-            {
-                "accept": "*/*",
-                "accept-encoding": "identity",
-                "connection": "keep-alive",
-                "user-agent": settings.user_agent,
-            }
-        )
+        self._proxied = proxied
 
-    async def send(
-        self,
-        method: str,
-        url: str | Target,
-        headers: Mapping[str, str] = NO_HEADERS,
-        content: bytes | AsyncIterable[bytes] | None = None,
-        *,
-        connect_timeout_s: float | None = None,
-        read_timeout_s: float | None = None,
-    ) -> httpx.Response:
-        """Send a request; the body of the response, a `Wire`, is not read yet.
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send `request`; the body of the response, a `Wire`, is not read yet.
 
-        Args:
-            method: in upper case.
-            url: judged here, unless the guard has made a `Target` of it.
-            headers: go beside the client's own, or in their place.
-            content: bytes, or, with a Content-Length among the headers, what comes piece by piece.
-            connect_timeout_s: from the name to the end of the TLS handshake, a proxy's tunnel
-                included; None is the operator's limit.
-            read_timeout_s: the longest silence, not a total; None is the operator's limit.
-
-        Returns:
-            The response, whose extension `timings` has the seconds that `dns`, `connect` (the
-            tunnel included; None where not needed) and `first_byte` took.
+        Its extension `target`, where there is one, is its URL as the guard has judged it.
 
         Raises:
-            FetchError: the matching leaf; never an exception of httpx or aiohttp.
+            FetchError: the matching leaf.
         """
-        target = url if isinstance(url, Target) else self._guard.check_url(url)
-        sent = self._headers
-        if headers:
-            sent = httpx.Headers(sent)
-            sent.update(headers)
-        options = {
-            "headers": sent.multi_items(),
-            "data": content or None,
-            "timeout": aiohttp.ClientTimeout(
-                total=None,
-                connect=connect_timeout_s or self._settings.connect_timeout_s,
-                sock_read=read_timeout_s or self._settings.read_timeout_s,
-            ),
-        }
+        target = request.extensions.get("target")
+        if not isinstance(target, Target):
+            target = self._guard.check(request.url)
+        path, _, query = target.url.raw_path.decode("ascii").partition("?")
+        # Built from parts and taken as encoded: parsed again it would be quoted anew (%20 to +,
+        # %7e to ~), which breaks signed URLs.
+        url = yarl.URL.build(
+            scheme=target.scheme,
+            host=f"[{target.host}]" if ":" in target.host else target.host,
+            port=target.url.port,
+            path=path,
+            query_string=query,
+            encoded=True,
+        )
         try:
-            response, noted = await self._sent(method, _encoded(target), options)
+            response, noted = await self._sent(request, url)
         except (aiohttp.ClientError, OSError, ValueError) as exc:
-            raise head_error(exc, proxied=bool(self._settings.proxy_url)) from exc
+            raise head_error(exc, proxied=self._proxied) from exc
         return httpx.Response(
             response.status,
             headers=list(response.raw_headers),
             stream=Wire(response),
+            request=request,
             extensions={"timings": noted.timings()},
         )
 
     async def _sent(
-        self, method: str, url: yarl.URL, options: dict[str, Any]
+        self, request: httpx.Request, url: yarl.URL
     ) -> tuple[aiohttp.ClientResponse, Noted]:
         """Send until an answer comes, or until a new connection breaks as well.
 
@@ -213,14 +222,27 @@ class Client:
         nothing about the request, which may then be repeated (RFC 9112, 9.3.1). It ends: each
         round uses up one kept connection.
         """
+        timeout = request.extensions.get("timeout", {})
+        body = _content(request)
         while True:
             noted = Noted()
             try:
                 response = await self._session.request(
-                    method, url, allow_redirects=False, trace_request_ctx=noted, **options
+                    request.method,
+                    url,
+                    headers=request.headers.multi_items(),
+                    data=body,
+                    allow_redirects=False,
+                    timeout=aiohttp.ClientTimeout(
+                        total=None,
+                        # From the name to the end of the TLS handshake, a proxy's tunnel included.
+                        connect=timeout.get("connect"),
+                        sock_read=timeout.get("read"),
+                    ),
+                    trace_request_ctx=noted,
                 )
             except _BrokenError as exc:
-                if not noted.reused or method not in ("GET", "HEAD"):
+                if not noted.reused or request.method not in ("GET", "HEAD"):
                     raise FetchConnectError(
                         "The origin closed the connection without an answer.", log_detail=str(exc)
                     ) from exc
@@ -228,20 +250,12 @@ class Client:
                 return response, noted
 
 
-def _encoded(target: Target) -> yarl.URL:
-    """Give aiohttp a URL from its parts, as encoded.
-
-    Parsed again it would be quoted anew (%20 to +, %7e to ~), which breaks signed URLs.
-    """
-    path, _, query = target.url.raw_path.decode("ascii").partition("?")
-    return yarl.URL.build(
-        scheme=target.scheme,
-        host=f"[{target.host}]" if ":" in target.host else target.host,
-        port=target.url.port,
-        path=path,
-        query_string=query,
-        encoded=True,
-    )
+def _content(request: httpx.Request) -> bytes | AsyncIterable[bytes] | None:
+    """Give the request's body: bytes at once, or, with a Content-Length of its own, as it comes."""
+    if isinstance(request.stream, httpx.ByteStream):
+        return request.read() or None
+    assert isinstance(request.stream, httpx.AsyncByteStream)  # noqa: S101 - an async client's
+    return request.stream
 
 
 class Wire(httpx.AsyncByteStream):

@@ -6,7 +6,7 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -18,7 +18,7 @@ from app.errors import FetchError, FetchStatusError
 from app.ops.fetch import FetchParams
 from app.outbound.addresses import Network
 from app.outbound.body import Body, Wanted
-from app.outbound.client import NO_HEADERS, Client, open_client
+from app.outbound.client import open_client
 from app.outbound.guard import Guard, Lookup, SystemLookup
 from app.outbound.headers import checked, conditional, file_name, media_type, telling
 from app.outbound.limits import FetchSettings
@@ -38,6 +38,8 @@ and raises that on. It is called once for each try."""
 
 MOST_REMEMBERED = 256
 """Batches whose limits are remembered."""
+NO_HEADERS: Mapping[str, str] = {}
+NO_BODY = httpx.ByteStream(b"")
 
 
 class Fetcher:
@@ -67,7 +69,7 @@ class Fetcher:
         self.now = now
         self.jitter = jitter
         self._stack = AsyncExitStack()
-        self._client: Client | None = None
+        self._client: httpx.AsyncClient | None = None
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -87,18 +89,26 @@ class Fetcher:
         await self._stack.aclose()
 
     @property
-    def client(self) -> Client:
-        """The guarded client, for what else leaves the house."""
+    def client(self) -> httpx.AsyncClient:
+        """The guarded client, for what else leaves the house (see `open_client`)."""
         if self._client is None:
             raise RuntimeError("The fetcher is not open.")
         return self._client
 
-    def wider_client(self, networks: Sequence[Network]) -> AbstractAsyncContextManager[Client]:
+    @asynccontextmanager
+    async def wider_client(self, networks: Sequence[Network]) -> AsyncIterator[httpx.AsyncClient]:
         """Open another client, which may reach `networks` too."""
-        return self._open_client(self.guard.wider(networks))
+        async with self._open_client(self.guard.wider(networks)) as client:
+            yield client
 
-    def _open_client(self, guard: Guard) -> AbstractAsyncContextManager[Client]:
-        return open_client(guard, self._settings, self._tunnels)
+    def _open_client(self, guard: Guard) -> AbstractAsyncContextManager[httpx.AsyncClient]:
+        return open_client(
+            guard,
+            user_agent=self._settings.user_agent,
+            connect_timeout_s=self._settings.connect_timeout_s,
+            read_timeout_s=self._settings.read_timeout_s,
+            tunnels=self._tunnels,
+        )
 
     async def fetch(
         self,
@@ -148,6 +158,7 @@ class _Fetch:
         self._wanted = Wanted(limits.max_bytes, accept_types, terms.sha256)
         self._terms = terms
         self._budget = Budget(limits.timeout_s, door.clock)
+        self._timeout = {"connect": limits.connect_timeout_s, "read": limits.read_timeout_s}
         self._tries = 1
         self._resumed = 0
 
@@ -221,14 +232,21 @@ class _Fetch:
             facts = _facts(self._hop, response, self._door.clock() - began)
             return Fetched(saved, facts | {"size_bytes": body.size_bytes})
 
-    async def _send(self, more: Mapping[str, str]) -> httpx.Response:
-        return await self._door.client.send(
+    async def _send(self, more: Mapping[str, str] = NO_HEADERS) -> httpx.Response:
+        client = self._door.client
+        headers = client.headers
+        if self._hop.headers or more:
+            headers = httpx.Headers(headers)
+            headers.update({**self._hop.headers, **more})
+        # Made here and not by the client: all that it would look for and add is known.
+        request = httpx.Request(
             "GET",
-            self._hop.target,
-            {**self._hop.headers, **more},
-            connect_timeout_s=self._limits.connect_timeout_s,
-            read_timeout_s=self._limits.read_timeout_s,
+            self._hop.target.url,
+            headers=headers,
+            stream=NO_BODY,
+            extensions={"timeout": self._timeout, "target": self._hop.target},
         )
+        return await client.send(request, stream=True)
 
     async def _resume(
         self, first: httpx.Response, error: FetchError, received: int

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
 
+import httpx
 import structlog
 
 from app.blobs.base import BlobStore
@@ -88,7 +89,7 @@ class Deliveries:
 
     async def __aenter__(self) -> Self:
         """Begin."""
-        self._configured_client = self._door.client
+        self._configured_client: httpx.AsyncClient = self._door.client
         if self._settings.allow_networks:
             self._configured_client = await self._stack.enter_async_context(
                 self._door.wider_client(self._settings.allow_networks)
@@ -212,9 +213,8 @@ class Deliveries:
         if configured and self._configured_gone and not parcel.asked:
             raise ReceiverGone("The configured endpoint answered 410 to an earlier event.")
         body = webhooks.message(parcel, self._settings.base_url)
-        attempt = await outbound.send(
+        attempt = await outbound.post(
             self._configured_client if configured else self._door.client,
-            "POST",
             url,
             webhooks.headers(parcel, secrets, at, body),
             body,

@@ -175,7 +175,7 @@ async def test_a_kept_connection_that_dies_when_used_again_costs_no_try(fetch, o
 async def test_a_post_is_never_sent_again(fetch, origin):
     await fetch("/ok")
     with pytest.raises(FetchConnectError):
-        await fetch.fetcher.client.send("POST", f"{origin.url}/dies-if-reused", content=b"")
+        await fetch.fetcher.client.post(f"{origin.url}/dies-if-reused", content=b"")
     assert origin.paths() == ["/ok", "/dies-if-reused"]
 
 
