@@ -1,4 +1,4 @@
-"""The worker processes: the one place where CPU work runs."""
+"""The process pool: the one place where CPU work runs."""
 
 from app.cpu.pool import CpuPool
 from app.cpu.settings import PoolSettings

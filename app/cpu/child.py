@@ -3,52 +3,40 @@
 from __future__ import annotations
 
 import ctypes
-import logging
 import os
 import signal
-import socket
 import sys
 import time
-from collections.abc import Mapping
-from contextlib import suppress
-from typing import Any
+from multiprocessing.synchronize import Barrier
+from multiprocessing.util import Finalize
 
 from app.cpu.board import Board
-from app.cpu.trips import HEADER_BYTES, Ended, framed, packed_ends, unpacked
+from app.cpu.trips import Ended, packed_ends, unpacked
 from app.ops.bounds import Bounds
 from app.ops.chain import Prepared, run_bounded
 from app.ops.worker import prepare_worker
 
 PR_SET_PDEATHSIG = 1
 
-_log = logging.getLogger(__name__)
+_board: Board
+"""Of this child, once it has started."""
 
 
-def serve(
-    line: socket.socket, board: Board, idle: ctypes.c_int, parent_pid: int, memory_bytes: int
-) -> None:
-    """Be a child: say with an empty frame that it is warm, then run a trip for each that comes.
+def start_worker(board: Board, all_up: Barrier, parent_pid: int, memory_bytes: int) -> None:
+    """Initialise a child: sign the board, never outlive the service, take on the limits.
 
-    It never outlives the service, and ends when that closes its end.
-
-    Args:
-        line: to the parent.
-        board: the child's own.
-        idle: how many other children have nothing to do.
-        parent_pid: whose child it is.
-        memory_bytes: see `prepare_worker`.
+    None begins before all are up: otherwise the first one takes the greetings of the others, and
+    the pool counts as warm with half of it missing.
     """
+    global _board  # noqa: PLW0603 - a child has one
     die_with_parent(parent_pid)
-    prepare_worker(memory_bytes)
-    hooks = {"tell": board.tell, "cores": lambda: 1 + idle.value}
-    with suppress(OSError), line.makefile("rb") as coming:
-        line.sendall(framed(b""))
-        while header := coming.read(HEADER_BYTES):
-            payload = coming.read(int.from_bytes(header))
-            line.sendall(framed(run_trip(payload, board, hooks)))
+    board.sign()
+    _board = board
     # Nothing is left to do when a child has ended its work; taking apart the interpreter with all
     # its libraries would be half a second on every core, at each stop and each replacement.
-    os._exit(0)
+    Finalize(None, os._exit, args=(0,), exitpriority=-100)
+    prepare_worker(memory_bytes)
+    all_up.wait()
 
 
 def die_with_parent(parent_pid: int) -> None:
@@ -62,26 +50,37 @@ def die_with_parent(parent_pid: int) -> None:
         os._exit(1)
 
 
-def run_trip(payload: bytes, board: Board, hooks: Mapping[str, Any]) -> bytes:
-    """Run the tasks of a trip, by `packed`, one after the other.
+def run_trip(row: int, payload: bytes) -> bytes:
+    """Run the tasks of a trip, one after the other.
+
+    Args:
+        row: the trip's, of the board.
+        payload: by `packed`.
 
     Returns:
-        By `packed_ends`, without those for which nobody waits any more; nothing if that cannot be
-        said, or if the tasks cannot be unpacked: which one it is, shows when each comes by itself.
+        By `packed_ends`, without those for which nobody waits any more; nothing if the tasks
+        cannot be unpacked.
     """
+    hooks = {"tell": lambda done, total: _board.tell(row, done, total), "cores": _cores}
     ends, prepared = [], Prepared()
     try:
+        tasks = unpacked(payload)
+    except Exception:  # noqa: BLE001 - which one it is, shows when each comes by itself
+        return b""
+    try:
         with Bounds() as bounds:
-            for place, task in unpacked(payload):
-                if board.begin(place):
+            for place, task in tasks:
+                if _board.begin(row, place):
                     began = time.monotonic()
                     outcome = run_bounded(task, bounds, prepared, hooks)
                     worked_s = time.monotonic() - began
                     folder = os.path.lexists(task.folder)
                     ends.append((place, Ended(outcome, began, worked_s, folder)))
-        return packed_ends(ends)
-    except Exception:  # noqa: BLE001 - told as what it is: of no use to anybody
-        _log.exception("A trip failed.")
-        return b""
     finally:
-        board.end()
+        _board.end(row)
+    return packed_ends(ends)
+
+
+def _cores() -> int:
+    """Count this child's core and those of the children that are idle."""
+    return 1 + _board.idle()

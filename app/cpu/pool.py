@@ -1,87 +1,86 @@
-"""The only owner of the worker processes: CPU work goes to children, and comes back a value.
+"""The only owner of the process pool: CPU work goes to children, and comes back a value.
 
 What is decided here, and measured in `docs/concurrency.md`:
 
-- Large bodies cross the line as paths, small ones as values, and small tasks go together: a trip
+- Large bodies cross the pipe as paths, small ones as values, and small tasks go together: a trip
   there and back costs more than the work of most.
-- A child has one trip at a time, so the clock of an item starts when its work does, and a deadline
-  never counts time spent in a queue.
-- A dead child costs its own trip and no other. Another takes its place, and what was on the trip
-  runs again, one task at a time and with nobody else at work: one that kills its child fails alone.
+- No more trips are under way than there are children, so the clock of an item starts when its
+  work does, and a deadline never counts time spent in a queue.
+- A dead child breaks a `ProcessPoolExecutor` for everybody. The pool is then rebuilt once, and
+  what was in flight runs again, suspects one at a time: a task that kills its child fails alone.
 - The limits live in the child (`app/ops/bounds.py`). Behind them stands a kill from here.
-
-A `ProcessPoolExecutor` is not used: there a dead child breaks the work of all, and a child can be
-replaced after so many tasks only at the risk of a deadlock (python/cpython#115634).
 """
 
 from __future__ import annotations
 
 import asyncio
-import ctypes
-from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import replace
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import structlog
 
-from app.cpu.line import Wanted, next_trip
+from app.cpu.generation import Generation
+from app.cpu.line import How, Line, Wanted
 from app.cpu.settings import PoolSettings
 from app.cpu.trips import Ended, packed, unpacked_ends
 from app.cpu.watch import Watch
-from app.cpu.worker import SPAWN, Worker
 from app.errors import DeadlineExceeded, OperationFailed, WorkerLost
 from app.ops.tasks import ChainTask, Finished, Refused, unwrapped
 from app.tasks import cancel
 
 log = structlog.get_logger(__name__)
 
-START_AGAIN_S = 1.0
+REBUILD_PAUSE_S = 1.0
 WEARS_MS = 5.0
 """Shorter work counts in proportion towards `recycle_after`: what wears are pictures."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Trip:
+    """Some tasks on their way through one child."""
+
+    wanted: list[Wanted]
+    generation: Generation
+    workers: int
+    """How many it holds: one, or all."""
+    row: int
+    watch: Watch
+    unsent: dict[int, Ended]
+    """By place, those that stayed behind."""
+
+
 class CpuPool:
-    """The children of this process, as many as there are to be."""
+    """One shared `ProcessPoolExecutor`, used only through `loop.run_in_executor`."""
 
     def __init__(self, settings: PoolSettings) -> None:
         """Keep the settings; the children start with `open`."""
         self._settings = settings
         self.workers = settings.worker_count
-        self._line: deque[Wanted] = deque()
-        self._left: dict[Worker, float] = {}
-        """Those in service, each with how many items it may still run."""
-        self._idle: list[Worker] = []
-        self._idle_count: ctypes.c_int = SPAWN.RawValue(ctypes.c_int)
-        """For the children to see."""
-        self._busy: dict[Worker, list[Wanted]] = {}
-        self._trips: set[asyncio.Task[None]] = set()
+        self._free = self.workers
+        self._line = Line()
+        self._ready = asyncio.Event()
         self._background: set[asyncio.Task[None]] = set()
+        self._replacing = False
 
     async def open(self) -> None:
-        """Start the children and wait until each has answered; raises as `Worker.start` does."""
-        starting = [asyncio.create_task(self._add()) for _ in range(self.workers)]
-        try:
-            await asyncio.gather(*starting)
-        except BaseException:
-            await cancel(*starting)
-            await self.close()
-            raise
+        """Start the children and wait until each has answered."""
+        self._generation = self._new_generation()
+        await self._generation.start(self._replace)
+        self._ready.set()
 
     async def close(self, grace_s: float = 0.2) -> None:
         """End the children: at once if idle, by SIGKILL if still at work after `grace_s`."""
-        ending = {*self._left, *self._busy}
-        self._left.clear()
-        self._idle.clear()
         await cancel(*self._background)
-        await asyncio.gather(*(worker.end(grace_s) for worker in ending))
-        await asyncio.gather(*self._trips)
+        self._ready.clear()
+        await self._generation.end(grace_s)
 
     @property
     def ready(self) -> bool:
-        """False while a child is dead and what takes its place has not answered yet."""
-        return len(self._left) >= self.workers
+        """False while the pool is broken and its replacement has not answered yet."""
+        return self._ready.is_set()
 
     async def run(
         self,
@@ -136,7 +135,7 @@ class CpuPool:
         )
 
     async def _all(self, wanted: list[Wanted]) -> list[Ended]:
-        self._line.extend(wanted)
+        self._line.add(wanted)
         self._send()
         try:
             return [await one.ended for one in wanted]
@@ -147,8 +146,7 @@ class CpuPool:
 
     def _forget(self, one: Wanted) -> None:
         one.ended.cancel()
-        if one in self._line:
-            self._line.remove(one)
+        self._line.remove(one)
         if one.forget is not None:
             one.forget()
         self._send()  # it may have been what the others waited behind
@@ -156,132 +154,169 @@ class CpuPool:
     # -- trips -------------------------------------------------------------------------------
 
     def _send(self) -> None:
-        """Begin as many trips as there are idle children."""
-        while self._line and self._idle and not self._held_up():
-            worker, wanted = self._idle.pop(), next_trip(self._line)
-            self._busy[worker] = wanted
-            self._wear(worker, wanted)
-            for place, one in enumerate(wanted):
-                one.forget = partial(worker.board.forget, place)
-                if one.began is not None:
-                    one.began()
-            _spawn(self._trip(worker, wanted), self._trips)
-        self._idle_count.value = len(self._idle)
+        """Begin as many trips as there are free children."""
+        while self._line and self._free and self._ready.is_set():
+            workers = self.workers if self._line.alone_next else 1
+            if self._free < workers:
+                return
+            self._free -= workers
+            self._begin(self._line.next_trip(), self._generation, workers)
 
-    def _held_up(self) -> bool:
-        """Tell whether somebody runs alone, or is to be the next who does."""
-        alone = self._line[0].alone or any(trip[0].alone for trip in self._busy.values())
-        return bool(self._busy) and alone
-
-    async def _trip(self, worker: Worker, wanted: list[Wanted]) -> None:
-        """Not ended by a caller that is cancelled: its child is busy all the same."""
-        payload, ends = packed([one.task for one in wanted])
-        watch = Watch(worker, wanted, self._settings.kill_grace_s)
-        died = False
+    def _begin(self, wanted: list[Wanted], generation: Generation, workers: int) -> None:
+        row = generation.take_row()
+        payload, unsent = packed([one.task for one in wanted])
+        watch = Watch(generation.board, row, wanted, self._settings.kill_grace_s)
+        trip = _Trip(wanted, generation, workers, row, watch, unsent)
         try:
-            ends |= _read(await worker.run(payload))
-        except (EOFError, OSError):
-            died = True
-            await worker.end(0)  # it may have closed its end of the line only
-        watch.stop()
-        del self._busy[worker]
-        self._settle(wanted, ends, watch.killed, died=died)
-        if worker in self._left:
-            self._idle.append(worker)
-        elif not died:
-            _spawn(worker.end(None), self._background)
+            running = generation.run(row, payload)
+        except BrokenProcessPool:
+            self._over(trip)
+            self._line.add_first(wanted)
+            self._replace(generation)
+            return
+        running.add_done_callback(partial(self._ended, trip))
+        self._count(trip)
+        for place, one in enumerate(wanted):
+            one.forget = partial(generation.board.forget, row, place)
+            if one.began is not None:
+                one.began()
+
+    def _ended(self, trip: _Trip, running: asyncio.Future[bytes]) -> None:
+        # Not when the await ends: a cancelled caller leaves the child busy.
+        self._over(trip)
+        error = running.exception()
+        if isinstance(error, BrokenProcessPool):
+            self._replace(trip.generation)
+            self._again(trip)
+        else:
+            if error is not None:
+                log.error("trip_failed", exc_info=error)
+            self._tell_ends(trip, b"" if error else running.result())
         self._send()
 
-    def _settle(
-        self, wanted: list[Wanted], ends: dict[int, Ended], killed: int, *, died: bool
-    ) -> None:
-        """Tell how the tasks of a trip ended; those of which nothing is known go once more, alone.
-
-        So each has two chances.
-        """
-        again = []
-        for place, one in enumerate(wanted):
+    def _over(self, trip: _Trip) -> None:
+        trip.watch.stop()
+        for one in trip.wanted:
             one.forget = None
+        trip.generation.give_row(trip.row)
+        self._free += trip.workers
+
+    def _tell_ends(self, trip: _Trip, payload: bytes) -> None:
+        try:
+            ends = trip.unsent | unpacked_ends(payload)
+        except Exception:  # a value of an operation's own class may do anything
+            log.exception("results_not_read")
+            ends = trip.unsent
+        missing = []
+        for place, one in enumerate(trip.wanted):
             if one.ended.done():
                 continue
             if place in ends:
                 one.ended.set_result(ends[place])
-            elif place == killed:
+            elif len(trip.wanted) == 1:
+                one.ended.set_result(_refusal(OperationFailed, "The operation failed."))
+            else:
+                missing.append(_once_more(one, "alone"))
+        self._line.add_first(missing)
+
+    # -- when a child dies -------------------------------------------------------------------
+
+    def _again(self, trip: _Trip) -> None:
+        """Have the tasks of a trip that broke run again, in such company as their past allows.
+
+        Each has three chances at most, and each break takes one task at least out of a trip.
+        """
+        suspect = trip.generation.board.place(trip.row)
+        alone, apart = [], []
+        for place, one in enumerate(trip.wanted):
+            if one.ended.done():
+                continue
+            if place == trip.watch.killed:
                 limit_s = one.task.limits.time_s
                 said = f"The work took longer than {limit_s:g} s and was stopped."
                 one.ended.set_result(_refusal(DeadlineExceeded, said, limit_s=limit_s))
-            elif died and one.alone:
+            elif one.how == "alone":
                 said = "The worker process died each time it ran this item."
                 one.ended.set_result(_refusal(WorkerLost, said))
-            elif not died and len(wanted) == 1:
-                one.ended.set_result(_refusal(OperationFailed, "The operation failed."))
+            elif one.how == "any" and place != suspect and len(trip.wanted) > 1:
+                apart.append(_once_more(one, "apart", trip))
             else:
-                one.task = replace(one.task, deaths=one.task.deaths + 1)
-                again.append(one)
-        self._line.extendleft(reversed(again))
+                alone.append(_once_more(one, "alone"))
+        self._line.add_first(alone + apart)
 
-    # -- children ----------------------------------------------------------------------------
+    # -- generations -------------------------------------------------------------------------
 
-    async def _add(self) -> None:
-        worker = await Worker.start(self._idle_count, self._settings.memory_bytes, self._replace)
-        self._left[worker] = self._settings.recycle_after
-        self._idle.append(worker)
+    def _new_generation(self) -> Generation:
+        items = self._settings.recycle_after * self.workers
+        return Generation(self.workers, self._settings.memory_bytes, items)
+
+    def _replace(self, broken: Generation) -> None:
+        """Build a new pool, once for each break, however many calls report it."""
+        if broken is self._generation and self._ready.is_set():
+            self._ready.clear()
+            log.error("pool_broken", workers=self.workers)
+            self._spawn_background(self._rebuild())
+
+    async def _rebuild(self) -> None:
+        old = self._generation
+        while True:
+            await old.end(grace_s=0)
+            self._generation = old = self._new_generation()
+            try:
+                await old.start(self._replace)
+            except BrokenProcessPool:
+                log.exception("pool_not_rebuilt")
+                await asyncio.sleep(REBUILD_PAUSE_S)
+            else:
+                break
+        self._ready.set()
+        log.info("pool_rebuilt", workers=self.workers)
         self._send()
 
-    async def _add_in_time(self) -> None:
-        """Add a child, however long it takes until one can start."""
-        while True:
-            try:
-                return await self._add()
-            except (EOFError, OSError):
-                log.exception("worker_not_started")
-                await asyncio.sleep(START_AGAIN_S)
+    def _count(self, trip: _Trip) -> None:
+        generation = trip.generation
+        generation.items_left -= sum(min(1.0, one.weight_ms / WEARS_MS) for one in trip.wanted)
+        if generation.items_left <= 0 and not self._replacing:
+            self._replacing = True
+            self._spawn_background(self._recycle(generation))
 
-    def _replace(self, dead: Worker) -> None:
-        """Have another take a dead child's place, if it was in service."""
-        left = self._out_of_service(dead)
-        if left is None:
-            return
-        log.error("worker_died", pid=dead.pid)
-        if left > 0:  # else another is on its way
-            _spawn(self._add_in_time(), self._background)
+    async def _recycle(self, worn: Generation) -> None:
+        """Swap in fresh children: a worker that has done hundreds of pictures has grown.
 
-    def _out_of_service(self, worker: Worker) -> float | None:
-        if worker in self._idle:
-            self._idle.remove(worker)
-        return self._left.pop(worker, None)
+        `max_tasks_per_child` would do this inside the executor, and can deadlock there
+        (python/cpython#115634); a second executor cannot.
+        """
+        fresh = self._new_generation()
+        grace_s = None
+        try:
+            await fresh.start(self._replace)
+        except BrokenProcessPool:
+            grace_s = 0.0
+        except asyncio.CancelledError:
+            await fresh.end(grace_s=0)
+            raise
+        else:
+            if self._generation is worn and self._ready.is_set():
+                self._generation, fresh = fresh, worn
+        finally:
+            self._replacing = False
+        # Whichever of the two is not in use ends when its last task has ended.
+        await fresh.end(grace_s)
 
-    def _wear(self, worker: Worker, wanted: list[Wanted]) -> None:
-        fresh = self._left[worker] > 0
-        self._left[worker] -= sum(min(1.0, one.weight_ms / WEARS_MS) for one in wanted)
-        if fresh and self._left[worker] <= 0:
-            _spawn(self._renew(worker), self._background)
-
-    async def _renew(self, worn: Worker) -> None:
-        """Swap in a fresh child: one that has done hundreds of pictures has grown."""
-        await self._add_in_time()
-        self._out_of_service(worn)
-        if worn not in self._busy:
-            await worn.end(None)
-
-
-def _spawn(work: Coroutine[Any, Any, None], tasks: set[asyncio.Task[None]]) -> None:
-    task = asyncio.create_task(work)
-    tasks.add(task)
-    task.add_done_callback(tasks.discard)
-
-
-def _read(payload: bytes) -> dict[int, Ended]:
-    """Read what a child says of a trip's tasks; nothing where that cannot be read."""
-    try:
-        return unpacked_ends(payload) if payload else {}
-    except Exception:  # a value of an operation's own class may do anything
-        log.exception("results_not_read")
-        return {}
+    def _spawn_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
 
 
 def _future() -> asyncio.Future[Ended]:
     return asyncio.get_running_loop().create_future()
+
+
+def _once_more(one: Wanted, how: How, group: object = None) -> Wanted:
+    one.task = replace(one.task, deaths=one.task.deaths + 1)
+    one.how, one.group = how, group
+    return one
 
 
 def _refusal(

@@ -1,7 +1,7 @@
 """What crosses the pipe in one trip: some tasks there, as many outcomes back.
 
-A frame each way, with a pickle: one value that does not pickle, or does not unpickle, must not fail
-its mates, and must not end the child.
+Both are pickled here and not by the executor, where one value that does not pickle would fail its
+mates, and one that does not unpickle would end the child.
 """
 
 from __future__ import annotations
@@ -27,14 +27,6 @@ class Ended:
     worked_s: float = 0.0
     folder: bool = True
     """Whether `ChainTask.folder` may be there, to be removed."""
-
-
-HEADER_BYTES = 4
-
-
-def framed(payload: bytes) -> bytes:
-    """Put its length before it, in `HEADER_BYTES`, big-endian."""
-    return len(payload).to_bytes(HEADER_BYTES) + payload
 
 
 def packed(tasks: Sequence[ChainTask]) -> tuple[bytes, dict[int, Ended]]:

@@ -3,57 +3,70 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections.abc import Sequence
+from contextlib import suppress
 
 import structlog
 
-from app.cpu.board import NOTHING
+from app.cpu.board import NOTHING, Board
 from app.cpu.line import Wanted
-from app.cpu.worker import Worker
 
 log = structlog.get_logger(__name__)
 
-LOOK_EVERY_S = 1.0
+PROGRESS_EVERY_S = 1.0
 
 
 class Watch:
     """Watches one trip from the moment it is made until `stop`."""
 
-    def __init__(self, worker: Worker, wanted: Sequence[Wanted], grace_s: float) -> None:
-        """Begin to watch; `grace_s` after a task's limit its child is killed."""
-        self._worker = worker
+    def __init__(self, board: Board, row: int, wanted: Sequence[Wanted], grace_s: float) -> None:
+        """Begin to watch.
+
+        Args:
+            board: of the trip's children.
+            row: the trip's.
+            wanted: its tasks.
+            grace_s: so long after a task's limit its child is killed.
+        """
+        self._board = board
+        self._row = row
         self._wanted = wanted
         self._limits_s = [one.task.limits.time_s + grace_s for one in wanted]
-        self._told: object = None
+        self._told: tuple[int, int, int] | None = None
+        self._loop = asyncio.get_running_loop()
         self.killed = NOTHING
         """The place of the task for whose sake the child was killed."""
-        self._look_in(min(self._limits_s))
+        self._timers = {"overdue": self._loop.call_later(min(self._limits_s), self._overdue)}
+        if any(one.tell for one in wanted):
+            self._listen()
 
     def stop(self) -> None:
         """Watch no more."""
-        self._timer.cancel()
+        for timer in self._timers.values():
+            timer.cancel()
 
-    def _look_in(self, seconds: float) -> None:
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(min(seconds, LOOK_EVERY_S), self._look)
-
-    def _look(self) -> None:
-        board = self._worker.board
-        place, now = board.place, board.progress
-        left_s = LOOK_EVERY_S
+    def _overdue(self) -> None:
+        """Kill a child whose own timer did not end a task: it is inside one long C call."""
+        place = self._board.place(self._row)
+        left_s = min(self._limits_s)
         if place != NOTHING:
-            self._tell(place, now)
-            left_s = self._limits_s[place] - board.worked_s
+            left_s = self._limits_s[place] - self._board.worked_s(self._row)
         if left_s > 0:
-            self._look_in(left_s)
+            self._timers["overdue"] = self._loop.call_later(left_s, self._overdue)
             return
-        # Its own timer did not end the task: it is inside one long C call.
         self.killed = place
-        log.error("worker_killed", pid=self._worker.pid, reason="item deadline")
-        self._worker.kill()
+        pid = self._board.pid(self._row)
+        log.error("worker_killed", pid=pid, reason="item deadline")
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
-    def _tell(self, place: int, now: tuple[int, int] | None) -> None:
+    def _listen(self) -> None:
+        place, now = self._board.place(self._row), self._board.progress(self._row)
         tell = self._wanted[place].tell
-        if tell is not None and now is not None and (place, now) != self._told:
-            tell(*now)
-            self._told = (place, now)
+        if place != NOTHING and now is not None and tell is not None:
+            if (place, *now) != self._told:
+                tell(*now)
+            self._told = (place, *now)
+        self._timers["listen"] = self._loop.call_later(PROGRESS_EVERY_S, self._listen)

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -17,13 +17,12 @@ from pathlib import Path
 import pytest
 
 from app.cpu import CpuPool, Ended, PoolSettings
+from app.cpu.generation import Generation
 from app.cpu.trips import unpacked
-from app.cpu.worker import Worker
 from app.errors import DeadlineExceeded, OperationFailed, WorkerLost
 from app.ops.base import Limits, Source
 from app.ops.tasks import ChainStep, ChainTask, Finished, Refused
 from tests.service import wait_until_gone
-from tests.work.conftest import mended
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("plugin_installed")]
 
@@ -97,11 +96,6 @@ def tasks(tmp_path: Path) -> Tasks:
     return Tasks(tmp_path)
 
 
-def pids(pool: CpuPool) -> list[int]:
-    """The process ids of the children in service."""
-    return [worker.pid for worker in pool._left]
-
-
 def worker_of(finished: Finished) -> int:
     return int(finished.facts["misbehave"]["by"])
 
@@ -151,59 +145,23 @@ async def test_work_is_told_how_many_cores_nobody_else_uses(pool: CpuPool, tasks
 async def test_a_killed_child_costs_no_item(pool: CpuPool, tasks: Tasks) -> None:
     gates = [tasks.gate(), tasks.gate()]
     running = [asyncio.create_task(pool.run(tasks("wait", pipe=g.path))) for g in gates]
-    killed, other = [await g.began() for g in gates]
-    os.kill(killed, signal.SIGKILL)
-    await gates[1].open()  # its child has noticed nothing
-    assert worker_of(await running[1]) == other
-    await gates[0].pass_one()  # runs again
-    assert worker_of(await running[0]) != killed
-    await mended(pool)
-    assert len(pids(pool)) == 2
-
-
-async def test_what_a_child_died_under_runs_with_nobody_beside_it(
-    pool: CpuPool, tasks: Tasks
-) -> None:
-    gates = [tasks.gate() for _ in range(3)]
-    first, other = (
-        asyncio.create_task(pool.run(tasks("wait", pipe=gate.path))) for gate in gates[:2]
-    )
-    killed, _ = [await gate.began() for gate in gates[:2]]
-    os.kill(killed, signal.SIGKILL)
-    while pool.ready:
-        await asyncio.to_thread(wait_until_gone, [killed])
-    later = asyncio.create_task(pool.run(tasks("wait", pipe=gates[2].path)))
-    await mended(pool)  # there is an idle child again
-    assert len(pool._busy) == 1
-    await gates[1].open()
-    await other
-    await gates[0].began()
-    assert len(pool._busy) == 1
-    await gates[0].open()
-    await first
-    await gates[2].pass_one()
-    await later
-
-
-async def test_a_worn_child_that_dies_is_replaced_once(tasks: Tasks) -> None:
-    async with opened(recycle_after=1) as pool:
-        ends = await pool.run_many([tasks("die_if_poison", b"poison"), tasks("copy")])
-        assert codes(ends) == ["internal.worker_lost", ""]
-        while pool._background:
-            await asyncio.gather(*pool._background)
-        assert len(pids(pool)) == 2
+    pids = [await g.began() for g in gates]
+    os.kill(pids[0], signal.SIGKILL)
+    await asyncio.gather(*(g.pass_one() for g in gates))  # each runs again, alone
+    results = await asyncio.gather(*running)
+    assert {worker_of(r) for r in results}.isdisjoint(pids)
+    assert pool.ready
 
 
 async def test_the_death_of_an_idle_child_is_noticed_and_mended(
     pool: CpuPool, tasks: Tasks
 ) -> None:
-    before = pids(pool)
+    before = pool._generation.board.pids()
     os.kill(before[0], signal.SIGKILL)
     while pool.ready:
         await asyncio.to_thread(wait_until_gone, before[:1])
-    await mended(pool)
-    assert len(pids(pool)) == 2
-    assert before[0] not in pids(pool)
+    await pool._ready.wait()
+    assert set(pool._generation.board.pids()).isdisjoint(before)
     assert isinstance(await pool.run(tasks("copy")), Finished)
 
 
@@ -250,8 +208,7 @@ async def test_workers_are_replaced_after_so_many_items_and_none_is_lost(tasks: 
             workers |= {worker_of(r) for r in results}
             await asyncio.gather(*pool._background)
         assert len(workers) > 2
-        assert len(pids(pool)) == 2
-        wait_until_gone(list(workers - set(pids(pool))))
+        wait_until_gone(list(workers - set(pool._generation.board.pids())))
 
 
 async def test_closing_ends_the_children_even_at_work(tasks: Tasks) -> None:
@@ -269,38 +226,36 @@ async def test_closing_ends_the_children_even_at_work(tasks: Tasks) -> None:
 # -- many in one trip ----------------------------------------------------------------------------
 
 
-def count_trips(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Note for each trip from now on how many tasks it has."""
+def count_trips(pool: CpuPool, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Note for each trip from now on how many tasks it has, until the pool breaks."""
     sizes: list[int] = []
-    run = Worker.run
+    run = pool._generation.run
 
-    def counted(self: Worker, payload: bytes) -> Coroutine[None, None, bytes]:
+    def counted(row: int, payload: bytes) -> asyncio.Future[bytes]:
         sizes.append(len(unpacked(payload)))
-        return run(self, payload)
+        return run(row, payload)
 
-    monkeypatch.setattr(Worker, "run", counted)
+    monkeypatch.setattr(pool._generation, "run", counted)
     return sizes
 
 
-def count_deaths(pool: CpuPool, monkeypatch: pytest.MonkeyPatch) -> list[Worker]:
-    """Note each child in service that dies from now on."""
-    dead: list[Worker] = []
-    out = pool._out_of_service
+def count_pools(pool: CpuPool, monkeypatch: pytest.MonkeyPatch) -> list[Generation]:
+    """Note each set of children from now on: one more for each break."""
+    made: list[Generation] = []
+    new = pool._new_generation
 
-    def counted(worker: Worker) -> float | None:
-        left = out(worker)
-        if left is not None:
-            dead.append(worker)
-        return left
+    def counted() -> Generation:
+        made.append(new())
+        return made[-1]
 
-    monkeypatch.setattr(pool, "_out_of_service", counted)
-    return dead
+    monkeypatch.setattr(pool, "_new_generation", counted)
+    return made
 
 
 async def test_small_tasks_go_in_one_trip_and_keep_their_order(
     pool: CpuPool, tasks: Tasks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trips = count_trips(monkeypatch)
+    trips = count_trips(pool, monkeypatch)
     contents = [b"%d" % number for number in range(20)]
     ends = await pool.run_many([tasks("copy", one, weight_ms=0.1) for one in contents])
     assert trips == [16, 4]
@@ -349,7 +304,7 @@ async def test_what_waits_is_put_together_whoever_asked_for_it(
     gate = tasks.gate()
     first = asyncio.create_task(pool_of_one.run(tasks("wait", pipe=gate.path)))
     await gate.began()
-    trips = count_trips(monkeypatch)
+    trips = count_trips(pool_of_one, monkeypatch)
     others = [
         asyncio.create_task(pool_of_one.run_many([tasks("copy", weight_ms=0.1)])) for _ in range(5)
     ]
@@ -369,25 +324,26 @@ async def test_one_that_fails_leaves_its_mates_alone(pool: CpuPool, tasks: Tasks
 async def test_poison_in_a_trip_fails_alone_after_few_deaths(
     pool: CpuPool, tasks: Tasks, bad: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dead = count_deaths(pool, monkeypatch)
+    pools = count_pools(pool, monkeypatch)
     contents = [b"poison" if place in bad else b"good" for place in range(16)]
     ends = await pool.run_many([tasks("die_if_poison", one, weight_ms=0.1) for one in contents])
     assert [place for place, code in enumerate(codes(ends)) if code] == bad
     assert {codes(ends)[place] for place in bad} == {"internal.worker_lost"}
-    assert len(dead) == 1 + len(bad)  # together, and each alone
+    # Together, the one it was at alone, its mates without it, and each alone.
+    assert len(pools) <= (2 if len(bad) == 1 else len(bad) + 2)
 
 
 async def test_what_does_not_pickle_fails_by_itself(pool: CpuPool, tasks: Tasks) -> None:
     good = [tasks("copy", weight_ms=0.1) for _ in range(3)]
     unsendable = replace(good[1], steps=(ChainStep("misbehave", {"how": lambda: 0}),))
     made = [good[0], tasks("unpicklable", weight_ms=0.1), unsendable, good[2]]
-    before = pids(pool)
+    before = pool._generation
     ends = await pool.run_many(made)
     assert codes(ends) == ["", "internal.operation", "internal.operation", ""]
     # This one pickles, and cannot be read here.
     ends = await pool.run_many([tasks("unreadable", weight_ms=0.1), tasks("copy")])
     assert codes(ends) == ["internal.operation", ""]
-    assert pids(pool) == before
+    assert pool._generation is before
 
 
 async def test_a_time_limit_in_a_trip_is_one_tasks(pool_of_one: CpuPool, tasks: Tasks) -> None:
@@ -447,7 +403,7 @@ from app.cpu import CpuPool, PoolSettings
 async def main():
     pool = CpuPool(PoolSettings(workers=2))
     await pool.open()
-    print(*(worker.pid for worker in pool._left), flush=True)
+    print(*pool._generation.board.pids(), flush=True)
     await asyncio.Event().wait()
 
 if __name__ == "__main__":
