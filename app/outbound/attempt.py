@@ -6,7 +6,6 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -102,48 +101,35 @@ async def _attempt(
     at: datetime,
 ) -> Attempt:
     started = time.monotonic()
-    status, answer = None, ""
+    patience = httpx.Timeout(timeout_s, connect=client.timeout.connect, pool=None)
+    response: httpx.Response | None = None
     error: OffloadError | None = None
+    answer = ""
     try:
         async with asyncio.timeout(timeout_s) as deadline:
-            response = await _sent(client, method, url, headers, content, timeout_s)
-        status = response.status_code
-        error = _judged(response, at)
-        elapsed_s = time.monotonic() - started
-        try:
-            answer = await _first_bytes(response)
-        finally:
-            await response.aclose()
+            request = client.build_request(
+                method, url, headers=headers, content=content, timeout=patience
+            )
+            response = await client.send(request, stream=True)
     except TimeoutError:
         if not deadline.expired():
             raise
         error = FetchTimeout(f"The receiver did not answer within {timeout_s:g} seconds.")
-        elapsed_s = time.monotonic() - started
     except OffloadError as failure:
         error = failure
-        elapsed_s = time.monotonic() - started
+    elapsed_s = time.monotonic() - started
+    if response is not None:
+        error = _judged(response, at)
+        answer = await _first_bytes(response)
     if error is not None and error.log_detail:
         log.info("Delivery failed: %s: %s", error.code, error.log_detail)
     return Attempt(
         at=at,
         elapsed_ms=round(elapsed_s * 1000),
-        http_status=status,
+        http_status=response.status_code if response is not None else None,
         problem=error.problem() if error else None,
         answer=answer,
     )
-
-
-async def _sent(
-    client: httpx.AsyncClient,
-    method: str,
-    url: str,
-    headers: Mapping[str, str],
-    content: bytes | AsyncIterator[bytes],
-    timeout_s: float,
-) -> httpx.Response:
-    patience = httpx.Timeout(timeout_s, connect=client.timeout.connect, pool=None)
-    request = client.build_request(method, url, headers=headers, content=content, timeout=patience)
-    return await client.send(request, stream=True)
 
 
 def _judged(response: httpx.Response, now: datetime) -> DeliveryError | None:
@@ -163,11 +149,15 @@ def _judged(response: httpx.Response, now: datetime) -> DeliveryError | None:
 async def _first_bytes(response: httpx.Response) -> str:
     """Read as much of the body as is kept; what goes wrong now changes nothing."""
     read = bytearray()
-    with suppress(TimeoutError, FetchError):
+    try:
         async with asyncio.timeout(ANSWER_S):
             async for chunk in response.aiter_raw():
                 read += chunk
                 if len(read) > ANSWER_BYTES:
                     break
+    except (TimeoutError, FetchError):
+        pass
+    finally:
+        await response.aclose()
     text = bytes(read[:ANSWER_BYTES]).decode("utf-8", "replace")
     return "".join(char if char.isprintable() or char == "\n" else "\ufffd" for char in text)

@@ -211,7 +211,10 @@ class Body:
         if self._decoding is not None:
             self._decoding.finish()
         if self._digest is not None and self._digest.hexdigest() != self._wanted.sha256:
-            raise digest_mismatch(self._digest.hexdigest())
+            raise FetchDigestMismatch(
+                "The content arrived whole, and its sha256 is not the one that was given.",
+                sha256=self._digest.hexdigest(),
+            )
 
     def _checked(self, head: list[bytes]) -> bytes:
         joined = b"".join(head)
@@ -230,16 +233,5 @@ class Body:
 
     def _check_size(self, size_bytes: int, limit_bytes: int) -> None:
         if size_bytes > limit_bytes:
-            raise too_large(self._wanted.max_bytes)
-
-
-def too_large(max_bytes: int) -> FetchTooLarge:
-    """Say that a body is over its limit."""
-    return FetchTooLarge(f"The response is larger than {max_bytes} bytes.", max_bytes=max_bytes)
-
-
-def digest_mismatch(found: str) -> FetchDigestMismatch:
-    """Say which digest the content has instead of the expected one."""
-    return FetchDigestMismatch(
-        "The content arrived whole, and its sha256 is not the one that was given.", sha256=found
-    )
+            most = self._wanted.max_bytes
+            raise FetchTooLarge(f"The response is larger than {most} bytes.", max_bytes=most)

@@ -25,6 +25,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from app.errors import FetchConnectError
 from app.outbound.failures import AddressRefusedError, body_error, head_error, said_by
 from app.outbound.guard import Guard, Target
+from app.outbound.limits import FetchSettings
 from app.outbound.proxy import TunnelConnector, Tunnels
 from app.outbound.timings import Noted, trace_config
 
@@ -35,19 +36,14 @@ descriptors."""
 
 @asynccontextmanager
 async def open_client(
-    guard: Guard,
-    *,
-    user_agent: str,
-    connect_timeout_s: float,
-    read_timeout_s: float,
-    tunnels: Tunnels | None = None,
+    guard: Guard, settings: FetchSettings, tunnels: Tunnels | None = None
 ) -> AsyncIterator[httpx.AsyncClient]:
     """Open the process's HTTP client.
 
     It follows no redirects, keeps no cookies, decodes no content coding, retries nothing and
     ignores the environment's proxies and .netrc; `tunnels`, where given, are the only way out.
     There is no limit on connections: callers bound themselves. Requests raise `FetchError`, never
-    an exception of httpx or aiohttp; `read_timeout_s` is the longest silence, not a total. A
+    an exception of httpx or aiohttp; the read timeout is the longest silence, not a total. A
     response's extension `timings` has the seconds that `dns`, `connect` (the tunnel included; None
     where not needed) and `first_byte` took.
     """
@@ -66,8 +62,10 @@ async def open_client(
         ) as session,
         _Client(
             _Transport(guard, session, proxied=tunnels is not None),
-            timeout=httpx.Timeout(read_timeout_s, connect=connect_timeout_s, pool=None),
-            headers={"user-agent": user_agent, "accept-encoding": "identity"},
+            timeout=httpx.Timeout(
+                settings.read_timeout_s, connect=settings.connect_timeout_s, pool=None
+            ),
+            headers={"user-agent": settings.user_agent, "accept-encoding": "identity"},
         ) as client,
     ):
         yield client

@@ -6,7 +6,7 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -27,7 +27,7 @@ from app.outbound.proxy import Tunnels
 from app.outbound.redirect import REDIRECTS, Hop, redirected
 from app.outbound.resume import continues, resumable
 from app.outbound.retry import RETRY_STATUSES, retry_after_s, retry_delay_s
-from app.outbound.terms import PLAIN, Fetched, Terms, Unchanged
+from app.outbound.terms import PLAIN, Fetched, Terms, Unchanged, check_same, conditions
 
 T = TypeVar("T")
 
@@ -38,7 +38,6 @@ and raises that on. It is called once for each try."""
 
 MOST_REMEMBERED = 256
 """Batches whose limits are remembered."""
-NO_HEADERS: Mapping[str, str] = {}
 NO_BODY = httpx.ByteStream(b"")
 
 
@@ -69,46 +68,24 @@ class Fetcher:
         self.now = now
         self.jitter = jitter
         self._stack = AsyncExitStack()
-        self._client: httpx.AsyncClient | None = None
+        self.client: httpx.AsyncClient
+        """The guarded one, for what else leaves the house; there is none before it is open."""
 
     async def __aenter__(self) -> Self:
-        await self.open()
+        """Make the connections' home; once, before the first fetch, in the loop that fetches."""
+        self.client = await self._stack.enter_async_context(self.wider_client(()))
+        self._stack.callback(self._system_lookup.close)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.close()
-
-    async def open(self) -> None:
-        """Make the connections' home; once, before the first fetch, in the loop that fetches."""
-        self._client = await self._stack.enter_async_context(self._open_client(self.guard))
-        self._stack.callback(self._system_lookup.close)
-
-    async def close(self) -> None:
         """Close all connections; what is still being fetched fails."""
-        self._client = None
         await self._stack.aclose()
 
-    @property
-    def client(self) -> httpx.AsyncClient:
-        """The guarded client, for what else leaves the house (see `open_client`)."""
-        if self._client is None:
-            raise RuntimeError("The fetcher is not open.")
-        return self._client
-
-    @asynccontextmanager
-    async def wider_client(self, networks: Sequence[Network]) -> AsyncIterator[httpx.AsyncClient]:
-        """Open another client, which may reach `networks` too."""
-        async with self._open_client(self.guard.wider(networks)) as client:
-            yield client
-
-    def _open_client(self, guard: Guard) -> AbstractAsyncContextManager[httpx.AsyncClient]:
-        return open_client(
-            guard,
-            user_agent=self._settings.user_agent,
-            connect_timeout_s=self._settings.connect_timeout_s,
-            read_timeout_s=self._settings.read_timeout_s,
-            tunnels=self._tunnels,
-        )
+    def wider_client(
+        self, networks: Sequence[Network]
+    ) -> AbstractAsyncContextManager[httpx.AsyncClient]:
+        """Open a client of its own (see `open_client`), which may reach `networks` too."""
+        return open_client(self.guard.wider(networks), self._settings, self._tunnels)
 
     async def fetch(
         self,
@@ -213,15 +190,15 @@ class _Fetch:
         async with turn as give_back, self._budget.running():
             began = self._door.clock()
             known = self._terms.known
-            conditions = known.conditions(self._hop.target) if known else NO_HEADERS
-            response = await self._send(conditions)
+            asked = conditions(known, self._hop.target)
+            response = await self._send(asked)
             try:
                 if response.status_code in REDIRECTS:
                     return redirected(
                         self._door.guard, self._hop, response, self._limits.max_redirects
                     )
-                if response.status_code == httpx.codes.NOT_MODIFIED and known and conditions:
-                    known.check_same(response)
+                if response.status_code == httpx.codes.NOT_MODIFIED and known and asked:
+                    check_same(known, response)
                     facts = _facts(self._hop, response, self._door.clock() - began)
                     return Unchanged(facts)
                 self._check_status(response)
@@ -232,7 +209,7 @@ class _Fetch:
             facts = _facts(self._hop, response, self._door.clock() - began)
             return Fetched(saved, facts | {"size_bytes": body.size_bytes})
 
-    async def _send(self, more: Mapping[str, str] = NO_HEADERS) -> httpx.Response:
+    async def _send(self, more: Mapping[str, str]) -> httpx.Response:
         client = self._door.client
         headers = client.headers
         if self._hop.headers or more:

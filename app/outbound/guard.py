@@ -21,6 +21,7 @@ import httpx
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from app.errors import FetchForbidden, FetchNameError, FetchUrlInvalid
+from app.ops import values
 from app.outbound.addresses import NAT64, Address, Network, denied, literal, unmapped
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -54,13 +55,7 @@ class GuardSettings(BaseModel):
         description="Ports that may be reached on public addresses.",
     )
 
-    @field_validator("allow_networks", "ports", mode="before")
-    @classmethod
-    def _split(cls, value: object) -> object:
-        """Take `a, b` as well: the form in which an environment variable is easily written."""
-        if isinstance(value, str):
-            return [part.strip() for part in value.split(",") if part.strip()]
-        return value
+    _split = field_validator("allow_networks", "ports", mode="before")(values.listed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,8 +54,8 @@ class Budget:
 @dataclass(slots=True)
 class _Queue:
     free: asyncio.Semaphore
-    at_once: int
     users: int = 0
+    """Those who have a turn, and those who wait for one."""
 
 
 class HostTurns:
@@ -68,11 +68,6 @@ class HostTurns:
     def __len__(self) -> int:
         """Count the queues in use."""
         return len(self._queues)
-
-    def waiting(self, origin: Origin) -> int:
-        """Count those who wait for the service's turn at `origin`."""
-        queue = self._queues.get(("", origin))
-        return max(0, queue.users - queue.at_once) if queue else 0
 
     @asynccontextmanager
     async def turn(
@@ -117,8 +112,6 @@ class HostTurns:
                     del self._queues[name]
 
     def _queue(self, name: Queue, at_once: int) -> _Queue:
-        queue = self._queues.get(name)
-        if queue is None:
-            queue = self._queues[name] = _Queue(asyncio.Semaphore(at_once), at_once)
+        queue = self._queues.setdefault(name, _Queue(asyncio.Semaphore(at_once)))
         queue.users += 1
         return queue

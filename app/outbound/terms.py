@@ -14,37 +14,27 @@ from app.outbound.guard import Target
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Version:
-    """What an earlier answer said of the content, for asking whether it has changed."""
+Known = Mapping[str, Any]
+"""The facts of an earlier fetch, by which to ask whether the content has changed."""
 
-    final_url: str
-    etag: str | None
-    last_modified: str | None
 
-    @classmethod
-    def told(cls, facts: Mapping[str, Any]) -> Version:
-        """Read it from the facts of an earlier fetch."""
-        return cls(facts["final_url"], facts["etag"], facts["last_modified"])
+def conditions(known: Known | None, target: Target) -> dict[str, str]:
+    """Give the headers that ask `target` for what is newer; none for another URL."""
+    if known is None or str(target.url) != known["final_url"]:
+        return {}
+    asked = {"if-none-match": known["etag"], "if-modified-since": known["last_modified"]}
+    return {name: value for name, value in asked.items() if value}
 
-    def conditions(self, target: Target) -> dict[str, str]:
-        """Give the headers that ask `target` for what is newer; none for another URL."""
-        if str(target.url) != self.final_url:
-            return {}
-        asked = {"if-none-match": self.etag, "if-modified-since": self.last_modified}
-        return {name: value for name, value in asked.items() if value}
 
-    def check_same(self, response: httpx.Response) -> None:
-        """Make sure that a 304 speaks of this version.
+def check_same(known: Known, response: httpx.Response) -> None:
+    """Make sure that a 304 speaks of what is known.
 
-        Raises:
-            FetchProtocolError: it names another one.
-        """
-        etag = response.headers.get("etag")
-        if etag and self.etag and _opaque(etag) != _opaque(self.etag):
-            raise FetchProtocolError(
-                "The origin answered 304 for a version that was not asked for."
-            )
+    Raises:
+        FetchProtocolError: it names another version.
+    """
+    etag = response.headers.get("etag")
+    if etag and known["etag"] and _opaque(etag) != _opaque(known["etag"]):
+        raise FetchProtocolError("The origin answered 304 for a version that was not asked for.")
 
 
 def _opaque(etag: str) -> str:
@@ -60,7 +50,7 @@ class Terms:
     """That its content must have, lower-case hex."""
     max_bytes: int | None = None
     """Tightens the batch's own."""
-    known: Version | None = None
+    known: Known | None = None
     """Ask only for what is newer than this."""
     batch: str = ""
     """Whose `per_host_concurrency` it shares."""

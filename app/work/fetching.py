@@ -17,7 +17,6 @@ from app.model.chunks import Claim
 from app.model.jobs import Version
 from app.ops.base import Source
 from app.ops.fetch import FetchParams
-from app.outbound import terms as outbound
 from app.outbound.body import Wanted
 from app.outbound.terms import Terms, Unchanged
 from app.records import versions
@@ -92,7 +91,7 @@ async def _brought(
     terms = Terms(
         sha256=claim.sha256,
         max_bytes=claim.max_bytes,
-        known=outbound.Version.told(known.facts) if known else None,
+        known=known.facts if known else None,
         batch=claim.job_id,
     )
     fetched = await runtime.fetcher.fetch(claim.url, params, claim.headers, save, terms)

@@ -65,18 +65,15 @@ def naps():
 @pytest.fixture
 async def open_fetcher(anyio_backend, naps):
     """Make fetchers that may reach loopback and do not sleep; closes them."""
-    opened = []
+    opened = contextlib.AsyncExitStack()
 
     async def make(lookup=None, **settings):
         settings = {"allow_networks": "127.0.0.1/32", "timeout_s": 5} | settings
         fetcher = Fetcher(FetchSettings(**settings), lookup=lookup, sleep=naps, jitter=lambda: 0.0)
-        await fetcher.open()
-        opened.append(fetcher)
-        return fetcher
+        return await opened.enter_async_context(fetcher)
 
-    yield make
-    for fetcher in opened:
-        await fetcher.close()
+    async with opened:
+        yield make
 
 
 class Saver:

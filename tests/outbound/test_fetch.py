@@ -367,7 +367,7 @@ async def test_no_more_than_the_limit_are_under_way_to_one_host(origin, open_fet
     ]
     for _ in range(2):
         await origin.arrived.acquire()
-    assert fetcher.turns.waiting(("http", "127.0.0.1", origin.port)) == 4
+    assert [queue.users for queue in fetcher.turns._queues.values()] == [6]
     assert len(origin.requests) == 2
     origin.hold.set()
     await asyncio.gather(*tasks)
@@ -435,11 +435,6 @@ async def test_a_timeout_of_someone_else_is_not_taken_for_the_deadline():
     with pytest.raises(TimeoutError):
         async with Budget(10, lambda: 0.0).running():
             raise TimeoutError
-
-
-async def test_a_fetcher_that_is_not_open_says_so():
-    with pytest.raises(RuntimeError):
-        _ = Fetcher(FetchSettings()).client
 
 
 async def test_many_fetches_at_once_each_get_their_own_bytes(open_fetcher, origin, save):

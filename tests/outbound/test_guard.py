@@ -17,10 +17,13 @@ from app.ops.fetch import FetchParams
 from app.outbound.addresses import denied
 from app.outbound.client import open_client
 from app.outbound.guard import REFUSED, Guard, GuardSettings, SystemLookup
+from app.outbound.limits import FetchSettings
 
 from .origin import Server, answer
 
 pytestmark = pytest.mark.anyio
+
+SECONDS = FetchSettings(connect_timeout_s=1, read_timeout_s=1)
 
 
 def words(text):
@@ -196,9 +199,7 @@ async def test_the_dial_itself_is_judged_even_if_the_url_was_not(host, canary):
             pass
 
     judge = Credulous(GuardSettings(ports={canary.port}), answers("127.0.0.1"))
-    async with open_client(
-        judge, user_agent="test", connect_timeout_s=1, read_timeout_s=1
-    ) as client:
+    async with open_client(judge, SECONDS) as client:
         with pytest.raises(FetchForbidden) as refusal:
             await client.get(f"http://{host}:{canary.port}/")
 
@@ -490,7 +491,7 @@ async def test_tls_and_host_keep_the_name(open_fetcher, save):
 
 async def test_the_client_itself_refuses_other_schemes_and_follows_nothing(origin):
     judge = guard(allow_networks="127.0.0.1/32")
-    async with open_client(judge, user_agent="x", connect_timeout_s=1, read_timeout_s=1) as client:
+    async with open_client(judge, SECONDS) as client:
         with pytest.raises(FetchForbidden):
             await client.get("ftp://127.0.0.1/")
         with pytest.raises(FetchUrlInvalid):

@@ -14,7 +14,7 @@ from app.errors import (
     FetchTypeRefused,
 )
 from app.ops.fetch import FetchParams
-from app.outbound.terms import Terms, Unchanged, Version
+from app.outbound.terms import Terms, Unchanged
 
 from .origin import BODY, PAGES, answer
 
@@ -134,7 +134,7 @@ def test_types_come_as_a_list_in_commas_or_in_json():
 
 
 def known(fetched):
-    return Terms(known=Version.told(fetched.facts))
+    return Terms(known=fetched.facts)
 
 
 @pytest.mark.parametrize("path", ["/versioned/etag", "/versioned/modified", "/versioned/both"])
@@ -167,7 +167,8 @@ async def test_a_304_for_another_version_is_not_believed(fetch):
 
 
 async def test_a_304_that_nobody_asked_for_is_a_failure_even_if_a_version_is_known(fetch, origin):
-    terms = Terms(known=Version(f"{origin.url}/elsewhere", '"v1"', None))
+    known = {"final_url": f"{origin.url}/elsewhere", "etag": '"v1"', "last_modified": None}
+    terms = Terms(known=known)
     with pytest.raises(FetchStatusError) as caught:
         await fetch("/304", terms=terms)
     assert caught.value.extra["http_status"] == 304
