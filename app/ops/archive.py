@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from app.errors import MemberNameTaken, MemberPathUnsafe, NoSources, Refusal
-from app.ops import spellings, values
+from app.ops import spellings
 from app.ops.archives import template
 from app.ops.archives.names import Names, safe_path
 from app.ops.archives.stored import is_dense
@@ -55,7 +55,7 @@ class ArchiveParams(Params):
     format: Annotated[Format, BeforeValidator(spellings.archive)] = "zip"
     """In a zip each file is compressed by itself and can be opened by itself; a compressed tar is
     smaller where files are alike."""
-    level: LevelName | values.LevelNumber = "balanced"
+    level: LevelName | spellings.LevelNumber = "balanced"
     """`fast`, `balanced` or `best`, or a number as the codec's usual tool counts: 1 to 9 for zip,
     tar.gz and tar.bz2, 1 to 22 for tar.zst, 0 to 9 for tar.xz, 1 to 12 for tar.lz4. A plain tar has
     none."""
@@ -76,7 +76,7 @@ class ArchiveParams(Params):
     """Whether the same files, in the same order, give the same bytes: all carry the time
     1980-01-01. If not, they carry the time (UTC) at which the archive was made."""
 
-    _number_or_name = field_validator("level", mode="before")(values.level)
+    _number_or_name = field_validator("level", mode="before")(spellings.level)
     _path_is_a_template = field_validator("path")(template.checked)
 
     @field_validator("level", mode="after")
@@ -153,7 +153,9 @@ def archive(work: Work, params: ArchiveParams) -> Result:
         told, sha256 = _tar(work, target, params, named, modified, wrote)
         facts |= told
     facts["ratio"] = round(input_bytes / target.stat().st_size, 3) if input_bytes else None
-    output = Output(target, _own_name(params), _MEDIA_TYPE[params.format], sha256)
+    name, suffix = params.name, f".{params.format}"
+    name = name if name.lower().endswith(suffix) else name + suffix
+    output = Output(target, name, _MEDIA_TYPE[params.format], sha256)
     return Result((output,), facts, tuple(refused))
 
 
@@ -231,11 +233,6 @@ def _tar(
         with packing(hashed, codec, level, cores=work.cores, size_bytes=size_bytes) as packer:
             write_tar(packer, members, wrote)
         return {"methods": [packer.method]}, hashed.sha256
-
-
-def _own_name(params: ArchiveParams) -> str:
-    suffix = f".{params.format}"
-    return params.name if params.name.lower().endswith(suffix) else params.name + suffix
 
 
 OPERATION = Operation(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from operator import attrgetter
 from pathlib import Path
@@ -208,10 +208,6 @@ def _untold(_done: int, _total: int) -> None:
     """Progress that nobody watches."""
 
 
-def _one_core() -> int:
-    return 1
-
-
 @dataclass(frozen=True, slots=True)
 class Work:
     """What a step gets to work with."""
@@ -225,7 +221,7 @@ class Work:
     tell: Callable[[int, int], None] = _untold
     """Call it now and then with how much is done, and of how much: bytes, rows or frames. Costs
     next to nothing."""
-    cores: Callable[[], int] = _one_core
+    cores: Callable[[], int] = lambda: 1
     """How many threads may compute right now, at least 1: the worker's own core and those of the
     workers that are idle. Ask again as work goes on: others come and go."""
 
@@ -236,6 +232,15 @@ class Work:
     def source(self) -> Source:
         """The input, for an operation that does not join."""
         return self.sources[0]
+
+    def pieces(self) -> Iterator[bytes]:
+        """Read the input whole, a MiB at a time, and tell how much of it is done."""
+        done_bytes = 0
+        with self.source.open() as file:
+            while piece := file.read(1 << 20):
+                yield piece
+                done_bytes += len(piece)
+                self.tell(done_bytes, self.source.size_bytes)
 
     def place(self) -> Path:
         """Give `folder`, and make it if it is not there yet."""

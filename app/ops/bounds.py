@@ -76,16 +76,14 @@ class Bounds:
         self._room_bytes = self._room()
         if not self._main_thread:
             return
-        self._bound_files(min(limits.max_output_bytes, self._room_bytes))
-        self.armed = True
-        # Zero would switch the timer off. Steps ask this one how much time they have left.
-        signal.setitimer(signal.ITIMER_REAL, max(limits.time_s, 1e-3), _RING_AGAIN_S)
-
-    def _bound_files(self, most_bytes: int) -> None:
+        most_bytes = min(limits.max_output_bytes, self._room_bytes)
         # Python ignores SIGXFSZ, so that a file that grows too large is an EFBIG to its writer.
         if most_bytes != self._fsize_bytes:
             lower_limit(resource.RLIMIT_FSIZE, most_bytes)
             self._fsize_bytes = most_bytes
+        self.armed = True
+        # Zero would switch the timer off. Steps ask this one how much time they have left.
+        signal.setitimer(signal.ITIMER_REAL, max(limits.time_s, 1e-3), _RING_AGAIN_S)
 
     def check(self) -> None:
         """Raise `DeadlineExceeded` or `StorageFull` if time or room is over, or was once."""
@@ -104,7 +102,7 @@ class Bounds:
                 "produce."
             )
         if sum([output.size_bytes for output in outputs]) > self._limits.max_output_bytes:
-            raise too_large()
+            raise OutputTooLarge("The result is larger than one item may produce.")
 
     def told(self, error: OffloadError) -> OffloadError:
         """Give what a failure is called: a file ended where the room did, or the limit."""
@@ -148,8 +146,3 @@ def lower_limit(which: int, value: int, *, hard: bool = False) -> None:
     if ceiling != resource.RLIM_INFINITY:
         value = min(value, ceiling)
     resource.setrlimit(which, (value, value if hard else ceiling))
-
-
-def too_large() -> OutputTooLarge:
-    """Make the error of a result over `Limits.max_output_bytes`."""
-    return OutputTooLarge("The result is larger than one item may produce.")

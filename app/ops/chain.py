@@ -133,7 +133,10 @@ class _Pass:
             outputs = self._step(number, step, sources)
             if number:
                 shutil.rmtree(self._place(number - 1), ignore_errors=True)
-            sources = tuple(_as_source(output) for output in outputs)
+            sources = tuple(
+                Source(one.path, one.name, one.media_type, one.size_bytes, one.data)
+                for one in outputs
+            )
         stored = tuple(self._stored(output) for output in outputs)
         return Finished(stored, self._facts, tuple(self._refused[:MAX_TOLD]), "\n".join(self._log))
 
@@ -225,10 +228,6 @@ class _Pass:
         if small_bytes is None or size_bytes > small_bytes:
             return False
         return self._value_bytes + size_bytes <= MAX_VALUE_BYTES
-
-
-def _as_source(output: Output) -> Source:
-    return Source(output.path, output.name, output.media_type, output.size_bytes, output.data)
 
 
 def _digest(path: Path, data: bytes | None) -> str:

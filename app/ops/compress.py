@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import BeforeValidator, ValidationInfo, WithJsonSchema, field_validator
 
-from app.ops import spellings, values
+from app.ops import spellings
 from app.ops.base import Operation, Params, Result, Work
 from app.ops.codecs.kinds import MEDIA_TYPES, SUFFIXES, Codec, Level, LevelName, check_level
 from app.ops.codecs.packing import packing
@@ -17,7 +17,6 @@ from app.ops.draft import Draft
 
 Format = Annotated[Literal[Codec, "auto"], BeforeValidator(spellings.compression)]
 
-_READ_BYTES = 1 << 20
 _LONGEST_WINDOW_LOG = 27
 _HTTP_WINDOW_LOG = 23
 """RFC 9659."""
@@ -47,7 +46,7 @@ class CompressParams(Params):
     """`gzip`, `zlib` and `deflate-raw` are the same codec in different wrappers. `auto` compresses
     samples of the file and takes the format that saves most for its time, gzip unless another is
     smaller; a file that hardly shrinks is then passed on as it is."""
-    level: LevelName | values.LevelNumber = "balanced"
+    level: LevelName | spellings.LevelNumber = "balanced"
     """`fast`, `balanced` or `best`, or a number as the codec's usual tool counts: 1 to 9 for gzip,
     zlib, deflate-raw and bz2, 1 to 22 for zstd, 0 to 11 for br, 0 to 9 for xz, 1 to 12 for lz4. A
     number compresses about as well as the usual tool's level of that number or better, usually
@@ -59,7 +58,7 @@ class CompressParams(Params):
     to 27 one of 2 to that power bytes. Whoever reads the result needs as much memory; the zstd tool
     allows it, HTTP clients stop at 8 MiB (23)."""
 
-    _level_is_number_or_name = field_validator("level", mode="before")(values.level)
+    _level_is_number_or_name = field_validator("level", mode="before")(spellings.level)
     _long_is_a_window = field_validator("long", mode="before")(_window_log)
 
     @field_validator("level", mode="after")
@@ -128,23 +127,10 @@ def compress(work: Work, params: CompressParams) -> Result:
 
 def _pack(work: Work, draft: Draft, codec: Codec, level: Level, long: bool | int) -> str:
     """Write the result; returns the method that was used."""
-    size_bytes = work.source.size_bytes
-    done_bytes = 0
-    with (
-        work.source.open() as reader,
-        packing(
-            draft,
-            codec,
-            level,
-            cores=work.cores,
-            size_bytes=size_bytes,
-            window_log=int(long) or None,
-        ) as packer,
-    ):
-        while data := reader.read(_READ_BYTES):
-            packer.write(data)
-            done_bytes += len(data)
-            work.tell(done_bytes, size_bytes)
+    known = {"size_bytes": work.source.size_bytes, "window_log": int(long) or None}
+    with packing(draft, codec, level, cores=work.cores, **known) as packer:
+        for piece in work.pieces():
+            packer.write(piece)
     return packer.method
 
 
@@ -152,9 +138,9 @@ def _kept(work: Work, facts: dict[str, Any], why: str) -> Result:
     """Pass the source on as it is."""
     source = work.source
     # Not a link: the result is taken over by rename, and must not be the source itself.
-    with source.open() as reader, Draft(work) as draft:
-        while data := reader.read(_READ_BYTES):
-            draft.write(data)
+    with Draft(work) as draft:
+        for piece in work.pieces():
+            draft.write(piece)
     ratio = 1.0 if draft.size_bytes else None
     facts |= {"format": None, "method": "none", "ratio": ratio, "kept": why}
     return Result((draft.output(source.name or "file", source.media_type),), facts)

@@ -11,7 +11,7 @@ from typing import Annotated, Any, BinaryIO
 from pydantic import Field, field_validator
 
 from app.errors import ArchiveError, MemberPathUnsafe, OffloadError, Refusal, from_code
-from app.ops import values
+from app.ops import spellings
 from app.ops.archives import globs
 from app.ops.archives.members import Archive, Budget, Member
 from app.ops.archives.names import Names, safe_path, shown
@@ -65,7 +65,7 @@ class ExtractParams(Params):
     """How many times its own size an archive may give, counted as it is decompressed; the first 16
     MiB are always allowed. Deflate cannot exceed 1032."""
 
-    _split = field_validator("include", "exclude", mode="before")(values.listed)
+    _split = field_validator("include", "exclude", mode="before")(spellings.listed)
     _check = field_validator("include", "exclude")(globs.checked)
 
 

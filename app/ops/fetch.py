@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from app.ops import values
+from app.ops import spellings
 from app.ops.base import MAX_BYTES, Offered, Params
 
 MAX_ACCEPT_TYPES = 50
@@ -62,7 +62,7 @@ class FetchParams(Params):
     """Ask only for what has changed since this client last fetched the same URL with the same
     headers and this option; on 304 the stored bytes are the result."""
 
-    _list_or_text = field_validator("accept_types", mode="before")(values.listed)
+    _list_or_text = field_validator("accept_types", mode="before")(spellings.listed)
 
     @field_validator("accept_types")
     @classmethod

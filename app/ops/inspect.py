@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
-from typing import Any, Literal, Protocol
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from isal import isal_zlib
 from pydantic import Field, field_validator
 
-from app.ops import values
+from app.ops import spellings
 from app.ops.base import Operation, Params, Result, Work
 from app.ops.codecs.kinds import codec_of
 from app.ops.imaging.facts import describe_picture
@@ -20,8 +20,6 @@ from app.ops.inspecting.texts import TextScan, is_text
 from app.ops.media_type import HEAD_BYTES, sniff
 
 Digest = Literal["sha256", "sha512", "sha1", "md5", "crc32"]
-
-_CHUNK_BYTES = 1 << 20
 
 
 class InspectParams(Params):
@@ -34,7 +32,7 @@ class InspectParams(Params):
     """Whether to decode a picture whole, to tell if it is damaged further down. Done up to the
     pixel limit. Archives and compressed files are never decoded for that."""
 
-    _list_or_text = field_validator("digests", mode="before")(values.listed)
+    _list_or_text = field_validator("digests", mode="before")(spellings.listed)
 
 
 def inspect(work: Work, params: InspectParams) -> Result:
@@ -81,23 +79,12 @@ def _blocks(work: Work, params: InspectParams, head: bytes, media_type: str) -> 
     codec = codec_of(head)
     if codec is not None:
         blocks["compression"] = describe_stream(head, codec)
-    if codec is not None or _may_be_archive(media_type):
+    # Office documents, Java archives and the like are zip files of another name.
+    if codec is not None or media_type.startswith("application/"):
         archive = describe_archive(work.source)
         if archive is not None:
             blocks["archive"] = archive
     return blocks
-
-
-def _may_be_archive(media_type: str) -> bool:
-    # Office documents, Java archives and the like are zip files of another name.
-    kind = media_type.partition("/")[0]
-    return kind == "application"
-
-
-class _Hash(Protocol):
-    def update(self, data: bytes, /) -> None: ...
-
-    def hexdigest(self) -> str: ...
 
 
 class _Crc32:
@@ -113,27 +100,17 @@ class _Crc32:
         return f"{self._value:08x}"
 
 
-_HASHES: dict[Digest, Callable[[], _Hash]] = {
-    "sha256": hashlib.sha256,
-    "sha512": hashlib.sha512,
-    "sha1": lambda: hashlib.sha1(usedforsecurity=False),
-    "md5": lambda: hashlib.md5(usedforsecurity=False),
-    "crc32": _Crc32,
-}
-
-
 def _digests(work: Work, names: tuple[Digest, ...], scan: TextScan | None) -> dict[str, str]:
     """Read the file once, for all that wants to see every byte."""
-    hashes = {name: _HASHES[name]() for name in names}
-    done_bytes = 0
-    with work.source.open() as file:
-        while piece := file.read(_CHUNK_BYTES):
-            for one in hashes.values():
-                one.update(piece)
-            if scan is not None:
-                scan.feed(piece)
-            done_bytes += len(piece)
-            work.tell(done_bytes, work.source.size_bytes)
+    hashes = {
+        name: _Crc32() if name == "crc32" else hashlib.new(name, usedforsecurity=False)
+        for name in names
+    }
+    for piece in work.pieces():
+        for one in hashes.values():
+            one.update(piece)
+        if scan is not None:
+            scan.feed(piece)
     return {name: one.hexdigest() for name, one in hashes.items()}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 import threading
 from functools import cache
@@ -127,14 +128,10 @@ def _reads_like_old_text(head: bytes) -> bool:
 
 def _without_cut_character(head: bytes) -> bytes:
     """Drop a UTF-8 character that the cut has split: the database would call the text binary."""
-    for back in range(1, min(4, len(head)) + 1):
-        byte = head[-back]
-        if byte < 0x80:
-            return head
-        if byte >= 0xC0:
-            needed = 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4
-            return head[:-back] if needed > back else head
-    return head
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    decoder.decode(head[-4:])
+    held, _ = decoder.getstate()
+    return head[: len(head) - len(held)]
 
 
 def _ask(head: bytes) -> str:

@@ -13,13 +13,14 @@ so that the same picture gives the same bytes on any day.
 from __future__ import annotations
 
 import shutil
+from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator
 
 from app.errors import InvalidParameter
-from app.ops import spellings, values
+from app.ops import spellings
 from app.ops.accepting import named_pictures
 from app.ops.base import MAX_BYTES, Operation, Output, Params, Result, Work, by_size
 from app.ops.imaging.contenders import RACERS, Contender, entrants
@@ -79,7 +80,7 @@ class OptimizeParams(Params):
     XMP and IPTC go with the picture. What decides its looks, orientation and colours, is never
     lost. An input that is given back has all it had."""
 
-    _list_or_text = field_validator("formats", mode="before")(values.listed)
+    _list_or_text = field_validator("formats", mode="before")(spellings.listed)
 
 
 def optimize(work: Work, params: OptimizeParams) -> Result:
@@ -154,14 +155,17 @@ def _is_animated_png(path: Path) -> bool:
 
 
 def _raced(work: Work, params: OptimizeParams, header: Header, *, exact: bool) -> Race:
-    picture = _exact_picture(header) if exact else _seen_picture(header)
+    if exact:
+        picture = as_stored(header.path, header.kind, -1 if header.animated else 1)
+    else:
+        picture = _seen_picture(header)
     rights = find_rights(header) if params.metadata == "copyright" else Rights()
     if rights:
         picture = with_rights_only(picture, rights)
     goal = Goal(_EXACT if exact else params.target_ssim, params.target_bytes)
     keep = _KEPT[params.metadata]
     race = Race(work, picture, goal, keep)
-    formats = _formats(params, header)
+    formats = {header.written if name == "keep" else name for name in params.formats}
     alpha = is_see_through(eight_bit(picture)) if picture.hasalpha() else False
     entered = entrants(
         [name for name in RACERS if name in formats],
@@ -182,11 +186,6 @@ def _raced(work: Work, params: OptimizeParams, header: Header, *, exact: bool) -
     return race
 
 
-def _formats(params: OptimizeParams, header: Header) -> set[str]:
-    """Resolve `keep`."""
-    return {header.written if name == "keep" else name for name in params.formats}
-
-
 def _seen_picture(header: Header) -> Any:
     """Decode into 8-bit sRGB, upright, without an alpha that hides nothing."""
     picture = _frames(header) if header.animated else upright_srgb(header)
@@ -201,14 +200,10 @@ def _seen_picture(header: Header) -> Any:
 
 def _frames(header: Header) -> Any:
     with translating():
-        picture = load(header.path, header.kind, n=-1)
+        picture = load(header.path, header.kind, -1)
         if header.has_profile:
             picture = picture.icc_transform("srgb", embedded=True)
         return eight_bit(picture).copy_memory()
-
-
-def _exact_picture(header: Header) -> Any:
-    return as_stored(header.path, header.kind, -1 if header.animated else 1)
 
 
 def _can_be_exact(contender: Contender, picture: Any) -> bool:
@@ -222,8 +217,7 @@ def _won(work: Work, header: Header, best: Entry, race: Race) -> Result:
     name = f"{PurePosixPath(work.source.name).stem or 'image'}{SUFFIX[best.contender.format]}"
     output = Output(best.path, name, MEDIA_TYPE[best.contender.format])
     facts = {
-        "format": best.contender.format,
-        "method": best.contender.method,
+        **asdict(best.contender),
         "quality": best.quality,
         "likeness": round(best.likeness, 5),
         "kept_original": False,

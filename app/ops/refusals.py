@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import traceback
 
-from app.errors import MemoryExceeded, OffloadError, OperationFailed, StorageFull
-from app.ops.bounds import Bounds, too_large
+from app.errors import MemoryExceeded, OffloadError, OperationFailed
+from app.ops.bounds import Bounds
+from app.ops.space import no_room
 from app.ops.tasks import Refused, as_json
 
 _NO_MEMORY = "The work needs more memory than a worker may use."
@@ -36,11 +37,9 @@ def _known(error: BaseException) -> OffloadError | None:
         return MemoryExceeded(_NO_MEMORY)
     if not isinstance(error, OSError):
         return None
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return StorageFull("The service has no space left for the result.", log_detail=str(error))
-    if error.errno == errno.EFBIG:
-        return too_large()
-    return MemoryExceeded(_NO_MEMORY) if error.errno == errno.ENOMEM else None
+    if error.errno == errno.ENOMEM:
+        return MemoryExceeded(_NO_MEMORY)
+    return no_room(error, str(error))
 
 
 def refused_briefly(error: BaseException, bounds: Bounds) -> Refused:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
-from app.errors import StorageFull
+from app.errors import OutputTooLarge, StorageFull
 
 SETTING = "OFFLOAD_BLOBS_MIN_FREE_BYTES"
 
@@ -14,6 +15,20 @@ def free_bytes(folder: Path | str) -> int:
     """Give what the disk of `folder` has free for this process. Raises `OSError`."""
     disk = os.statvfs(folder)
     return disk.f_bavail * disk.f_frsize
+
+
+def no_room(error: OSError, said: str) -> OutputTooLarge | StorageFull | None:
+    """Say why the kernel takes no more bytes of a result; None if that is not what failed.
+
+    Args:
+        error: of a write.
+        said: for the operator.
+    """
+    if error.errno == errno.EFBIG:
+        return OutputTooLarge("The result is larger than one item may produce.", log_detail=said)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StorageFull("The service has no space left for the result.", log_detail=said)
+    return None
 
 
 def check_space(folder: Path | str, min_free_bytes: int, size_bytes: int = 0) -> int:

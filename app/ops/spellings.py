@@ -1,15 +1,20 @@
-"""Names of formats as people write them: other spellings that can mean one thing only are taken.
+"""Values of parameters as people write them, and as queries and forms spell them: all text.
 
-What is documented, recorded and told back is the one name. A name that belongs to another
-operation is refused with the way there.
+Other spellings of a format's name that can mean one thing only are taken; what is documented,
+recorded and told back is the one name. A name that belongs to another operation is refused with the
+way there.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import WithJsonSchema
 
 from app.ops.codecs.kinds import CODECS, TAR_FORMATS
+from app.ops.jsontext import value_of
 
 _CODECS = {
     "gz": "gzip",
@@ -63,3 +68,31 @@ archive = _taking(_ARCHIVES, {name: _of_one_file(name) for name in (*CODECS, *_C
 """Gives the archive format's own name; raises `ValueError` for that of a codec alone."""
 picture = _taking(_PICTURES, {})
 """Gives the picture format's own name."""
+
+
+LevelNumber = Annotated[int, WithJsonSchema({"type": "integer", "minimum": 0, "maximum": 22})]
+"""What `level` lets through; each codec has its own range inside."""
+
+
+def listed(value: Any) -> Any:
+    """Take `a, b` for a list of two, and the JSON text `["a", "b"]` too."""
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        try:
+            return value_of(value)
+        except ValueError:
+            pass  # a glob may begin so as well
+    return [part.strip() for part in value.split(",") if part.strip()]
+
+
+def level(value: Any) -> Any:
+    """Take the text "9" for 9; raises `ValueError` that says once, and whole, what is valid."""
+    if isinstance(value, str):
+        if value in ("balanced", "fast", "best"):
+            return value
+        if re.fullmatch(r"[+-]?[0-9]{1,6}", value.strip(), re.ASCII):
+            return int(value)
+    elif isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise ValueError("must be fast, balanced, best or a whole number")

@@ -770,10 +770,10 @@ def test_a_header_that_promises_too_much_is_refused_before_decoding(make_work):
 def test_a_coder_that_ends_its_process_or_takes_too_long_ends_nothing_else(tmp_path):
     source, target = tmp_path / "source", tmp_path / "target"
     source.write_bytes(b"\xff\xd8\xff\xe0 no JPEG")
-    assert not recode("jpeg", source, target, keep_all=False, time_s=60)
+    assert not recode("jpeg", source, target, keep_all=False, level=0, time_s=60)
     source.write_bytes(encoded(photo(1500, 1500), "JPEG"))
     with pytest.raises(DeadlineExceeded):
-        recode("jpeg", source, target, keep_all=False, time_s=1e-3)
+        recode("jpeg", source, target, keep_all=False, level=0, time_s=1e-3)
     assert not target.exists()
 
 
@@ -782,7 +782,7 @@ def test_a_jpeg_on_which_mozjpeg_ends_its_process_is_survived(make_work, tmp_pat
     content = base64.b85decode(_FATAL_TO_MOZJPEG)
     source = tmp_path / "source"
     source.write_bytes(content)
-    assert not recode("jpeg", source, tmp_path / "target", keep_all=False, time_s=60)
+    assert not recode("jpeg", source, tmp_path / "target", keep_all=False, level=0, time_s=60)
     _, _, facts = run(make_work, content, "a.jpg", mode="lossless")
     assert facts["likeness"] == 1
 

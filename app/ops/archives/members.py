@@ -123,5 +123,5 @@ def kind_problem(kind: Kind, target: str = "") -> OffloadError | None:
         return MemberIsLink(f"The member is a {name}{where}; links are not followed.")
     if kind == "other":
         return MemberIsSpecial("The member is of a kind that is not known here.")
-    name = {"device": "device", "fifo": "FIFO", "socket": "socket"}[kind]
+    name = "FIFO" if kind == "fifo" else kind
     return MemberIsSpecial(f"The member is a {name}, no file.")

@@ -59,11 +59,9 @@ class Packer:
             self.abandon()
 
 
-class Block(Protocol):
-    """What is to be compressed by one thread, apart from the others."""
-
-    def __call__(self, stopped: threading.Event, /) -> Any:
-        """Compress it; if that takes over a second, look at `stopped`, and raise `Stopped`."""
+Block = Callable[[threading.Event], Any]
+"""Compresses one block, on one thread, apart from the others. If that takes over a second, it looks
+at the event, which says that nobody waits any more, and raises `Stopped`."""
 
 
 class Lane:

@@ -11,51 +11,21 @@ CODECS: tuple[Codec, ...] = get_args(Codec)
 LevelName = Literal["balanced", "fast", "best"]
 Level = LevelName | int
 
-LEVELS: dict[Codec, tuple[int, int]] = {
-    "gzip": (1, 9),
-    "zlib": (1, 9),
-    "deflate-raw": (1, 9),
-    "zstd": (1, 22),
-    "br": (0, 11),
-    "xz": (0, 9),
-    "bz2": (1, 9),
-    "lz4": (1, 12),
-}
-"""Lowest and highest number, as the codec's usual command line tool counts them."""
-
-
-def check_level(codec: Codec, level: Level, called: str) -> None:
-    """Raise `ValueError` if `level` is a number out of the codec's range.
-
-    `called` is the format's name as the client knows it.
-    """
-    lowest, highest = LEVELS[codec]
-    if isinstance(level, int) and not lowest <= level <= highest:
-        raise ValueError(f"must be from {lowest} to {highest} for {called}, and is {level}")
-
-
-SUFFIXES: dict[Codec, str] = {
-    "gzip": ".gz",
-    "zlib": ".zz",
-    "deflate-raw": ".deflate",
-    "zstd": ".zst",
-    "br": ".br",
-    "xz": ".xz",
-    "bz2": ".bz2",
-    "lz4": ".lz4",
-}
-
-MEDIA_TYPES: dict[Codec, str] = {
-    "gzip": "application/gzip",
-    "zlib": "application/zlib",
+_ABOUT: dict[Codec, tuple[str, str, tuple[int, int]]] = {
+    "gzip": (".gz", "application/gzip", (1, 9)),
+    "zlib": (".zz", "application/zlib", (1, 9)),
     # Raw deflate and Brotli have neither signature nor registered media type.
-    "deflate-raw": "application/octet-stream",
-    "zstd": "application/zstd",
-    "br": "application/octet-stream",
-    "xz": "application/x-xz",
-    "bz2": "application/x-bzip2",
-    "lz4": "application/x-lz4",
+    "deflate-raw": (".deflate", "application/octet-stream", (1, 9)),
+    "zstd": (".zst", "application/zstd", (1, 22)),
+    "br": (".br", "application/octet-stream", (0, 11)),
+    "xz": (".xz", "application/x-xz", (0, 9)),
+    "bz2": (".bz2", "application/x-bzip2", (1, 9)),
+    "lz4": (".lz4", "application/x-lz4", (1, 12)),
 }
+SUFFIXES = {codec: suffix for codec, (suffix, _, _) in _ABOUT.items()}
+MEDIA_TYPES = {codec: media_type for codec, (_, media_type, _) in _ABOUT.items()}
+LEVELS = {codec: levels for codec, (_, _, levels) in _ABOUT.items()}
+"""Lowest and highest number, as the codec's usual command line tool counts them."""
 
 TarFormat = Literal["tar.gz", "tar.zst", "tar.xz", "tar.bz2", "tar.lz4"]
 
@@ -67,6 +37,17 @@ TAR_FORMATS: dict[Codec, TarFormat] = {
     "lz4": "tar.lz4",
 }
 """What a tar is called that a codec has compressed."""
+
+
+def check_level(codec: Codec, level: Level, called: str) -> None:
+    """Raise `ValueError` if `level` is a number out of the codec's range.
+
+    `called` is the format's name as the client knows it.
+    """
+    lowest, highest = LEVELS[codec]
+    if isinstance(level, int) and not lowest <= level <= highest:
+        raise ValueError(f"must be from {lowest} to {highest} for {called}, and is {level}")
+
 
 _MAGIC: dict[Codec, tuple[bytes, ...]] = {
     "gzip": (b"\x1f\x8b\x08",),

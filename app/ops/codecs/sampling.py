@@ -113,7 +113,7 @@ def choose(source: Source, aim: LevelName, time_s: float) -> Choice:
     if not sample:
         return Choice(None, aim, "An empty file cannot be made smaller.", facts | {"tried": []})
     quick = [_tried(sample, size_bytes, *one) for one in _QUICK]
-    if not any(_shrinks(one, sample) for one in quick):
+    if all(len(sample) <= _SHRINKS * one.packed_bytes for one in quick):
         why = "It is compressed already, or random: no candidate shrinks the sample by 2 %."
         return Choice(None, aim, why, facts | {"tried": _all_told(quick, sample), "why": why})
     others = [one for one in _candidates(aim, size_bytes) if one not in _QUICK]
@@ -189,10 +189,6 @@ def _tried(sample: bytes, size_bytes: int, codec: Codec, level: Level) -> Tried:
     speeds = _MB_PER_S[codec, level]
     mb_per_s = next(speed for up_to_bytes, speed in speeds if size_bytes <= up_to_bytes)
     return Tried(codec, level, len(file.getvalue()), mb_per_s * 1e6)
-
-
-def _shrinks(tried: Tried, sample: bytes) -> bool:
-    return len(sample) > _SHRINKS * tried.packed_bytes
 
 
 def _all_told(tried: list[Tried], sample: bytes) -> list[dict[str, Any]]:

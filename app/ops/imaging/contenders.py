@@ -18,8 +18,8 @@ from app.ops.imaging.encoding import (
     Format,
     Keep,
     save,
+    save_with,
 )
-from app.ops.imaging.failures import writing
 
 Method = Literal["lossy", "lossless", "palette", "recoded"]
 Racer = Literal["jpeg", "png", "webp", "avif"]
@@ -70,9 +70,14 @@ class Contender:
             MemoryExceeded, OutputTooLarge, StorageFull: as their names say.
         """
         if self.method == "palette":
-            _write_palette(picture, target, final=final, keep=keep)
+            # At most 256 colours, chosen and dithered by libimagequant.
+            pressing = {"effort": 7, "compression": 9} if final else {"effort": 4, "compression": 6}
+            options = {"palette": True, "Q": 100, "dither": 1.0, "filter": "none", **pressing}
+            save_with(picture, target, "png", keep, **options)
         elif self.method == "lossless" and self.format == "webp":
-            _write_exact_webp(picture, target, final=final, keep=keep)
+            # Exact: what is below full transparency too.
+            options = {"lossless": True, "exact": True, "effort": 4 if final else 1}
+            save_with(picture, target, "webp", keep, **options)
         else:
             encoding = Encoding(
                 self.format,
@@ -90,33 +95,6 @@ _QUALITIES: dict[Format, tuple[int, int, int]] = {
     "webp": (30, 98, 84),
     "avif": (25, 95, 66),
 }
-
-
-def _write_palette(picture: Any, target: Path, *, final: bool, keep: tuple[Keep, ...]) -> None:
-    """Write at most 256 colours, chosen and dithered by libimagequant."""
-    with writing(target) as written:
-        picture.colourspace("srgb").pngsave_target(
-            written,
-            palette=True,
-            Q=100,
-            dither=1.0,
-            effort=7 if final else 4,
-            compression=9 if final else 6,
-            filter="none",
-            keep="|".join(keep),
-        )
-
-
-def _write_exact_webp(picture: Any, target: Path, *, final: bool, keep: tuple[Keep, ...]) -> None:
-    """Write all values as they are, those below full transparency too."""
-    with writing(target) as written:
-        picture.webpsave_target(
-            written,
-            lossless=True,
-            exact=True,
-            effort=4 if final else 1,
-            keep="|".join(keep),
-        )
 
 
 def entrants(
@@ -142,7 +120,9 @@ def entrants(
     able = [
         name
         for name in formats
-        if max(size) <= LONGEST_SIDE_PX[name] and _holds(name, alpha=alpha, animated=animated)
+        if max(size) <= LONGEST_SIDE_PX[name]
+        and (name in WITH_ALPHA or not alpha)
+        and (name in WITH_FRAMES or not animated)
     ]
     lossy = [Contender(name, "lossy") for name in able if name in _QUALITIES]
     if lossy and not (lossless or drawn):
@@ -152,7 +132,3 @@ def entrants(
         return exact
     palette = [Contender(name, "palette") for name in able if name == "png"]
     return [*lossy, *exact, *palette]
-
-
-def _holds(name: Format, *, alpha: bool, animated: bool) -> bool:
-    return (not alpha or name in WITH_ALPHA) and (not animated or name in WITH_FRAMES)

@@ -39,7 +39,8 @@ def looks_drawn(picture: Any) -> bool:
     here = picture.crop(1, 0, picture.width - 1, picture.height)
     left = picture.crop(0, 0, picture.width - 1, picture.height)
     apart = (here.cast("short") - left.cast("short")).abs()
-    most = apart if apart.bands == 1 else _largest(apart)
+    first, *others = apart.bandsplit()
+    most = first.bandrank(others, index=len(others)) if others else first
     alike = _by_block((most == 0) / 255)
     faint = _by_block(((most > 0) & (most <= _SHADE)) / 255)
     varied = (alike < 1) / 255
@@ -60,11 +61,6 @@ def _strips(picture: Any) -> Any:
     tops = [spare * number // (count - 1) for number in range(count)]
     strips = [picture.crop(0, top, picture.width, _STRIP_PX) for top in tops]
     return libvips().Image.arrayjoin(strips, across=1)
-
-
-def _largest(bands: Any) -> Any:
-    first, *rest = bands.bandsplit()
-    return first.bandrank(rest, index=len(rest))
 
 
 def _by_block(shares: Any) -> Any:

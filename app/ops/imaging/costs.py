@@ -29,7 +29,7 @@ _WRITE_S = {
     ("tiff", "recoded"): 0.2,
 }
 _OXIPNG_S = (0.15, 0.5, 0.9)
-"""By its level."""
+"""By its level, of 0 to 6; 4 takes 2.5 times as long as 2 for half a percent."""
 _MEASURE_S = 0.25
 _DECODE_S = 0.05
 

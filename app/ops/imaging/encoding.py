@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -108,20 +109,19 @@ def affordable(encoding: Encoding, pixels: int, time_s: float, left_s: float) ->
     while effort > 0 and _time_s(encoding, effort, pixels) > spent_s:
         effort -= 1
     needed_s = _time_s(encoding, effort, pixels)
+    would = f"Writing {pixels:,} pixels as {encoding.format} would take some {needed_s:.0f} s; "
     if needed_s > spent_s:
         raise DeadlineExceeded(
-            f"Writing {pixels:,} pixels as {encoding.format} would take some {needed_s:.0f} s; "
-            f"of the {time_s:.0f} s that there are for it, {_SHARE_OF_TIME:.0%} may be spent so."
+            f"{would}of the {time_s:.0f} s that there are for it, {_SHARE_OF_TIME:.0%} may be "
+            "spent so."
         )
     if needed_s > left_s:
-        raise DeadlineExceeded(
-            f"Writing {pixels:,} pixels as {encoding.format} would take some {needed_s:.0f} s; "
-            f"{max(left_s, 0):.0f} s are left."
-        )
+        raise DeadlineExceeded(f"{would}{max(left_s, 0):.0f} s are left.")
     return replace(encoding, effort=effort)
 
 
 def _time_s(encoding: Encoding, effort: int, pixels: int) -> float:
+    a_megapixel_s = 0.0
     if encoding.format == "avif":
         times = _AVIF_LOSSLESS_TIMES if encoding.lossless else 1
         a_megapixel_s = _AVIF_S[_AVIF_EFFORT[effort]] * times
@@ -130,8 +130,6 @@ def _time_s(encoding: Encoding, effort: int, pixels: int) -> float:
         a_megapixel_s = scale[_WEBP_EFFORT[effort]]
     elif encoding.format == "gif":
         a_megapixel_s = _GIF_S[_GIF_EFFORT[effort]]
-    else:
-        return 0
     return pixels / 1e6 * a_megapixel_s
 
 
@@ -145,8 +143,16 @@ def save(picture: Any, target: Path, encoding: Encoding) -> None:
         MemoryExceeded, OutputTooLarge, StorageFull: as their names say.
         ImageUnreadable: a picture that is decoded while it is written is damaged.
     """
-    with writing(target) as written:
-        _save(picture, written, encoding)
+    options = _OPTIONS[encoding.format](encoding)
+    save_with(picture, target, encoding.format, encoding.keep, **options)
+
+
+def save_with(
+    picture: Any, target: Path, written: Format, keep: tuple[Keep, ...], **options: Any
+) -> None:
+    """Write a picture with options of libvips' own; raises as `save`."""
+    with writing(target) as file:
+        _save(picture, file, written, keep, options)
 
 
 def saved(picture: Any, encoding: Encoding) -> bytes:
@@ -157,14 +163,16 @@ def saved(picture: Any, encoding: Encoding) -> bytes:
     """
     with translating():
         held = libvips().Target.new_to_memory()
-        _save(picture, held, encoding)
+        options = _OPTIONS[encoding.format](encoding)
+        _save(picture, held, encoding.format, encoding.keep, options)
         return bytes(held.get("blob"))
 
 
-def _save(picture: Any, target: Any, encoding: Encoding) -> None:
-    options = {**_OPTIONS[encoding.format](encoding), "keep": "|".join(encoding.keep) or "none"}
-    saver = "heif" if encoding.format == "avif" else encoding.format
-    getattr(picture, f"{saver}save_target")(target, **options)
+def _save(
+    picture: Any, target: Any, written: Format, keep: tuple[Keep, ...], options: dict[str, Any]
+) -> None:
+    saver = "heif" if written == "avif" else written
+    getattr(picture, f"{saver}save_target")(target, keep="|".join(keep) or "none", **options)
 
 
 def _quality(encoding: Encoding) -> int:
@@ -218,15 +226,11 @@ def _gif(encoding: Encoding) -> dict[str, Any]:
     }
 
 
-def _tiff(_encoding: Encoding) -> dict[str, Any]:
-    return {"compression": "deflate", "predictor": "horizontal"}
-
-
-_OPTIONS = {
+_OPTIONS: dict[Format, Callable[[Encoding], dict[str, Any]]] = {
     "jpeg": _jpeg,
     "png": _png,
     "webp": _webp,
     "avif": _avif,
     "gif": _gif,
-    "tiff": _tiff,
+    "tiff": lambda _: {"compression": "deflate", "predictor": "horizontal"},
 }

@@ -9,6 +9,7 @@ from app.ops.base import Content, Limits
 from app.ops.imaging.failures import translating
 from app.ops.imaging.loading import Header, load, read_header
 from app.ops.imaging.profile import profile_name
+from app.ops.imaging.vips import field_of
 
 _COLOURS = {
     "srgb": "rgb",
@@ -70,9 +71,9 @@ def describe_picture(content: Content, limits: Limits, *, verify: bool) -> dict[
 
 def _decode(header: Header) -> None:
     """Decode all frames, top to bottom, keeping none of it."""
-    options = {"n": -1} if header.kind in ("gif", "webp", "tiff") and header.frames > 1 else {}
+    several = header.kind in ("gif", "webp", "tiff") and header.frames > 1
     with translating():
-        load(header.content, header.kind, **options).avg()
+        load(header.content, header.kind, -1 if several else 1).avg()
 
 
 def _facts(header: Header) -> dict[str, Any]:
@@ -87,15 +88,15 @@ def _facts(header: Header) -> dict[str, Any]:
             "stored_height_px": image.height,
             "orientation": header.orientation,
             "frames": header.frames,
-            "animation": _animation(header, fields),
+            "animation": _animation(header),
             "colours": _COLOURS.get(image.interpretation, image.interpretation),
             "channels": image.bands,
-            "bits_per_channel": _bits(image, fields),
+            "bits_per_channel": field_of(image, "bits-per-sample") or _BITS.get(image.format, 64),
             "palette": "palette" in fields,
             "alpha": header.has_alpha,
             "progressive": "interlaced" in fields,
-            "chroma_subsampling": _value(image, fields, "jpeg-chroma-subsample"),
-            "icc_profile": _profile(image, fields),
+            "chroma_subsampling": field_of(image, "jpeg-chroma-subsample"),
+            "icc_profile": _profile(image),
             "metadata": _metadata(header, fields),
         }
 
@@ -113,34 +114,26 @@ def _metadata(header: Header, fields: set[str]) -> dict[str, Any]:
     return dict(known)
 
 
-def _animation(header: Header, fields: set[str]) -> dict[str, Any] | None:
+def _animation(header: Header) -> dict[str, Any] | None:
     if not header.animated:
         return None
-    delays_ms = _value(header.image, fields, "delay") or []
+    delays_ms = field_of(header.image, "delay", [])
     return {
         "delays_ms": delays_ms[:_MOST_DELAYS],
         "duration_ms": sum(delays_ms[: header.frames]),
         # 0 is for ever.
-        "loops": _value(header.image, fields, "loop"),
+        "loops": field_of(header.image, "loop"),
     }
 
 
-def _bits(image: Any, fields: set[str]) -> int:
-    return int(_value(image, fields, "bits-per-sample") or _BITS.get(image.format, 64))
-
-
-def _profile(image: Any, fields: set[str]) -> dict[str, Any] | None:
-    if "icc-profile-data" not in fields:
+def _profile(image: Any) -> dict[str, Any] | None:
+    profile = bytes(field_of(image, "icc-profile-data", b""))
+    if not profile:
         return None
-    profile = bytes(image.get("icc-profile-data"))
     return {"name": profile_name(profile), "size_bytes": len(profile)}
 
 
 def _has_gps(image: Any, fields: set[str]) -> bool:
     if any(name.startswith(_GPS_FIELD) for name in fields):
         return True
-    return "xmp-data" in fields and _XMP_GPS in bytes(image.get("xmp-data"))
-
-
-def _value(image: Any, fields: set[str], name: str) -> Any:
-    return image.get(name) if name in fields else None
+    return _XMP_GPS in bytes(field_of(image, "xmp-data", b""))

@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from app.errors import ImageUnreadable, MemoryExceeded, OffloadError, OutputTooLarge, StorageFull
+from app.errors import ImageUnreadable, MemoryExceeded, OffloadError
 from app.ops.imaging.vips import libvips
+from app.ops.space import no_room
 
 # libvips gives no codes, only text in which there may be anything that the file has in it: who
 # wrote the file must not be able to choose the error. So nothing is read out of it that can be
@@ -60,16 +61,15 @@ def translating() -> Iterator[None]:
     # What was said without failing is left there.
     said = pyvips.ffi.string(pyvips.vips_lib.vips_error_buffer())
     if any(words in said for words in _DAMAGE):
-        raise _unreadable(said)
+        raise unreadable(said.decode(errors="backslashreplace"))
 
 
 def translated(said: bytes) -> OffloadError:
     """Tell want of memory from a damaged picture, by what libvips says, in any encoding."""
+    readable = said.decode(errors="backslashreplace")
     if any(words in said for words in _STARVED):
-        return MemoryExceeded(
-            "The picture needs more memory than is allowed.", log_detail=_readable(said)
-        )
-    return _unreadable(said)
+        return MemoryExceeded("The picture needs more memory than is allowed.", log_detail=readable)
+    return unreadable(readable)
 
 
 @contextmanager
@@ -98,20 +98,12 @@ def _check_room(file: BinaryIO | Any, said: str) -> None:
             # What fits is written, and only the next call fails.
             left = left[file.write(left) :]
     except OSError as error:
-        if error.errno == errno.EFBIG:
-            raise OutputTooLarge(
-                "The result is larger than one item may produce.", log_detail=said
-            ) from error
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StorageFull(
-                "The service has no space left for the result.", log_detail=said
-            ) from error
-        raise
+        refused = no_room(error, said)
+        if refused is None:
+            raise
+        raise refused from error
 
 
-def _unreadable(said: bytes) -> ImageUnreadable:
-    return ImageUnreadable("The picture is cut short or damaged.", log_detail=_readable(said))
-
-
-def _readable(said: bytes) -> str:
-    return said.decode(errors="backslashreplace")
+def unreadable(said: str) -> ImageUnreadable:
+    """Give the error of a picture that is at fault; what was found goes to the log."""
+    return ImageUnreadable("The picture is cut short or damaged.", log_detail=said)

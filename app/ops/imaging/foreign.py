@@ -13,11 +13,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
-from types import SimpleNamespace
 from typing import Any, Literal, TypeGuard, get_args
 
 from app.errors import ImageUnreadable, ImageUnsupported, OffloadError
 from app.ops.base import Content, opened, whole
+from app.ops.imaging.failures import unreadable
 from app.ops.imaging.vips import libvips
 
 ForeignKind = Literal["heic", "bmp", "ico"]
@@ -83,8 +83,7 @@ def _opened(content: Content, kind: ForeignKind) -> Foreign:
     with _judging():
         opened = {"heic": _heic, "bmp": _bmp, "ico": _ico}[kind](content)
         if not all(1 <= side <= _LONGEST_PX for side in opened.size):
-            detail = f"a size of {opened.size}"
-            raise ImageUnreadable("The picture is cut short or damaged.", log_detail=detail)
+            raise unreadable(f"a size of {opened.size}")
         return opened
 
 
@@ -96,8 +95,7 @@ def _judging() -> Iterator[None]:
     except (OffloadError, MemoryError, ImportError):
         raise
     except Exception as error:
-        detail = f"{type(error).__name__}: {error}"
-        raise ImageUnreadable("The picture is cut short or damaged.", log_detail=detail) from error
+        raise unreadable(f"{type(error).__name__}: {error}") from error
 
 
 def _with_fields(image: Any, opened: Foreign) -> Any:
@@ -145,7 +143,7 @@ def _heic_pixels(image: Any) -> bytes:
     pixels: bytes = image.data
     if image.size != size:
         # What it says of its size in its header is what was held against the limits.
-        raise ImageUnreadable("The picture is cut short or damaged.", log_detail="two sizes")
+        raise unreadable("two sizes")
     if image.mode == "I;16":
         # Grey of more than 8 bits is not brought down to 8 as colours are.
         return bytes(pixels)[1::2]
@@ -198,8 +196,7 @@ def _check_media_data(content: Content) -> None:
 
 
 def _bmp(content: Content) -> Foreign:
-    pillow = _pillow()
-    return _of_pillow(pillow.BmpImagePlugin.BmpImageFile(BytesIO(whole(content))))
+    return _of_pillow(_pillow().BmpImagePlugin.BmpImageFile(BytesIO(whole(content))))
 
 
 def _ico(content: Content) -> Foreign:
@@ -235,11 +232,9 @@ def _of_pillow(image: Any) -> Foreign:
 @cache
 def _pillow() -> Any:
     """Give Pillow, without its own idea of how large a picture may be: there is a limit here."""
-    from PIL import BmpImagePlugin, IcoImagePlugin, Image, PngImagePlugin
+    import PIL.BmpImagePlugin
+    import PIL.IcoImagePlugin
+    import PIL.PngImagePlugin
 
-    Image.MAX_IMAGE_PIXELS = None
-    return SimpleNamespace(
-        BmpImagePlugin=BmpImagePlugin,
-        IcoImagePlugin=IcoImagePlugin,
-        PngImagePlugin=PngImagePlugin,
-    )
+    PIL.Image.MAX_IMAGE_PIXELS = None
+    return PIL

@@ -7,7 +7,7 @@ from typing import Any
 
 from app.ops.imaging.failures import translating
 from app.ops.imaging.loading import Header, load
-from app.ops.imaging.vips import libvips
+from app.ops.imaging.vips import field_of, libvips
 from app.ops.imaging.watch import Watch
 
 _DELAY_MS = 100
@@ -23,7 +23,7 @@ def each_frame(header: Header, count: int, watch: Watch) -> Iterator[Any]:
     """
     with translating():
         # All frames, one below the other; read in order, nothing is decoded twice or kept.
-        strip = watch.over(load(header.content, header.kind, n=count))
+        strip = watch.over(load(header.content, header.kind, count))
     width, height = header.image.width, header.image.height
     for number in range(count):
         with translating():
@@ -37,13 +37,9 @@ def joined(frames: list[Any], header: Header) -> Any:
     pyvips = libvips()
     animation = pyvips.Image.arrayjoin(frames, across=1).copy()
     animation.set_type(pyvips.GValue.gint_type, "page-height", frames[0].height)
-    delays_ms = _delays_ms(header)[: len(frames)]
+    delays_ms = field_of(header.image, "delay", [])[: len(frames)]
     delays_ms += [_DELAY_MS] * (len(frames) - len(delays_ms))
     animation.set_type(pyvips.GValue.array_int_type, "delay", delays_ms)
     if header.image.get_typeof("loop"):
         animation.set_type(pyvips.GValue.gint_type, "loop", header.image.get("loop"))
     return animation
-
-
-def _delays_ms(header: Header) -> list[int]:
-    return list(header.image.get("delay")) if header.image.get_typeof("delay") else []

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import BinaryIO
 
-from app.errors import ImageUnreadable
 from app.ops.base import Content, opened
+from app.ops.imaging.failures import unreadable
 
 _EXTENSION, _PICTURE, _TRAILER = b"\x21", b"\x2c", b"\x3b"
 
@@ -20,9 +20,7 @@ def check_whole(content: Content) -> None:
     """
     with opened(content) as file:
         if not _has_trailer(file):
-            raise ImageUnreadable(
-                "The picture is cut short or damaged.", log_detail="a GIF without its trailer"
-            )
+            raise unreadable("a GIF without its trailer")
 
 
 def _has_trailer(file: BinaryIO) -> bool:

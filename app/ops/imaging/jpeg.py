@@ -12,7 +12,7 @@ from typing import Any
 
 from app.ops.base import Content, whole
 from app.ops.imaging.loading import Header
-from app.ops.imaging.vips import libvips
+from app.ops.imaging.vips import field_of, libvips
 
 _MOST_BYTES = 64 << 20
 """Of a file: it is read whole."""
@@ -36,7 +36,7 @@ def decoded_small(header: Header, shrink: int) -> Any | None:
     """
     image = header.image
     space = _SPACES.get((image.interpretation, image.bands))
-    scans = image.get_typeof("jpeg-multiscan") and image.get("jpeg-multiscan")
+    scans = field_of(image, "jpeg-multiscan")
     if space is None or scans or _size_bytes(header.content) > _MOST_BYTES:
         return None
     size = -(-image.width // shrink), -(-image.height // shrink)

@@ -14,7 +14,7 @@ from app.ops.imaging.failures import translating
 from app.ops.imaging.foreign import ForeignKind, decoded, is_foreign, stand_in
 from app.ops.imaging.gif import check_whole
 from app.ops.imaging.tiff import stores_plain_ycbcr
-from app.ops.imaging.vips import libvips
+from app.ops.imaging.vips import field_of, libvips
 from app.ops.media_type import HEAD_BYTES, UNKNOWN, sniff
 
 Kind = Format | ForeignKind
@@ -87,7 +87,7 @@ class Header:
         Raises:
             PixelsExceeded: it has more than `max_pixels`.
         """
-        check_pixels(*self.size, frames, limits)
+        check_pixels(self.size, frames, limits)
 
 
 def read_kind(content: Content) -> Kind:
@@ -170,7 +170,7 @@ def _check_png(content: Content, limits: Limits) -> None:
     with opened(content) as file:
         head = file.read(24)
     if head[12:16] == b"IHDR" and len(head) == 24:
-        check_pixels(int.from_bytes(head[16:20]), int.from_bytes(head[20:24]), 1, limits)
+        check_pixels((int.from_bytes(head[16:20]), int.from_bytes(head[20:24])), 1, limits)
 
 
 def _header(content: Content, kind: Kind) -> Header:
@@ -181,7 +181,7 @@ def _header(content: Content, kind: Kind) -> Header:
         content=content,
         kind=kind,
         size=size if orientation < 5 else (size[1], size[0]),
-        frames=max(1, _field(image, "n-pages", 1)),
+        frames=max(1, field_of(image, "n-pages", 1)),
         orientation=orientation,
         has_alpha=bool(image.hasalpha()),
         has_profile=bool(image.get_typeof("icc-profile-data")),
@@ -191,32 +191,29 @@ def _header(content: Content, kind: Kind) -> Header:
 
 def orientation_of(image: Any) -> int:
     """Give the orientation as EXIF has it, 1 to 8; 1 if there is none, or nonsense."""
-    value = _field(image, "orientation", 1)
+    value: int = field_of(image, "orientation", 1)
     return value if 1 <= value <= 8 else 1
 
 
-def _field(image: Any, name: str, default: int) -> int:
-    return int(image.get(name)) if image.get_typeof(name) else default
-
-
-def check_pixels(width_px: int, height_px: int, frames: int, limits: Limits) -> None:
-    """Hold a picture that came in against the limit.
+def check_pixels(size: tuple[int, int], frames: int, limits: Limits, *, made: bool = False) -> None:
+    """Hold a picture that came in, or one to be made, against the limit.
 
     Raises:
         PixelsExceeded: it has more than `max_pixels`, all frames together.
     """
-    pixels = width_px * height_px * frames
+    pixels = size[0] * size[1] * frames
     if pixels > limits.max_pixels:
+        what, done = ("result would have", "made") if made else ("picture has", "taken")
         times = f" in {frames} frames" if frames > 1 else ""
         raise PixelsExceeded(
-            f"The picture has {width_px} by {height_px}{times} = {pixels:,} pixels; "
-            f"at most {limits.max_pixels:,} are taken.",
+            f"The {what} {size[0]} by {size[1]}{times} = {pixels:,} pixels; "
+            f"at most {limits.max_pixels:,} are {done}.",
             pixels=pixels,
             max_pixels=limits.max_pixels,
         )
 
 
-def load(content: Content, kind: Kind, **options: Any) -> Any:
+def load(content: Content, kind: Kind, frames: int = 1, **options: Any) -> Any:
     """Open a picture as it is stored: not turned, in its own colours, to be read top to bottom.
 
     Nothing is decoded until pixels are asked for; only then is damage further down noticed. All is
@@ -225,7 +222,8 @@ def load(content: Content, kind: Kind, **options: Any) -> Any:
     Args:
         content: the file, or what is in it.
         kind: what `read_kind` called it.
-        options: of libvips' loader: `shrink` of JPEG, `scale` of WebP, `n` for frames.
+        frames: how many of a GIF, WebP or TIFF, one below the other; -1 for all.
+        options: of libvips' loader: `shrink` of JPEG, `scale` of WebP.
     """
     if is_foreign(kind):
         return decoded(content, kind)
@@ -236,6 +234,8 @@ def load(content: Content, kind: Kind, **options: Any) -> Any:
         source = pyvips.Source.new_from_memory(content)
     else:
         source = pyvips.Source.new_from_file(os.fspath(content))
+    if frames != 1:
+        options["n"] = frames
     return loader(source, access="sequential", fail_on=_FAIL_ON, **options)
 
 

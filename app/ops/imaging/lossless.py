@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from app.errors import DeadlineExceeded, ImageError
-from app.ops.imaging.encoding import Keep
-from app.ops.imaging.failures import translating, writing
+from app.ops.imaging.encoding import Keep, save_with
+from app.ops.imaging.failures import translating
 from app.ops.imaging.loading import Header, Kind, load, orientation_of
 from app.ops.imaging.rights import Rights, with_rights_only
 from app.ops.imaging.vips import libvips
@@ -33,17 +33,13 @@ _APP0, _APP1, _APP2, _SOS, _EOI = 0xE0, 0xE1, 0xE2, 0xDA, 0xD9
 _ICC = b"ICC_PROFILE\x00"
 
 
-HIGHEST_LEVEL = 2
-"""Of oxipng's 0 to 6; 4 takes 2.5 times as long for half a percent."""
-
-
 def recode(
     kind: Kind,
     source: Path,
     target: Path,
     *,
     keep_all: bool,
-    level: int = HIGHEST_LEVEL,
+    level: int,
     time_s: float,
 ) -> bool:
     """Write a JPEG or PNG anew with the same pixels, better coded.
@@ -90,18 +86,11 @@ def rewrite(kind: Kind, picture: Any, target: Path, keep: tuple[Keep, ...]) -> N
     Raises:
         MemoryExceeded, OutputTooLarge, StorageFull: as their names say.
     """
-    fields = "|".join(keep)
-    with writing(target) as written:
-        if kind == "gif":
-            picture.gifsave_target(written, keep=fields, **_EXACT_GIF)
-        else:
-            picture.tiffsave_target(
-                written, keep=fields, compression="deflate", predictor=_predictor(picture)
-            )
-
-
-def _predictor(picture: Any) -> str:
-    return "horizontal" if picture.format in ("uchar", "ushort") else "none"
+    if kind == "gif":
+        save_with(picture, target, "gif", keep, **_EXACT_GIF)
+    else:
+        predictor = "horizontal" if picture.format in ("uchar", "ushort") else "none"
+        save_with(picture, target, "tiff", keep, compression="deflate", predictor=predictor)
 
 
 def restore_looks(target: Path, header: Header, rights: Rights) -> None:
@@ -173,9 +162,8 @@ def as_stored(path: Path, kind: Kind, frames: int = 1) -> Any:
         ImageUnreadable: cut or damaged.
         MemoryExceeded: as its name says.
     """
-    options = {"n": frames} if frames != 1 else {}
     with translating():
-        picture = load(path, kind, **options).copy_memory()
+        picture = load(path, kind, frames).copy_memory()
         # Only now: what turns a picture reads it from another side than the file begins at.
         return picture if orientation_of(picture) == 1 else picture.autorot().copy_memory()
 

@@ -208,6 +208,10 @@ class Variant(Options):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
     """Added to the result's name: `photo-<name>.jpg`. Unique in the list."""
 
+    def own(self) -> dict[str, Any]:
+        """Give the options that it says itself."""
+        return {name: getattr(self, name) for name in self.model_fields_set - {"name"}}
+
     @model_serializer(mode="wrap")
     def _only_what_was_said(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out what is not the variant's own: parameters travel to the worker as JSON."""
@@ -226,23 +230,10 @@ class ImageParams(Options):
 
     def pictures(self) -> list[tuple[str, Options]]:
         """Give all that is to be made, by name; the one without variants has the name ""."""
-        own = {name: getattr(self, name) for name in Options.model_fields}
+        shared = {name: getattr(self, name) for name in Options.model_fields}
         if not self.variants:
-            return [("", Options(**own))]
-        return [
-            (
-                variant.name,
-                Options(
-                    **own
-                    | {
-                        name: getattr(variant, name)
-                        for name in variant.model_fields_set
-                        if name != "name"
-                    }
-                ),
-            )
-            for variant in self.variants
-        ]
+            return [("", Options(**shared))]
+        return [(variant.name, Options(**shared | variant.own())) for variant in self.variants]
 
     def asides(self) -> list[Aside]:
         """Give the files of all overlays."""

@@ -21,7 +21,6 @@ class Overlays:
     """The pictures that are laid on a file's results, each decoded once."""
 
     def __init__(self, asides: Mapping[str, Source], limits: Limits) -> None:
-        """Know where they are."""
         self._asides = asides
         self._limits = limits
         self._decoded: dict[str, Any] = {}

@@ -22,9 +22,10 @@ import math
 from dataclasses import dataclass
 from fractions import Fraction
 
-from app.errors import InvalidParameter, PixelsExceeded
+from app.errors import InvalidParameter
 from app.ops.base import Limits
 from app.ops.imaging.encoding import LONGEST_SIDE_PX, Format
+from app.ops.imaging.loading import check_pixels
 from app.ops.imaging.options import Gravity, Options
 
 Size = tuple[int, int]
@@ -125,16 +126,8 @@ def check_plan(plan: Plan, frames: int, limits: Limits) -> None:
     Raises:
         PixelsExceeded: it would have more than `max_pixels`.
     """
-    for width, height in (plan.turned, plan.scaled, plan.canvas):
-        pixels = width * height * frames
-        if pixels > limits.max_pixels:
-            times = f" in {frames} frames" if frames > 1 else ""
-            raise PixelsExceeded(
-                f"The result would have {width} by {height}{times} = {pixels:,} pixels; "
-                f"at most {limits.max_pixels:,} are made.",
-                pixels=pixels,
-                max_pixels=limits.max_pixels,
-            )
+    for size in (plan.turned, plan.scaled, plan.canvas):
+        check_pixels(size, frames, limits, made=True)
 
 
 def check_format(size: Size, written: Format) -> None:

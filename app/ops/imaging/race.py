@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -132,8 +132,7 @@ class Race:
         loss = 1 - entry.likeness
         self.log.append(
             {
-                "format": entry.contender.format,
-                "method": entry.contender.method,
+                **asdict(entry.contender),
                 "quality": entry.quality,
                 "size_bytes": entry.size_bytes,
                 "likeness": round(entry.likeness, 5),
@@ -188,12 +187,10 @@ class Race:
             self._leave_out(contender)
         except (ImageError, MemoryExceeded, OutputTooLarge) as error:
             # The picture is whole and in memory, so it is the encoder that could not.
-            self.log.append(
-                {"format": contender.format, "method": contender.method, "failed": error.code}
-            )
+            self.log.append(asdict(contender) | {"failed": error.code})
 
     def _leave_out(self, contender: Contender, quality: int | None = None) -> None:
-        left_out = {"format": contender.format, "method": contender.method, "quality": quality}
+        left_out = asdict(contender) | {"quality": quality}
         if left_out not in self.not_tried:
             self.not_tried.append(left_out)
 
@@ -319,9 +316,8 @@ class Race:
     def _loss(
         self, original: Any, contender: Contender, path: Path, parts: Sequence[Part] = ()
     ) -> float:
-        options = {"n": -1} if original.get_n_pages() > 1 else {}
         with translating():
-            made = eight_bit(load(path, contender.format, **options)).copy_memory()
+            made = eight_bit(load(path, contender.format, self._frames)).copy_memory()
         if (made.width, made.height) != (original.width, original.height):
             # libwebp makes one of frames that are alike.
             return 1.0

@@ -12,6 +12,10 @@ from app.ops.imaging.loading import Header, read_header
 from app.ops.imaging.lossless import as_stored, recode, restore_looks, rewrite, same_pixels
 from app.ops.imaging.race import Entry, Race
 from app.ops.imaging.rights import Rights, with_rights_only
+from app.ops.imaging.vips import field_of
+
+_MOVES = ("n-pages", "delay", "loop")
+"""What libvips calls how an animation moves."""
 
 
 class Recoding:
@@ -80,9 +84,5 @@ class Recoding:
         """Tell whether all frames are there, for as long, and as often."""
         if not self._header.animated:
             return True
-        made, fields = read_header(target), ("n-pages", "delay", "loop")
-        return all(_field(made, name) == _field(self._header, name) for name in fields)
-
-
-def _field(header: Header, name: str) -> Any:
-    return header.image.get(name) if header.image.get_typeof(name) else None
+        made, stored = read_header(target).image, self._header.image
+        return all(field_of(made, name) == field_of(stored, name) for name in _MOVES)

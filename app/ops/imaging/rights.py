@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from io import BytesIO
 from typing import Any, BinaryIO
 from xml.parsers import expat
@@ -25,18 +25,27 @@ _EXIF = b"Exif\x00\x00"
 # Of TIFF and EXIF.
 _ARTIST, _COPYRIGHT = 0x013B, 0x8298
 
-_DC = "http://purl.org/dc/elements/1.1/"
-_RIGHTS = "http://ns.adobe.com/xap/1.0/rights/"
-_PHOTOSHOP = "http://ns.adobe.com/photoshop/1.0/"
-_RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
+_NAMESPACES = {
+    "rdf": "http://www.w3.org/1999/02/22-rdf-syntax-ns#",
+    "dc": "http://purl.org/dc/elements/1.1/",
+    "xmpRights": "http://ns.adobe.com/xap/1.0/rights/",
+    "photoshop": "http://ns.adobe.com/photoshop/1.0/",
+}
+_BY_LANGUAGE = '<rdf:Alt><rdf:li xml:lang="x-default">{}</rdf:li></rdf:Alt>'
+_XMP = {
+    "notice": ("dc:rights", _BY_LANGUAGE),
+    "terms": ("xmpRights:UsageTerms", _BY_LANGUAGE),
+    "creator": ("dc:creator", "<rdf:Seq><rdf:li>{}</rdf:li></rdf:Seq>"),
+    "credit": ("photoshop:Credit", "{}"),
+    "statement": ("xmpRights:WebStatement", "{}"),
+}
+"""What XMP calls a statement, and what it is written as."""
 
-# By XMP name (namespace and local name as expat joins them), in both ways that RDF has.
+# Namespace and local name as expat joins them.
 _BY_XMP_NAME = {
-    f"{_DC} rights": "notice",
-    f"{_DC} creator": "creator",
-    f"{_PHOTOSHOP} Credit": "credit",
-    f"{_RIGHTS} UsageTerms": "terms",
-    f"{_RIGHTS} WebStatement": "statement",
+    f"{_NAMESPACES[prefix]} {local}": statement
+    for statement, (name, _) in _XMP.items()
+    for prefix, local in [name.split(":")]
 }
 
 # IPTC-IIM 4.2, record 2: by-line, credit, copyright notice.
@@ -96,12 +105,7 @@ def with_rights_only(picture: Any, rights: Rights) -> Any:
 
 
 def _filled(first: Rights, second: Rights) -> Rights:
-    missing = {
-        field.name: getattr(second, field.name)
-        for field in fields(first)
-        if not getattr(first, field.name)
-    }
-    return replace(first, **missing)
+    return Rights(*(getattr(first, one.name) or getattr(second, one.name) for one in fields(first)))
 
 
 def _tidy(text: str) -> str:
@@ -208,29 +212,14 @@ def _iptc_datasets(block: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _as_xmp(rights: Rights) -> bytes:
-    def alternatives(name: str, text: str) -> str:
-        return (
-            f'<{name}><rdf:Alt><rdf:li xml:lang="x-default">{escape(text)}</rdf:li></rdf:Alt>'
-            f"</{name}>"
-        )
-
-    parts = []
-    if rights.notice:
-        parts.append(alternatives("dc:rights", rights.notice))
-    if rights.terms:
-        parts.append(alternatives("xmpRights:UsageTerms", rights.terms))
-    if rights.creator:
-        parts.append(
-            f"<dc:creator><rdf:Seq><rdf:li>{escape(rights.creator)}</rdf:li></rdf:Seq></dc:creator>"
-        )
-    if rights.credit:
-        parts.append(f"<photoshop:Credit>{escape(rights.credit)}</photoshop:Credit>")
-    if rights.statement:
-        parts.append(f"<xmpRights:WebStatement>{escape(rights.statement)}</xmpRights:WebStatement>")
+    namespaces = " ".join(f'xmlns:{prefix}="{where}"' for prefix, where in _NAMESPACES.items())
+    parts = [
+        f"<{name}>{form.format(escape(text))}</{name}>"
+        for statement, (name, form) in _XMP.items()
+        if (text := getattr(rights, statement))
+    ]
     return (
-        '<x:xmpmeta xmlns:x="adobe:ns:meta/">'
-        f'<rdf:RDF xmlns:rdf="{_RDF}"><rdf:Description rdf:about="" xmlns:dc="{_DC}" '
-        f'xmlns:xmpRights="{_RIGHTS}" xmlns:photoshop="{_PHOTOSHOP}">{"".join(parts)}'
-        "</rdf:Description></rdf:RDF></x:xmpmeta>"
+        f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF {namespaces}><rdf:Description rdf:about="">'
+        f"{''.join(parts)}</rdf:Description></rdf:RDF></x:xmpmeta>"
         # libvips puts XMP into a chunk of a PNG that readers take for Latin-1.
     ).encode("ascii", "xmlcharrefreplace")

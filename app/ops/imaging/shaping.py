@@ -8,6 +8,7 @@ from app.ops.imaging.loading import Header, resized
 from app.ops.imaging.options import Options
 from app.ops.imaging.overlay import Layer
 from app.ops.imaging.plan import Plan, place
+from app.ops.imaging.vips import libvips
 from app.ops.imaging.watch import Watch
 
 
@@ -56,7 +57,7 @@ class Shaper:
     def _scaled(self, picture: Any) -> Any:
         plan, options = self._plan, self._options
         if options.crop is not None:
-            picture = self._cropped(picture)
+            picture = picture.autorot().crop(*options.crop)
         if options.rotate % 90:
             picture = self._turned_freely(picture)
         else:
@@ -76,10 +77,6 @@ class Shaper:
         """Compute all rows now; what is computed from them is watched as well."""
         return self._watch.over(picture.copy_memory())
 
-    def _cropped(self, picture: Any) -> Any:
-        assert self._options.crop is not None  # noqa: S101 - the caller has looked
-        return picture.autorot().crop(*self._options.crop)
-
     def _turned_freely(self, picture: Any) -> Any:
         """Scale, then turn: cheaper than the other way round, and the same but for rounding."""
         plan = self._plan
@@ -87,14 +84,12 @@ class Shaper:
         size = max(1, round(plan.taken[0] * scale)), max(1, round(plan.taken[1] * scale))
         picture = resized(picture, self._header, size, to_srgb=not self.keeps_profile)
         picture, colour = self._with_room_for_background(picture)
-        pyvips_interpolate = _bicubic()
-        picture = self._in_memory(picture).rotate(
-            self._options.rotate, interpolate=pyvips_interpolate, background=colour
-        )
+        bicubic = libvips().Interpolate.new("bicubic")
+        picture = self._in_memory(picture)
+        picture = picture.rotate(self._options.rotate, interpolate=bicubic, background=colour)
         if self._options.fit == "fill":
-            return picture.thumbnail_image(
-                plan.scaled[0], height=plan.scaled[1], size="force"
-            ).cast("uchar")
+            width, height = plan.scaled
+            return picture.thumbnail_image(width, height=height, size="force").cast("uchar")
         # A row or column more or less, by rounding.
         return picture.gravity("centre", *plan.scaled, extend="background", background=colour)
 
@@ -150,12 +145,6 @@ def colour(background: str) -> list[int]:
 def flattened(picture: Any, background: str) -> Any:
     """Lay a picture with alpha on a colour, whose own alpha is ignored."""
     return picture.colourspace("srgb").flatten(background=colour(background)[:3]).cast("uchar")
-
-
-def _bicubic() -> Any:
-    from pyvips import Interpolate
-
-    return Interpolate.new("bicubic")
 
 
 def _blurred(picture: Any, sigma: float) -> Any:

@@ -60,6 +60,11 @@ def libvips() -> Any:
     return pyvips
 
 
+def field_of(image: Any, name: str, default: Any = None) -> Any:
+    """Give one of the fields that a picture carries beside its pixels."""
+    return image.get(name) if image.get_typeof(name) else default
+
+
 def _take_any_bytes(pyvips: Any) -> None:
     """Have text that is not UTF-8 come through as it is.
 
