@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, BinaryIO, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
@@ -135,24 +134,21 @@ def archive(work: Work, params: ArchiveParams) -> Result:
     named, renamed, refused = _named(work.sources, params)
     if not named:
         raise MemberPathUnsafe(f"{refused[0].name}: {refused[0].detail}")
-    modified = _EPOCH if params.deterministic else datetime.now(UTC)
+    writing = _Packing(work, params, named)
     target = work.folder / f"archive.{params.format}"
-    input_bytes = sum(one.size_bytes for one in named)
+    with target.open("xb") as file:
+        pack = writing.to_zip if params.format == "zip" else writing.to_tar
+        told, sha256 = pack(file)
     facts: dict[str, Any] = {
         "format": params.format,
         "level": None if params.format == "tar" else params.level,
         "entries": len(named),
         "renamed": renamed,
-        "input_bytes": input_bytes,
+        "input_bytes": writing.input_bytes,
+        **told,
     }
-    wrote = _progress(work, input_bytes)
-    sha256 = None
-    if params.format == "zip":
-        facts |= _zip(work, target, params, named, modified, wrote)
-    else:
-        told, sha256 = _tar(work, target, params, named, modified, wrote)
-        facts |= told
-    facts["ratio"] = round(input_bytes / target.stat().st_size, 3) if input_bytes else None
+    ratio = writing.input_bytes / target.stat().st_size
+    facts["ratio"] = round(ratio, 3) if writing.input_bytes else None
     name, suffix = params.name, f".{params.format}"
     name = name if name.lower().endswith(suffix) else name + suffix
     output = Output(target, name, _MEDIA_TYPE[params.format], sha256)
@@ -181,58 +177,48 @@ def _named(
     return named, renamed, refused
 
 
-def _progress(work: Work, total_bytes: int) -> Callable[[int], None]:
-    done_bytes = 0
+class _Packing:
+    """The files on their way into the archive."""
 
-    def wrote(size_bytes: int) -> None:
-        nonlocal done_bytes
-        done_bytes += size_bytes
-        work.tell(done_bytes, total_bytes)
+    def __init__(self, work: Work, params: ArchiveParams, named: Sequence[_Named]) -> None:
+        self._work = work
+        self._params = params
+        self._named = named
+        self._modified = _EPOCH if params.deterministic else datetime.now(UTC)
+        self.input_bytes = sum(one.size_bytes for one in named)
+        self._done_bytes = 0
 
-    return wrote
-
-
-def _zip(
-    work: Work,
-    target: Path,
-    params: ArchiveParams,
-    named: Sequence[_Named],
-    modified: datetime,
-    wrote: Callable[[int], None],
-) -> dict[str, Any]:
-    with target.open("xb") as file:
-        with ZipWriter(file, params.level, modified, work.cores, wrote) as writer:
-            for one in named:
+    def to_zip(self, file: BinaryIO) -> tuple[dict[str, Any], None]:
+        """Write a zip; it goes back to its headers, so its digest is not known."""
+        level, cores = self._params.level, self._work.cores
+        with ZipWriter(file, level, self._modified, cores, self._wrote) as writer:
+            for one in self._named:
                 deflated = not is_dense(one.source.media_type)
                 writer.add(one.source.path, one.path, deflated=deflated)
-        return {"methods": sorted(writer.methods), "stored": writer.stored}
+        return {"methods": sorted(writer.methods), "stored": writer.stored}, None
 
-
-def _tar(
-    work: Work,
-    target: Path,
-    params: ArchiveParams,
-    named: Sequence[_Named],
-    modified: datetime,
-    wrote: Callable[[int], None],
-) -> tuple[dict[str, Any], str]:
-    modified_s = int(modified.timestamp())
-    headers = [header_bytes(one.path, one.size_bytes, modified_s) for one in named]
-    members = (
-        (header, one.source.path, one.size_bytes)
-        for header, one in zip(headers, named, strict=True)
-    )
-    with target.open("xb") as file:
+    def to_tar(self, file: BinaryIO) -> tuple[dict[str, Any], str]:
+        """Write a tar, compressed or not, and give its sha256."""
+        modified_s = int(self._modified.timestamp())
+        headers = [header_bytes(one.path, one.size_bytes, modified_s) for one in self._named]
+        members = (
+            (header, one.source.path, one.size_bytes)
+            for header, one in zip(headers, self._named, strict=True)
+        )
         hashed = HashedFile(file)
-        codec = _CODEC.get(params.format)
+        codec = _CODEC.get(self._params.format)
         if codec is None:
-            write_tar(hashed, members, wrote)
+            write_tar(hashed, members, self._wrote)
             return {"methods": []}, hashed.sha256
-        size_bytes = tar_bytes(headers, (one.size_bytes for one in named))
-        level: Level = params.level
-        with packing(hashed, codec, level, cores=work.cores, size_bytes=size_bytes) as packer:
-            write_tar(packer, members, wrote)
+        size_bytes = tar_bytes(headers, (one.size_bytes for one in self._named))
+        level, cores = self._params.level, self._work.cores
+        with packing(hashed, codec, level, cores=cores, size_bytes=size_bytes) as packer:
+            write_tar(packer, members, self._wrote)
         return {"methods": [packer.method]}, hashed.sha256
+
+    def _wrote(self, size_bytes: int) -> None:
+        self._done_bytes += size_bytes
+        self._work.tell(self._done_bytes, self.input_bytes)
 
 
 OPERATION = Operation(
