@@ -21,7 +21,7 @@ import httpx
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from app.errors import FetchForbidden, FetchNameError, FetchUrlInvalid
-from app.ops import values
+from app.ops import spellings
 from app.outbound.addresses import NAT64, Address, Network, denied, literal, unmapped
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -55,7 +55,7 @@ class GuardSettings(BaseModel):
         description="Ports that may be reached on public addresses.",
     )
 
-    _split = field_validator("allow_networks", "ports", mode="before")(values.listed)
+    _split = field_validator("allow_networks", "ports", mode="before")(spellings.listed)
 
 
 @dataclass(frozen=True, slots=True)
