@@ -7,13 +7,14 @@ What is decided here, and measured in `docs/concurrency.md`:
 - No more trips are under way than there are children, so the clock of an item starts when its
   work does, and a deadline never counts time spent in a queue.
 - A dead child breaks a `ProcessPoolExecutor` for everybody. The pool is then rebuilt once, and
-  what was in flight runs again, suspects one at a time: a task that kills its child fails alone.
+  what was in flight runs again, one task at a time: one that kills its child fails alone.
 - The limits live in the child (`app/ops/bounds.py`). Behind them stands a kill from here.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
@@ -23,7 +24,7 @@ from typing import Any
 import structlog
 
 from app.cpu.generation import Generation
-from app.cpu.line import How, Line, Wanted
+from app.cpu.line import Wanted, next_trip
 from app.cpu.settings import PoolSettings
 from app.cpu.trips import Ended, packed, unpacked_ends
 from app.cpu.watch import Watch
@@ -60,7 +61,7 @@ class CpuPool:
         self._settings = settings
         self.workers = settings.worker_count
         self._free = self.workers
-        self._line = Line()
+        self._line: deque[Wanted] = deque()
         self._ready = asyncio.Event()
         self._background: set[asyncio.Task[None]] = set()
         self._replacing = False
@@ -135,7 +136,7 @@ class CpuPool:
         )
 
     async def _all(self, wanted: list[Wanted]) -> list[Ended]:
-        self._line.add(wanted)
+        self._line.extend(wanted)
         self._send()
         try:
             return [await one.ended for one in wanted]
@@ -146,7 +147,8 @@ class CpuPool:
 
     def _forget(self, one: Wanted) -> None:
         one.ended.cancel()
-        self._line.remove(one)
+        if one in self._line:
+            self._line.remove(one)
         if one.forget is not None:
             one.forget()
         self._send()  # it may have been what the others waited behind
@@ -156,11 +158,11 @@ class CpuPool:
     def _send(self) -> None:
         """Begin as many trips as there are free children."""
         while self._line and self._free and self._ready.is_set():
-            workers = self.workers if self._line.alone_next else 1
+            workers = self.workers if self._line[0].alone else 1
             if self._free < workers:
                 return
             self._free -= workers
-            self._begin(self._line.next_trip(), self._generation, workers)
+            self._begin(next_trip(self._line), self._generation, workers)
 
     def _begin(self, wanted: list[Wanted], generation: Generation, workers: int) -> None:
         row = generation.take_row()
@@ -171,7 +173,7 @@ class CpuPool:
             running = generation.run(row, payload)
         except BrokenProcessPool:
             self._over(trip)
-            self._line.add_first(wanted)
+            self._line.extendleft(reversed(wanted))
             self._replace(generation)
             return
         running.add_done_callback(partial(self._ended, trip))
@@ -216,18 +218,14 @@ class CpuPool:
             elif len(trip.wanted) == 1:
                 one.ended.set_result(_refusal(OperationFailed, "The operation failed."))
             else:
-                missing.append(_once_more(one, "alone"))
-        self._line.add_first(missing)
+                missing.append(one)
+        self._once_more(missing)
 
     # -- when a child dies -------------------------------------------------------------------
 
     def _again(self, trip: _Trip) -> None:
-        """Have the tasks of a trip that broke run again, in such company as their past allows.
-
-        Each has three chances at most, and each break takes one task at least out of a trip.
-        """
-        suspect = trip.generation.board.place(trip.row)
-        alone, apart = [], []
+        """Have the tasks of a trip that broke run again, each alone: so each has two chances."""
+        again = []
         for place, one in enumerate(trip.wanted):
             if one.ended.done():
                 continue
@@ -235,14 +233,18 @@ class CpuPool:
                 limit_s = one.task.limits.time_s
                 said = f"The work took longer than {limit_s:g} s and was stopped."
                 one.ended.set_result(_refusal(DeadlineExceeded, said, limit_s=limit_s))
-            elif one.how == "alone":
+            elif one.alone:
                 said = "The worker process died each time it ran this item."
                 one.ended.set_result(_refusal(WorkerLost, said))
-            elif one.how == "any" and place != suspect and len(trip.wanted) > 1:
-                apart.append(_once_more(one, "apart", trip))
             else:
-                alone.append(_once_more(one, "alone"))
-        self._line.add_first(alone + apart)
+                again.append(one)
+        self._once_more(again)
+
+    def _once_more(self, wanted: list[Wanted]) -> None:
+        """Have tasks wait before all others, to run alone."""
+        for one in wanted:
+            one.task = replace(one.task, deaths=one.task.deaths + 1)
+        self._line.extendleft(reversed(wanted))
 
     # -- generations -------------------------------------------------------------------------
 
@@ -311,12 +313,6 @@ class CpuPool:
 
 def _future() -> asyncio.Future[Ended]:
     return asyncio.get_running_loop().create_future()
-
-
-def _once_more(one: Wanted, how: How, group: object = None) -> Wanted:
-    one.task = replace(one.task, deaths=one.task.deaths + 1)
-    one.how, one.group = how, group
-    return one
 
 
 def _refusal(

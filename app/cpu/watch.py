@@ -15,7 +15,7 @@ from app.cpu.line import Wanted
 
 log = structlog.get_logger(__name__)
 
-PROGRESS_EVERY_S = 1.0
+LOOK_EVERY_S = 1.0
 
 
 class Watch:
@@ -34,39 +34,37 @@ class Watch:
         self._row = row
         self._wanted = wanted
         self._limits_s = [one.task.limits.time_s + grace_s for one in wanted]
-        self._told: tuple[int, int, int] | None = None
-        self._loop = asyncio.get_running_loop()
+        self._told: object = None
         self.killed = NOTHING
         """The place of the task for whose sake the child was killed."""
-        self._timers = {"overdue": self._loop.call_later(min(self._limits_s), self._overdue)}
-        if any(one.tell for one in wanted):
-            self._listen()
+        self._look_in(min(self._limits_s))
 
     def stop(self) -> None:
         """Watch no more."""
-        for timer in self._timers.values():
-            timer.cancel()
+        self._timer.cancel()
 
-    def _overdue(self) -> None:
-        """Kill a child whose own timer did not end a task: it is inside one long C call."""
-        place = self._board.place(self._row)
-        left_s = min(self._limits_s)
+    def _look_in(self, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(min(seconds, LOOK_EVERY_S), self._look)
+
+    def _look(self) -> None:
+        place, now = self._board.place(self._row), self._board.progress(self._row)
+        left_s = LOOK_EVERY_S
         if place != NOTHING:
+            self._tell(place, now)
             left_s = self._limits_s[place] - self._board.worked_s(self._row)
         if left_s > 0:
-            self._timers["overdue"] = self._loop.call_later(left_s, self._overdue)
+            self._look_in(left_s)
             return
+        # Its own timer did not end the task: it is inside one long C call.
         self.killed = place
         pid = self._board.pid(self._row)
         log.error("worker_killed", pid=pid, reason="item deadline")
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 
-    def _listen(self) -> None:
-        place, now = self._board.place(self._row), self._board.progress(self._row)
+    def _tell(self, place: int, now: tuple[int, int] | None) -> None:
         tell = self._wanted[place].tell
-        if place != NOTHING and now is not None and tell is not None:
-            if (place, *now) != self._told:
-                tell(*now)
-            self._told = (place, *now)
-        self._timers["listen"] = self._loop.call_later(PROGRESS_EVERY_S, self._listen)
+        if tell is not None and now is not None and (place, now) != self._told:
+            tell(*now)
+            self._told = (place, now)
