@@ -41,6 +41,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """One service for all tests that leave it as they found it."""
     env = {
         "OFFLOAD_FETCH_ALLOW_NETWORKS": LOOPBACK,
+        "OFFLOAD_POOL_WORKERS": "0",
         "OFFLOAD_UPLOAD_MAX_BYTES": str(8 << 20),
         "OFFLOAD_UPLOAD_MAX_FILES": "50",
         "OFFLOAD_UPLOAD_STALL_TIMEOUT_S": "0.5",

@@ -39,7 +39,8 @@ class Service:
     ) -> None:
         """Start it, and return once it listens; with `files` as its limit of open ones.
 
-        One that does not listen within `patience_s` is killed: that is an AssertionError.
+        One that does not listen within `patience_s` is killed: that is an AssertionError. It has
+        one child, unless `env` says how many: to start each is half a second of work.
         `program` is what Python is to run.
         """
         self.data_dir = data_dir
@@ -49,7 +50,12 @@ class Service:
             self.process = subprocess.Popen(
                 [*_limited(files), sys.executable, *program, "serve"],
                 env=own
-                | {"OFFLOAD_PORT": "0", "OFFLOAD_DATA_DIR": str(data_dir), "PYTHONUNBUFFERED": "1"}
+                | {
+                    "OFFLOAD_PORT": "0",
+                    "OFFLOAD_DATA_DIR": str(data_dir),
+                    "OFFLOAD_POOL_WORKERS": "1",
+                    "PYTHONUNBUFFERED": "1",
+                }
                 | dict(env or {}),
                 stdout=subprocess.PIPE,
                 stderr=log,

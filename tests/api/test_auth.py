@@ -21,7 +21,6 @@ def guarded(tmp_path_factory):
     env = {
         "OFFLOAD_API_KEYS": json.dumps(KEYS),
         "OFFLOAD_HOST": "0.0.0.0",
-        "OFFLOAD_POOL_WORKERS": "1",
     }
     with Service.started(tmp_path_factory.mktemp("guarded"), env) as running:
         yield running
@@ -168,7 +167,7 @@ def test_it_listens_for_others_without_keys_when_told_to(tmp_path, client):
     env = {
         "OFFLOAD_HOST": "0.0.0.0",
         "OFFLOAD_ALLOW_ANONYMOUS": "true",
-        "OFFLOAD_POOL_WORKERS": "1",
+        "OFFLOAD_ROLES": "api",
     }
     with Service.started(tmp_path / "data", env) as own:
         assert own.url.startswith("http://127.0.0.1:")

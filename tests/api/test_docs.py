@@ -102,8 +102,8 @@ async def test_all_leads_below_the_path_that_a_proxy_has_taken_off():
 
 
 def test_the_page_and_the_description_are_public_where_keys_are_needed(tmp_path):
-    keys = {"OFFLOAD_API_KEYS": '{"shop": "a-secret-of-some-length"}'}
-    with Service.started(tmp_path / "data", keys) as service:
+    env = {"OFFLOAD_API_KEYS": '{"shop": "a-secret-of-some-length"}', "OFFLOAD_ROLES": "api"}
+    with Service.started(tmp_path / "data", env) as service:
         for path in ("/", "/docs", "/openapi.json", *(f"/{address}" for address in LOADED)):
             assert httpx.get(service.url + path).status_code == 200
         problem(httpx.get(f"{service.url}/v1/jobs"), 401, "input.unauthorized")

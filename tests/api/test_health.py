@@ -56,7 +56,7 @@ def test_a_broken_pool_is_seen_rebuilt_and_works_again(tmp_path):
 
 
 def test_below_the_disk_floor_uploads_are_507_and_the_service_is_not_ready(tmp_path):
-    floor = {"OFFLOAD_BLOBS_MIN_FREE_BYTES": str(1 << 60), "OFFLOAD_POOL_WORKERS": "1"}
+    floor = {"OFFLOAD_BLOBS_MIN_FREE_BYTES": str(1 << 60)}
     with (
         Service.started(tmp_path / "data", floor) as own,
         httpx.Client(base_url=own.url, timeout=30) as http,

@@ -104,7 +104,7 @@ def keys(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def service(tmp_path: Path, keys: Path) -> Iterator[Service]:
-    env = {"OFFLOAD_API_KEYS_FILE": str(keys), "OFFLOAD_POOL_WORKERS": "1"}
+    env = {"OFFLOAD_API_KEYS_FILE": str(keys), "OFFLOAD_ROLES": "api"}
     with Service.started(tmp_path / "data", env) as running:
         yield running
 

@@ -25,7 +25,6 @@ def told(tmp_path_factory, mailbox):
         "OFFLOAD_WEBHOOKS_SECRETS": SECRET,
         "OFFLOAD_WEBHOOKS_EVENTS": "job.succeeded,job.failed,item.failed",
         "OFFLOAD_WEBHOOKS_BASE_URL": BASE_URL,
-        "OFFLOAD_POOL_WORKERS": "1",
     }
     with (
         Service.started(tmp_path_factory.mktemp("told"), env) as running,
@@ -411,7 +410,6 @@ def shared(tmp_path_factory):
         "OFFLOAD_API_KEYS": json.dumps(
             {"shop": "the-key-of-the-shop", "bank": "the-key-of-the-bank"}
         ),
-        "OFFLOAD_POOL_WORKERS": "1",
     }
     with Service.started(tmp_path_factory.mktemp("shared"), env) as running:
         yield {

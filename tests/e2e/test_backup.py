@@ -33,7 +33,6 @@ from tests.api.test_auth import serve
 from tests.contracts.records import Store
 from tests.service import Service
 
-ONE = {"OFFLOAD_POOL_WORKERS": "1"}
 # The superuser may write what is read-only, unless that right is taken from it.
 AS_EVERYBODY = ["setpriv", "--bounding-set=-dac_override"] if os.geteuid() == 0 else []
 
@@ -81,7 +80,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A backup of a service that took jobs and removed some while it was made."""
     folder = tmp_path_factory.mktemp("backup")
     stop = threading.Event()
-    with Service.started(folder / "data", ONE) as service:
+    with Service.started(folder / "data") as service:
 
         def keep_busy(number: int) -> None:
             chance = random.Random(number)
@@ -117,7 +116,7 @@ def test_a_service_on_the_copy_gives_what_the_first_one_had(copy: Path, tmp_path
     restored = tmp_path / "data"
     shutil.copytree(copy, restored)
     with (
-        Service.started(restored, ONE) as service,
+        Service.started(restored) as service,
         httpx.Client(base_url=service.url, timeout=60) as client,
     ):
         jobs = client.get("/v1/jobs?tag=before&limit=200").raise_for_status().json()["jobs"]

@@ -17,7 +17,7 @@ from tests.conftest import LOOPBACK
 from tests.service import Service, wait_until_gone
 
 JOBS = 30
-ENV = {"OFFLOAD_FETCH_ALLOW_NETWORKS": LOOPBACK, "OFFLOAD_POOL_WORKERS": "1"}
+ENV = {"OFFLOAD_FETCH_ALLOW_NETWORKS": LOOPBACK}
 
 Submit = Callable[[httpx.Client], httpx.Response]
 

@@ -30,7 +30,6 @@ SECRET = "whsec_" + base64.b64encode(b"kill -9 " * 4).decode()
 ENV = {
     "OFFLOAD_FETCH_ALLOW_NETWORKS": LOOPBACK,
     "OFFLOAD_WEBHOOKS_SECRETS": SECRET,
-    "OFFLOAD_POOL_WORKERS": "1",
     "OFFLOAD_DRAIN_TIMEOUT_S": "10",
 }
 EVENTS = ["item.succeeded", "job.succeeded", "push.succeeded"]

@@ -32,7 +32,6 @@ QUIET_S = 3.0
 ENV = {
     "OFFLOAD_FETCH_ALLOW_NETWORKS": LOOPBACK,
     "OFFLOAD_WEBHOOKS_SECRETS": SECRET,
-    "OFFLOAD_POOL_WORKERS": "1",
     "OFFLOAD_DRAIN_TIMEOUT_S": "10",
 }
 needs_roles = pytest.mark.skipif(

@@ -76,7 +76,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     env = {
         "OFFLOAD_LOG_FORMAT": "json",
         "OFFLOAD_API_KEYS": json.dumps({"shop": KEY}),
-        "OFFLOAD_POOL_WORKERS": "1",
         "PYTHONPATH": str(Path(__file__).parents[1] / "plugin"),
     }
     with Service.started(folder / "data", env) as service:
@@ -185,7 +184,6 @@ def quiet(tmp_path: Path) -> Iterator[Service]:
         "OFFLOAD_LOG_LEVEL": "warning",
         "OFFLOAD_LOG_ACCESS": "error",
         "OFFLOAD_LOG_ITEMS": "debug",
-        "OFFLOAD_POOL_WORKERS": "1",
     }
     with Service.started(tmp_path / "data", env) as running:
         yield running

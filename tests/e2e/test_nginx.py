@@ -41,7 +41,6 @@ http {{
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     env = {
         "OFFLOAD_UPLOAD_MAX_BYTES": str(MAX_BYTES),
-        "OFFLOAD_POOL_WORKERS": "1",
         "OFFLOAD_LOG_FORMAT": "json",
         "OFFLOAD_TRUSTED_PROXIES": "127.0.0.1/32",
         "PYTHONPATH": str(Path(__file__).parents[1] / "plugin"),

@@ -28,7 +28,7 @@ def held():
 
 @pytest.fixture
 def service(tmp_path):
-    env = {"OFFLOAD_FETCH_ALLOW_NETWORKS": LOOPBACK, "OFFLOAD_POOL_WORKERS": "1"}
+    env = {"OFFLOAD_FETCH_ALLOW_NETWORKS": LOOPBACK}
     with Service.started(tmp_path / "data", env) as running:
         yield running
 

@@ -19,7 +19,7 @@ from tests.service import Service
 
 URLS = 1_600
 KILL_AT = 800
-ENV = {"OFFLOAD_FETCH_ALLOW_NETWORKS": LOOPBACK, "OFFLOAD_POOL_WORKERS": "1"}
+ENV = {"OFFLOAD_FETCH_ALLOW_NETWORKS": LOOPBACK}
 HEADERS = {"Content-Type": "application/x-ndjson"}
 
 
