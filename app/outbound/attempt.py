@@ -33,16 +33,17 @@ ANSWER_S = 2.0
 CHUNK_BYTES = 256 * 1024
 
 
-async def post(
+async def send(
     client: httpx.AsyncClient,
+    method: str,
     url: str,
     headers: Mapping[str, str],
-    body: bytes,
+    content: bytes | AsyncIterator[bytes],
     *,
     timeout_s: float,
     at: datetime,
 ) -> Attempt:
-    """POST an event.
+    """Send an event, or a result for `put`.
 
     Redirects are not followed, a 2xx is a success, and nothing is raised but CancelledError:
     what went wrong is the attempt's `problem`, with `http_status` and `retry_after_s` where the
@@ -50,56 +51,13 @@ async def post(
 
     Args:
         client: the guarded one.
+        method: in upper case.
         url: judged when it is dialled.
         headers: all that go beside the client's own.
-        body: sent as it is.
+        content: sent as it is.
         timeout_s: for everything up to the answer's header.
         at: the time by the service's clock.
     """
-    return await _attempt(client, "POST", url, headers, body, timeout_s, at)
-
-
-async def put(
-    client: httpx.AsyncClient,
-    target: PutTarget,
-    content: Path | bytes,
-    blob: Blob,
-    *,
-    timeout_s: float,
-    at: datetime,
-) -> Attempt:
-    """PUT a result, a file read as it is sent or a value, under `post`'s rules.
-
-    Its type, length and digest (RFC 9530) go with it. No other header is added: of presigned
-    URLs, those of S3 refuse `x-amz-*` and those of Google `x-goog-*` headers that were not signed,
-    and both let all others pass. `target.headers` may add what was signed, or replace the type.
-    """
-    described = {"content-type": blob.media_type}
-    if digest := blob.repr_digest:  # every result has one
-        described["repr-digest"] = digest
-    given = {name.lower(): value for name, value in target.headers.items()}
-    headers = described | given | {"content-length": str(blob.size_bytes)}
-    body = content if isinstance(content, bytes) else _chunks(content)
-    return await _attempt(client, "PUT", target.url, headers, body, timeout_s, at)
-
-
-async def _chunks(path: Path) -> AsyncIterator[bytes]:
-    # Not closed from here: where the receiver answers early, the connection's own task may be in
-    # the middle of it, and ends it.
-    with await asyncio.to_thread(path.open, "rb") as file:
-        while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
-            yield chunk
-
-
-async def _attempt(
-    client: httpx.AsyncClient,
-    method: str,
-    url: str,
-    headers: Mapping[str, str],
-    content: bytes | AsyncIterator[bytes],
-    timeout_s: float,
-    at: datetime,
-) -> Attempt:
     started = time.monotonic()
     patience = httpx.Timeout(timeout_s, connect=client.timeout.connect, pool=None)
     response: httpx.Response | None = None
@@ -130,6 +88,38 @@ async def _attempt(
         problem=error.problem() if error else None,
         answer=answer,
     )
+
+
+async def put(
+    client: httpx.AsyncClient,
+    target: PutTarget,
+    content: Path | bytes,
+    blob: Blob,
+    *,
+    timeout_s: float,
+    at: datetime,
+) -> Attempt:
+    """PUT a result, a file read as it is sent or a value, under `send`'s rules.
+
+    Its type, length and digest (RFC 9530) go with it. No other header is added: of presigned
+    URLs, those of S3 refuse `x-amz-*` and those of Google `x-goog-*` headers that were not signed,
+    and both let all others pass. `target.headers` may add what was signed, or replace the type.
+    """
+    described = {"content-type": blob.media_type}
+    if digest := blob.repr_digest:  # every result has one
+        described["repr-digest"] = digest
+    given = {name.lower(): value for name, value in target.headers.items()}
+    headers = described | given | {"content-length": str(blob.size_bytes)}
+    body = content if isinstance(content, bytes) else _chunks(content)
+    return await send(client, "PUT", target.url, headers, body, timeout_s=timeout_s, at=at)
+
+
+async def _chunks(path: Path) -> AsyncIterator[bytes]:
+    # Not closed from here: where the receiver answers early, the connection's own task may be in
+    # the middle of it, and ends it.
+    with await asyncio.to_thread(path.open, "rb") as file:
+        while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
+            yield chunk
 
 
 def _judged(response: httpx.Response, now: datetime) -> DeliveryError | None:

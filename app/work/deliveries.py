@@ -213,8 +213,9 @@ class Deliveries:
         if configured and self._configured_gone and not parcel.asked:
             raise ReceiverGone("The configured endpoint answered 410 to an earlier event.")
         body = webhooks.message(parcel, self._settings.base_url)
-        attempt = await outbound.post(
+        attempt = await outbound.send(
             self._configured_client if configured else self._door.client,
+            "POST",
             url,
             webhooks.headers(parcel, secrets, at, body),
             body,

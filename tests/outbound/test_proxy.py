@@ -446,7 +446,9 @@ async def test_the_first_refusal_counts_and_a_few_addresses_are_enough(
 
 async def test_webhooks_go_through_the_proxy(receiver, proxy, open_fetcher):
     fetcher = await open_fetcher(proxy_url=proxy.url)
-    sent = await attempt.post(fetcher.client, f"{receiver.url}/ok", {}, b"{}", timeout_s=5, at=AT)
+    sent = await attempt.send(
+        fetcher.client, "POST", f"{receiver.url}/ok", {}, b"{}", timeout_s=5, at=AT
+    )
     assert (sent.http_status, receiver.received[0].body) == (200, b"{}")
     assert proxy.targets == [f"{PUBLIC}:{receiver.port}"]
 
@@ -456,8 +458,8 @@ async def test_the_operators_own_endpoint_is_told_through_the_proxy(proxy, open_
     networks = FetchSettings(allow_networks=f"{PRIVATE}/32").allow_networks
     async with Receiver(PRIVATE) as inside, fetcher.wider_client(networks) as client:
         url = f"http://{PRIVATE}:{inside.port}/ok"
-        sent = await attempt.post(client, url, {}, b"{}", timeout_s=5, at=AT)
-        past = await attempt.post(fetcher.client, url, {}, b"{}", timeout_s=5, at=AT)
+        sent = await attempt.send(client, "POST", url, {}, b"{}", timeout_s=5, at=AT)
+        past = await attempt.send(fetcher.client, "POST", url, {}, b"{}", timeout_s=5, at=AT)
     assert (sent.http_status, past.problem.code) == (200, "fetch.forbidden")
     assert proxy.targets == [f"{PRIVATE}:{inside.port}"]
 
@@ -484,7 +486,9 @@ async def test_a_refusal_is_the_attempts_reason_and_no_answer_of_the_receivers(
 ):
     proxy = await open_proxy(then=refusal(403))
     fetcher = await open_fetcher(proxy_url=proxy.url)
-    sent = await attempt.post(fetcher.client, f"{receiver.url}/ok", {}, b"{}", timeout_s=5, at=AT)
+    sent = await attempt.send(
+        fetcher.client, "POST", f"{receiver.url}/ok", {}, b"{}", timeout_s=5, at=AT
+    )
     assert (sent.http_status, sent.answer, sent.problem.code) == (None, "", "fetch.proxy")
     assert sent.problem.extra["proxy_status"] == 403
     assert receiver.connections == 0
