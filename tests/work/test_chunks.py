@@ -101,6 +101,7 @@ class At:
                 fetch=SimpleNamespace(concurrency=2), log=SimpleNamespace(items="info")
             ),
             item_limits=None,
+            blobs=None,
             unrecorded=lambda: Unrecorded(None, abandon),  # type: ignore[arg-type]
         )
         self.chunks = Chunks(runtime)
