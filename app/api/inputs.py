@@ -21,11 +21,11 @@ from app.api.destinations import HeaderText, StoreInput, WebhookInput
 from app.api.digests import digests_in
 from app.api.names import plain_name
 from app.model.jobs import NewItem
+from app.model.marks import Marks
 from app.ops.base import MAX_BYTES
 
 MAX_STEPS = 10
 MAX_URL_CHARACTERS = 8 << 10
-MAX_TAG_CHARACTERS = 100
 MAX_ID_CHARACTERS = 100
 
 
@@ -137,17 +137,17 @@ JobItem = Annotated[
 ]
 
 
-class Labels(BaseModel):
-    """What a client may hang on a job, whatever its work is."""
+class Labels(Marks):
+    """What a client may say of a job, whatever its work is."""
 
-    tag: str | None = Field(
-        default=None, max_length=MAX_TAG_CHARACTERS, description="For finding it in the list."
-    )
-    metadata: dict[str, Any] = Field(default={}, description="Given back as it came; 16 KiB.")
     webhook: WebhookInput | None = Field(default=None, description="Who is told of its events.")
     store: StoreInput | None = Field(
         default=None, description="Where the result of a job that has one is put too."
     )
+
+    def marks(self) -> Marks:
+        """Give those that only hang on it."""
+        return Marks.model_construct(**{name: getattr(self, name) for name in Marks.model_fields})
 
 
 class DoorInput(Labels):

@@ -20,7 +20,7 @@ from app.api.conditional import etag_matches
 from app.api.deps import ClientDep, OwnJobDep, RuntimeDep
 from app.api.documents import Document, aside, parse
 from app.api.ingest import JSON, MAX_FIELD_BYTES, MULTIPART, Received, body_kind, receive
-from app.api.inputs import MAX_TAG_CHARACTERS, JobInput, StreamedJobInput
+from app.api.inputs import JobInput, StreamedJobInput
 from app.api.labels import LABELS, QueryLabels, labels_together
 from app.api.making import make_steps, new_job, upload_items
 from app.api.names import PathsQuery
@@ -33,6 +33,7 @@ from app.api.slips import no_job
 from app.api.stream import LINES, submit_stream
 from app.errors import InvalidParameter, MissingInput
 from app.model.jobs import ItemStatus, Job, JobStatus, NewJob
+from app.model.marks import MAX_TAG_CHARACTERS
 from app.records import ending, reading
 
 JobQuery = Annotated[

@@ -132,8 +132,7 @@ def draft(
         items=(),
         retention_s=runtime.settings.jobs.retention_s,
         join_at=join_at,
-        tag=labels.tag,
-        metadata=labels.metadata,
+        marks=labels.marks(),
         idempotency_key=idempotency_key,
         stops=fetch is not None and fetch.on_error == "fail",
         dedupe=fetch is not None and fetch.dedupe,
@@ -236,7 +235,7 @@ def labels_said(labels: Labels, stores: Sequence[Any] = ()) -> list[Any]:
         labels.store.model_dump() if labels.store else None,
         list(stores),
     ]
-    return [[labels.tag, labels.metadata], *([told] if any(told) else [])]
+    return [[*dict(labels.marks()).values()], *([told] if any(told) else [])]
 
 
 def upload_items(uploads: Sequence[NamedBlob]) -> list[NewItem]:

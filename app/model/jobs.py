@@ -16,6 +16,7 @@ from typing import Any, Literal
 from app.errors import Problem, Refusal
 from app.model.blobs import Blob, File, NamedBlob
 from app.model.deliveries import Push, PutTarget, Webhook
+from app.model.marks import Marks
 
 
 class JobStatus(StrEnum):
@@ -107,8 +108,7 @@ class NewJob:
     join_at: int | None = None
     """Position in `steps` of the one that joins: the items stop before it, and one more item,
     behind them, takes all their results through it and the steps that follow."""
-    tag: str | None = None
-    metadata: dict[str, Any] = field(default_factory=dict)
+    marks: Marks = field(default_factory=Marks)
     idempotency_key: str | None = None
     pace: int | None = None
     """Most URLs of it in the queue or running at once; the others follow as these end. None: all
@@ -180,8 +180,7 @@ class Job:
     join_at: int | None
     """See `NewJob.join_at`."""
     counts: Counts
-    tag: str | None
-    metadata: dict[str, Any]
+    marks: Marks
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None

@@ -22,11 +22,13 @@ from app.model.jobs import (
     Step,
     Version,
 )
+from app.model.marks import Marks
 from app.stores.base import Row
 
 FETCH = "fetch"
 """The step at the front that says how URLs are fetched."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_TEXTS = {name for name, said in Marks.model_fields.items() if said.annotation == str | None}
 _decode = json.JSONDecoder(parse_constant=lambda _: None).decode
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 
@@ -82,6 +84,17 @@ def counts(row: Row) -> Counts:
     )
 
 
+def dump_marks(given: Marks) -> dict[str, str | None]:
+    """Give the columns of what a client hangs on a job."""
+    return {name: value if name in _TEXTS else dump(value) for name, value in given}
+
+
+def marks(row: Row) -> Marks:
+    """Read them of a jobs row."""
+    found = {name: row[name] if name in _TEXTS else load(row[name]) for name in Marks.model_fields}
+    return Marks.model_construct(**found)
+
+
 def job(row: Row) -> Job:
     """Read a jobs row."""
     created_at = from_ms(row["created_ms"])
@@ -94,8 +107,7 @@ def job(row: Row) -> Job:
         steps=steps(row["steps"]),
         join_at=row["join_at"],
         counts=counts(row),
-        tag=row["tag"],
-        metadata=load(row["metadata"]),
+        marks=marks(row),
         created_at=created_at,
         started_at=from_ms(row["started_ms"]),
         finished_at=from_ms(row["finished_ms"]),

@@ -7,7 +7,9 @@ import json
 
 from app.api.inputs import Labels
 from app.api.making import fingerprint, labels_said
+from app.api.schemas import JobView
 from app.model.jobs import NewItem, Step
+from app.model.marks import Marks
 
 SAID = {
     "tag": "a",
@@ -22,6 +24,10 @@ def test_every_label_makes_it_another_request() -> None:
     kinds = [Labels(), *(Labels.model_validate({name: said}) for name, said in SAID.items())]
     assert len({fingerprint([], [], labels) for labels in kinds}) == len(kinds)
     assert len({repr(labels_said(labels)) for labels in kinds}) == len(kinds)
+
+
+def test_every_mark_is_shown() -> None:
+    assert set(Marks.model_fields) <= set(JobView.model_fields)
 
 
 def test_a_digest_is_that_of_earlier_versions() -> None:

@@ -21,6 +21,7 @@ from app.errors import (
 from app.model.blobs import Blob, NamedBlob
 from app.model.chunks import MAX_INTERRUPTIONS, Claim, Done, Failed, Outcome
 from app.model.jobs import Counts, Item, ItemStatus, Job, JobStatus, NewItem, NewJob, Step
+from app.model.marks import Marks
 from tests.contracts.backends import JobBackend
 from tests.contracts.records import Store
 
@@ -105,12 +106,12 @@ async def test_a_submitted_job_is_still_there_when_the_store_is_opened_again(
     kept = await store.add_file("shop", NamedBlob(blob("kept"), "kept.txt"), HOUR_S)
     headers = {"Authorization": "secret"}
     items = (upload("a"), NewItem(file_id=kept.id), NewItem(url="http://o/x", headers=headers))
-    job = await submitted(store, *items, tag="spring", metadata={"order": {"id": 7}})
+    job = await submitted(store, *items, marks=Marks(tag="spring", metadata={"order": {"id": 7}}))
     await store.close()
 
     store = await records.open()
     assert await job_now(store, job) == job
-    assert (job.status, job.counts, job.tag) == (JobStatus.QUEUED, Counts(queued=3), "spring")
+    assert (job.status, job.counts, job.marks.tag) == (JobStatus.QUEUED, Counts(queued=3), "spring")
     assert (job.metadata, job.steps) == ({"order": {"id": 7}}, (Step("compress", {"level": 6}),))
     assert (job.created_at, job.expires_at) == (records.clock.now, None)
     first, second, third = await items_of(store, job)
@@ -129,8 +130,8 @@ async def test_what_clients_write_comes_back_as_they_wrote_it(store: Store) -> N
     name, tag = "Größe \u0000 '; DROP TABLE jobs; -- \U0001f600.txt", "ü"
     metadata = {"a": [1, 2.5, None, True, {"ö": "'\""}]}
     item = NewItem(upload=NamedBlob(blob("x"), name))
-    job = await submitted(store, item, tag=tag, metadata=metadata)
-    assert (job.tag, job.metadata) == (tag, metadata)
+    job = await submitted(store, item, marks=Marks(tag=tag, metadata=metadata))
+    assert job.marks == Marks(tag=tag, metadata=metadata)
     assert (await items_of(store, job))[0].name == name
 
 
@@ -687,8 +688,11 @@ async def test_items_are_paged_in_the_order_of_the_request(store: Store) -> None
 
 
 async def test_jobs_are_paged_newest_first_and_by_client(store: Store) -> None:
-    ids = [(await submitted(store, tag="even" if n % 2 == 0 else None)).id for n in range(6)]
-    await submitted(store, link(1), client="another", tag="even")
+    ids = [
+        (await submitted(store, marks=Marks(tag="even" if n % 2 == 0 else None))).id
+        for n in range(6)
+    ]
+    await submitted(store, link(1), client="another", marks=Marks(tag="even"))
     first, cursor = await store.list_jobs("shop", limit=4)
     second, end = await store.list_jobs("shop", cursor=cursor, limit=4)
     assert [job.id for job in first + second] == ids[::-1]
@@ -1000,7 +1004,7 @@ async def test_a_well_store_says_that_it_is_writable(store: Store) -> None:
 async def test_a_full_disk_refuses_what_does_not_fit_and_harms_nobody_else(
     records: JobBackend, store: Store
 ) -> None:
-    large = new_job(metadata={"text": "x" * 1_000_000})
+    large = new_job(marks=Marks(metadata={"text": "x" * 1_000_000}))
     known = await submitted(store)
     async with records.full(store):
         calls = (store.submit(large), begun(store, 1), store.submit(large))

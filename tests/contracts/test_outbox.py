@@ -32,6 +32,7 @@ from app.model.deliveries import (
     Webhook,
 )
 from app.model.jobs import Job, JobStatus, NewItem
+from app.model.marks import Marks
 from app.records.outbox import ATTEMPTS_KEPT
 from tests.contracts.backends import Clock, JobBackend
 from tests.contracts.records import Outbox
@@ -135,7 +136,11 @@ async def test_the_end_of_a_job_is_told_once_with_what_it_came_to(
     store: Any, outbox: Outbox, clock: Clock, outcomes: list[Any], event: str
 ) -> None:
     job = await submitted(
-        store, upload("1"), upload("2"), webhook=HOOK, tag="spring", metadata={"order": 7}
+        store,
+        upload("1"),
+        upload("2"),
+        webhook=HOOK,
+        marks=Marks(tag="spring", metadata={"order": 7}),
     )
     await run_all(store, outcomes[0])
     assert await deliveries(outbox) == []
@@ -229,7 +234,9 @@ async def test_the_outcome_and_its_event_are_on_disk_together_or_not_at_all(
 ) -> None:
     store: Any = await records.open()
     jobs = [
-        await submitted(store, upload(str(n)), webhook=HOOK, metadata={"text": "x" * 10_000})
+        await submitted(
+            store, upload(str(n)), webhook=HOOK, marks=Marks(metadata={"text": "x" * 10_000})
+        )
         for n in range(20)
     ]
     claims = await store.claim("cpu", 20)

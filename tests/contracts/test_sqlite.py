@@ -13,6 +13,7 @@ import pytest
 
 from app.errors import NotFound, QueueFull, StorageError, StorageFull
 from app.model.jobs import Job, NewItem
+from app.model.marks import Marks
 from app.records import intake
 from app.stores.schema import connect, migrate
 from app.stores.sqlite_tx import SqliteTx
@@ -140,7 +141,7 @@ async def test_the_loop_does_not_wait_for_another_process_that_writes(
 async def test_what_does_not_fit_on_the_disk_does_not_undo_its_neighbours(
     records: SqliteBackend, store: Store
 ) -> None:
-    large = new_job(metadata={"text": "x" * 1_000_000})
+    large = new_job(marks=Marks(metadata={"text": "x" * 1_000_000}))
     job = await submitted(store)
     async with records.full(store):
         async with one_group(store):
@@ -158,7 +159,7 @@ async def test_what_does_not_fit_on_the_disk_does_not_undo_its_neighbours(
 async def test_a_group_too_large_for_the_disk_is_written_call_by_call(
     records: SqliteBackend, store: Store
 ) -> None:
-    large = new_job(metadata={"text": "x" * 1_000_000})
+    large = new_job(marks=Marks(metadata={"text": "x" * 1_000_000}))
     job = await submitted(store)
     log = records.path.with_name("offload.db-wal")
     with files_end_at(log.stat().st_size + 300_000):
@@ -248,12 +249,12 @@ async def test_what_an_earlier_version_wrote_that_is_no_json_is_told_as_json(
     with closing(sqlite3.connect(records.path)) as db:
         db.execute("UPDATE jobs SET metadata = ?", ('{"a": [NaN, -Infinity, 1]}',))
         db.commit()
-    assert (await job_now(store, made)).metadata == {"a": [None, None, 1]}
+    assert (await job_now(store, made)).marks.metadata == {"a": [None, None, 1]}
 
 
 async def test_nothing_is_written_down_that_is_no_json(store: Store) -> None:
     with pytest.raises(ValueError, match="JSON compliant"):
-        await store.submit(new_job(metadata={"a": float("nan")}))
+        await store.submit(new_job(marks=Marks(metadata={"a": float("nan")})))
 
 
 async def test_the_digests_of_an_older_folder_are_its_keys(tmp_path: Path) -> None:

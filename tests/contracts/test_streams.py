@@ -11,6 +11,7 @@ import pytest
 from app.errors import IdempotencyMismatch, QueueFull
 from app.model.chunks import Failed, Submitted
 from app.model.jobs import Counts, Job, JobStatus, NewItem, NewJob, Step
+from app.model.marks import Marks
 from app.records import bites
 from tests.contracts.backends import JobBackend, SqliteBackend
 from tests.contracts.records import Store
@@ -59,11 +60,11 @@ async def test_a_job_comes_in_parts_and_is_like_any_other_then(store: Store) -> 
         store,
         *(url(n, headers={"A": str(n)}, name=f"{n}.txt", sha256="ab", max_bytes=n + 1)
           for n in range(30)),
-        tag="t", metadata={"m": 1},
+        marks=Marks(tag="t", metadata={"m": 1}),
     )  # fmt: skip
     job = made.job
     assert (made.created, job.counts, job.status) == (True, Counts(queued=30), JobStatus.QUEUED)
-    assert (job.tag, job.metadata, job.steps) == ("t", {"m": 1}, (FETCH,))
+    assert (job.marks, job.steps) == (Marks(tag="t", metadata={"m": 1}), (FETCH,))
     items = await items_of(store, job)
     assert [(item.index, item.url) for item in items] == [(n, f"http://o/{n}") for n in range(30)]
     first = (await claimed(store, 1))[0]

@@ -13,6 +13,7 @@ from standardwebhooks import Webhook as Verifier
 
 from app.errors import StorageFull
 from app.model.deliveries import DeliveryStatus, Webhook
+from app.model.marks import Marks
 from app.records import outbox
 from app.work.loop import POLL_EVERY_S
 from tests.courier.conftest import EVENTS, SECRET, at_work, deliver, under_way
@@ -27,7 +28,9 @@ OLD = "whsec_" + base64.b64encode(b"old" * 10).decode()
 async def test_the_real_library_verifies_what_arrives(house, receiver):
     house.clock.now = datetime.now(UTC)
     courier = await house.courier(secrets=f"{SECRET},{OLD}", base_url="https://offload.test")
-    job = await house.job(f"{receiver.url}/ok?t=1", tag="spring", metadata={"größe": [1, "ü"]})
+    job = await house.job(
+        f"{receiver.url}/ok?t=1", marks=Marks(tag="spring", metadata={"größe": [1, "ü"]})
+    )
     await house.end()
     own = await house.ended(f"{receiver.url}/ok", secret=OWN)
     await deliver(courier)
@@ -61,7 +64,7 @@ async def test_the_largest_body_is_under_20_kb(house, receiver):
     metadata = {"a": "", "ü" * 100: "\x00" * 10, "x": "€" * 2000}
     metadata["a"] = "y" * (16 * 1024 - len(json.dumps(metadata)))
     assert len(json.dumps(metadata)) == 16 * 1024
-    await house.job(f"{receiver.url}/ok", metadata=metadata, tag="\U0001f600" * 100)
+    await house.job(f"{receiver.url}/ok", marks=Marks(metadata=metadata, tag="\U0001f600" * 100))
     await house.end()
     await deliver(courier)
     assert len(receiver.received[0].body) < 20_000
