@@ -112,7 +112,10 @@ async def test_a_submitted_job_is_still_there_when_the_store_is_opened_again(
     store = await records.open()
     assert await job_now(store, job) == job
     assert (job.status, job.counts, job.marks.tag) == (JobStatus.QUEUED, Counts(queued=3), "spring")
-    assert (job.metadata, job.steps) == ({"order": {"id": 7}}, (Step("compress", {"level": 6}),))
+    assert (job.marks.metadata, job.steps) == (
+        {"order": {"id": 7}},
+        (Step("compress", {"level": 6}),),
+    )
     assert (job.created_at, job.expires_at) == (records.clock.now, None)
     first, second, third = await items_of(store, job)
     assert (first.name, first.blob, first.url) == ("a.txt", blob("a"), None)

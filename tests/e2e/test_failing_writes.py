@@ -28,6 +28,8 @@ SEED = os.environ.get("FAULTS_SEED", "10")
 ORDERS_A_FAULT = 4
 FAULTS_A_ROUND = 100
 """So many at most before all is looked at and removed."""
+FILLINGS_A_ROUND = 20
+"""Fewer: what is done of the orders is on the small disk, too, until then."""
 DISK_BYTES = 96 << 20
 ENV = {
     "OFFLOAD_FETCH_ALLOW_NETWORKS": LOOPBACK,
@@ -84,7 +86,14 @@ def test_what_was_acknowledged_survives_a_full_disk(small_disk: Path, world: Wor
             file.truncate(max(file.tell() - left, 0))
 
     try:
-        told = under_faults(nodes, world, FILLINGS, fill, lambda: filling.unlink(missing_ok=True))
+        told = under_faults(
+            nodes,
+            world,
+            FILLINGS,
+            fill,
+            lambda: filling.unlink(missing_ok=True),
+            a_round=FILLINGS_A_ROUND,
+        )
     finally:
         nodes.close()
     assert told.keys() & {"storage.full", "item storage.full"}, told
@@ -92,15 +101,20 @@ def test_what_was_acknowledged_survives_a_full_disk(small_disk: Path, world: Wor
 
 
 def under_faults(
-    nodes: Nodes, world: World, times: int, fail: Callable[[], None], heal: Callable[[], None]
+    nodes: Nodes,
+    world: World,
+    times: int,
+    fail: Callable[[], None],
+    heal: Callable[[], None],
+    a_round: int = FAULTS_A_ROUND,
 ) -> dict[str, int]:
     """Work while writes fail, then look; gives how often what was refused."""
     refusals: dict[str, int] = {}
     nodes.start()
-    for first in range(0, times, FAULTS_A_ROUND):
+    for first in range(0, times, a_round):
         clients = Clients(world, f"{SEED}.{first}", writes_fail=True)
         clients.store_files(nodes.url)
-        for _ in range(min(FAULTS_A_ROUND, times - first)):
+        for _ in range(min(a_round, times - first)):
             fail()
             clients.run(lambda: nodes.url, ORDERS_A_FAULT)
         heal()
