@@ -80,21 +80,12 @@ async def list_operations(runtime: RuntimeDep) -> OperationList:
 async def get_limits(runtime: RuntimeDep) -> LimitsView:
     """Give the limits as they are configured."""
     settings = runtime.settings
-    return LimitsView(
-        upload_max_bytes=settings.upload.max_bytes,
-        upload_max_files=settings.upload.max_files,
-        upload_stall_timeout_s=settings.upload.stall_timeout_s,
-        job_max_items=settings.jobs.max_items,
-        job_max_streamed_items=settings.jobs.max_streamed_items,
-        job_max_streamed_bytes=settings.jobs.max_streamed_bytes,
-        job_retention_s=settings.jobs.retention_s,
-        wait_max_s=settings.jobs.wait_max_s,
-        item_timeout_s=settings.item.timeout_s,
-        item_max_pixels=settings.item.max_pixels,
-        item_max_output_bytes=settings.item.max_output_bytes,
-        item_max_files=settings.item.max_files,
-        fetch_timeout_s=settings.fetch.timeout_s,
-        fetch_max_bytes=settings.fetch.max_bytes,
-        fetch_max_redirects=settings.fetch.max_redirects,
-        fetch_retries=settings.fetch.retries,
-    )
+    groups = {
+        "upload": settings.upload,
+        "job": settings.jobs,
+        "item": settings.item,
+        "fetch": settings.fetch,
+    }
+    # Of all that is set, the view takes what it names.
+    limits = {f"{group}_{name}": value for group, of in groups.items() for name, value in of}
+    return LimitsView.model_validate({**limits, "wait_max_s": settings.jobs.wait_max_s})

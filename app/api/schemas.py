@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, PlainSerializer, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from app.api.links import link
 from app.api.problems import ProblemView, view_of
@@ -42,7 +42,13 @@ class FileView(BaseModel):
     href: str = Field(description="Where the content is.")
 
 
-class CountsView(BaseModel):
+class _Same(BaseModel):
+    """A view that shows a record's fields as they are."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+
+class CountsView(_Same):
     """How many items stand where."""
 
     total: int
@@ -53,21 +59,21 @@ class CountsView(BaseModel):
     canceled: int
 
 
-class StepView(BaseModel):
+class StepView(_Same):
     """One step, with every parameter as it is applied."""
 
     op: str
     params: dict[str, Any]
 
 
-class ProgressView(BaseModel):
+class ProgressView(_Same):
     """How far an item's current step is."""
 
     done: int = Field(description="Bytes, rows or frames: what the step counts in.")
     total: int
 
 
-class RefusalView(BaseModel):
+class RefusalView(_Same):
     """A part of an item that failed alone, while the others went on."""
 
     name: str = Field(description="Of the part, such as a member of an archive.")
@@ -221,14 +227,10 @@ def item_view(item: Item) -> ItemView:
         file_id=item.file_id,
         size_bytes=item.blob.size_bytes if item.blob else None,
         joins=item.joins,
-        progress=ProgressView(done=item.progress.done, total=item.progress.total)
-        if item.progress
-        else None,
+        progress=ProgressView.model_validate(item.progress) if item.progress else None,
         results=[file_view(file) for file in item.results],
         facts=item.facts,
-        refused=[
-            RefusalView(name=part.name, code=part.code, detail=part.detail) for part in item.refused
-        ],
+        refused=[RefusalView.model_validate(part) for part in item.refused],
         pushed=push_view(item.pushed) if item.pushed else None,
         error=view_of(item.problem) if item.problem else None,
         attempt=item.attempt,
@@ -246,21 +248,14 @@ def _progress(job: Job, items: list[Item]) -> float:
 
 def job_view(job: Job, items: list[Item] | None = None) -> JobView:
     """Show a job, with its items if they are given."""
-    counts, path = job.counts, job_path(job)
+    path = job_path(job)
     return JobView(
         id=job.id,
         status=job.status,
         done=job.status.done,
         progress=_progress(job, items or []),
-        counts=CountsView(
-            total=counts.total,
-            queued=counts.queued,
-            running=counts.running,
-            succeeded=counts.succeeded,
-            failed=counts.failed,
-            canceled=counts.canceled,
-        ),
-        steps=[StepView(op=step.op, params=step.params) for step in job.steps],
+        counts=CountsView.model_validate(job.counts),
+        steps=[StepView.model_validate(step) for step in job.steps],
         **dict(job.marks),
         created_at=job.created_at,
         started_at=job.started_at,
