@@ -70,6 +70,12 @@ def body_kind(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
+def check_coding(request: Request) -> None:
+    """Raise `UnsupportedBody` if the body has a Content-Encoding."""
+    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise UnsupportedBody("Send the body without Content-Encoding.")
+
+
 async def receive(
     request: Request,
     runtime: Runtime,
@@ -95,8 +101,7 @@ async def receive(
         OffloadError: too large, empty, malformed, stalled, or nowhere to keep it.
     """
     kind = body_kind(request)
-    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
-        raise UnsupportedBody("Send the body without Content-Encoding.")
+    check_coding(request)
     limit = runtime.settings.upload.max_bytes
     put = _keeper(runtime, partial(stored.put, sha256=sha256), limit)
     received = Received()

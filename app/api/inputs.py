@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from app.api.destinations import HeaderText, StoreInput, WebhookInput
+from app.api.destinations import MAX_URL_CHARACTERS, HeaderText, StoreInput, WebhookInput
 from app.api.digests import digests_in
 from app.api.names import plain_name
 from app.model.jobs import NewItem
@@ -25,7 +25,6 @@ from app.model.marks import Marks
 from app.ops.base import MAX_BYTES
 
 MAX_STEPS = 10
-MAX_URL_CHARACTERS = 8 << 10
 MAX_ID_CHARACTERS = 100
 
 

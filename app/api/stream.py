@@ -15,7 +15,7 @@ from pydantic_core import from_json
 from app.api.batch import Pace
 from app.api.destinations import check_target, placed_in_stream
 from app.api.documents import parse
-from app.api.ingest import body_chunks, body_kind
+from app.api.ingest import body_chunks, body_kind, check_coding
 from app.api.inputs import Labels, UrlInput
 from app.api.making import draft, labels_said
 from app.errors import (
@@ -25,7 +25,6 @@ from app.errors import (
     MalformedBody,
     MissingInput,
     TooManyItems,
-    UnsupportedBody,
 )
 from app.model.chunks import Submitted
 from app.model.deliveries import PutTarget
@@ -69,8 +68,7 @@ async def submit_stream(
     Raises:
         OffloadError: as for any other body, with the number of the line that is at fault.
     """
-    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
-        raise UnsupportedBody("Send the body without Content-Encoding.")
+    check_coding(request)
     new, fetch = draft(runtime, client, steps, labels, idempotency_key, urls=True, files=False)
     joins = new.join_at is not None
     assert fetch is not None  # noqa: S101 - URLs are fetched first, whatever was asked
