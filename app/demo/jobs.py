@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from app.api.schemas import FileView, ItemView, JobView
 from app.demo.checks import DECODERS, check, check_picture
 from app.demo.client import Client, items_of
 from app.demo.samples import PHOTO_PX, Inputs
@@ -28,14 +29,21 @@ async def all_jobs(client: Client, inputs: Inputs, origin_url: str) -> list[Row]
     return rows
 
 
+async def single(client: Client, job: JobView, what: str) -> tuple[ItemView, FileView, bytes]:
+    """Give the item, the result and its content of a job that has one; it must have succeeded."""
+    check(job.status == "succeeded", f"{what}: the job is {job.status}")
+    [item] = items_of(job)
+    [result] = item.results
+    return item, result, await client.download(result)
+
+
 async def compress(client: Client, source: Path, coding: str) -> Row:
     """Compress a file; decompressed, the result must be that file."""
     started = time.monotonic()
     job = await client.upload("/v1/compress", source, format=coding)
     took_s = time.monotonic() - started
-    check(job.status == "succeeded", f"compress {coding}: the job is {job.status}")
-    [result] = items_of(job)[0].results
-    content, original = await client.download(result), await asyncio.to_thread(source.read_bytes)
+    _, result, content = await single(client, job, f"compress {coding}")
+    original = await asyncio.to_thread(source.read_bytes)
     check(DECODERS[coding](content) == original, f"{result.name} is not {source.name} compressed")
     ratio = f"{len(original) / len(content):.2f} : 1"
     return Row(
@@ -55,10 +63,7 @@ async def resize(client: Client, source: Path, form: str) -> Row:
     width, height = BOX_PX
     job = await client.upload("/v1/images", source, width=width, height=height, format=form)
     took_s = time.monotonic() - started
-    check(job.status == "succeeded", f"image {form}: the job is {job.status}")
-    [item] = items_of(job)
-    [result] = item.results
-    content = await client.download(result)
+    item, result, content = await single(client, job, f"image {form}")
     check_picture(content, form, BOX_PX, result.name)
     return Row(
         f"image {form}",
@@ -117,10 +122,7 @@ async def chain(client: Client, inputs: Inputs, origin_url: str) -> Row:
     )
     job = await client.done(response)
     took_s = time.monotonic() - started
-    check(job.status == "succeeded", f"fetch > image > compress: the job is {job.status}")
-    [item] = items_of(job)
-    [result] = item.results
-    content = await client.download(result)
+    item, result, content = await single(client, job, "fetch > image > compress")
     check_picture(DECODERS["zstd"](content), "webp", BOX_PX, result.name)
     return Row(
         "fetch > image > compress",
@@ -141,10 +143,7 @@ async def optimize(client: Client, source: Path) -> Row:
     response = await client.http.post("/v1/optimize", json={"file_ids": [shrunk.id]})
     job = await client.done(response)
     took_s = time.monotonic() - started
-    check(job.status == "succeeded", f"optimize: the job is {job.status}")
-    [item] = items_of(job)
-    [result] = item.results
-    content = await client.download(result)
+    _, result, content = await single(client, job, "optimize")
     check(len(content) <= shrunk.size_bytes, f"{result.name} is larger than what it was made of")
     saved = f"{100 - 100 * len(content) / shrunk.size_bytes:.0f} % less"
     return Row("optimize", shrunk.name, shrunk.size_bytes, result.name, len(content), saved, took_s)
