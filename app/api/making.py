@@ -235,7 +235,7 @@ def labels_said(labels: Labels, stores: Sequence[Any] = ()) -> list[Any]:
         labels.store.model_dump() if labels.store else None,
         list(stores),
     ]
-    return [[*dict(labels.marks()).values()], *([told] if any(told) else [])]
+    return [[*vars(labels.marks()).values()], *([told] if any(told) else [])]
 
 
 def upload_items(uploads: Sequence[NamedBlob]) -> list[NewItem]:

@@ -256,7 +256,7 @@ def job_view(job: Job, items: list[Item] | None = None) -> JobView:
         progress=_progress(job, items or []),
         counts=CountsView.model_validate(job.counts),
         steps=[StepView.model_validate(step) for step in job.steps],
-        **dict(job.marks),
+        **vars(job.marks),
         created_at=job.created_at,
         started_at=job.started_at,
         finished_at=job.finished_at,

@@ -110,7 +110,7 @@ def _event(tx: Tx, job: Job, event: str, data: dict[str, Any]) -> None:
         job_id=job["id"],
         item_idx=data.get("index"),
         event=event,
-        data=rows.dump(data | dict(rows.marks(job))),
+        data=rows.dump(data | vars(rows.marks(job))),
         url=webhook["url"],
         secret=webhook["secret"],
         problem=gone if webhook.get("gone") else None,

@@ -86,7 +86,7 @@ def counts(row: Row) -> Counts:
 
 def dump_marks(given: Marks) -> dict[str, str | None]:
     """Give the columns of what a client hangs on a job."""
-    return {name: value if name in _TEXTS else dump(value) for name, value in given}
+    return {name: value if name in _TEXTS else dump(value) for name, value in vars(given).items()}
 
 
 def marks(row: Row) -> Marks:
