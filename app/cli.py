@@ -35,7 +35,7 @@ def serve() -> None:
     """Start the service; every setting is an OFFLOAD_* variable (see README)."""
     settings = read_settings()
     # At need, as all the rooms are: what is wrong with a setting is told without them.
-    from app.nodes.folder import check_data_dir
+    from app.nodes.folder import check_data_dir, check_with_postgres
     from app.server import Server
 
     configure_logging(settings.log)
@@ -44,7 +44,11 @@ def serve() -> None:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         sockets = bound(settings.host, settings.port)
-        check_data_dir(settings.data_dir, settings.roles)
+        if settings.database_url is None:
+            check_data_dir(settings.data_dir, settings.roles)
+        else:
+            url = settings.database_url.get_secret_value()
+            check_with_postgres(settings.data_dir, settings.roles, url)
     except CannotListen as error:
         complain(str(error), as_json=json_wanted())
         raise typer.Exit(3) from None
@@ -64,7 +68,15 @@ def backup(
     """Copy the data folder, consistently, whether a service runs on it or not."""
     from app.backup import back_up
 
-    data_dir = read_settings().data_dir
+    settings = read_settings()
+    data_dir = settings.data_dir
+    if settings.database_url is not None:
+        typer.echo(
+            "With OFFLOAD_DATABASE_URL, a backup is made by PostgreSQL's tools and a copy of "
+            "OFFLOAD_DATA_DIR: docs/postgresql.md says in which order.",
+            err=True,
+        )
+        raise typer.Exit(2)
     try:
         done = back_up(data_dir, folder)
     except StorageError as error:

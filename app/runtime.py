@@ -18,7 +18,7 @@ from app.keys import Keyring
 from app.model.chunks import Chunk, Submitted
 from app.model.deliveries import Delivery
 from app.model.jobs import Job, Lane, NewJob
-from app.nodes.folder import BLOBS, DATABASE, hold
+from app.nodes.folder import BLOBS, DATABASE, Held, check_without_records, hold, tie
 from app.nodes.node import Node
 from app.nodes.waiting import Waiters, watch
 from app.ops.base import Limits, Offered
@@ -27,6 +27,7 @@ from app.outbound.fetch import Fetcher
 from app.records import backlog, files, intake, outbox, reading, topics
 from app.settings import Settings
 from app.stores.base import Database, write_of
+from app.stores.postgres import PostgresDatabase
 from app.stores.sqlite import SqliteDatabase
 from app.tasks import cancel
 
@@ -137,6 +138,21 @@ class Runtime:
         return await self.database.look(outbox.get, delivery_id)
 
 
+def database_of(settings: Settings) -> SqliteDatabase | PostgresDatabase:
+    """Give the database that the settings name, not opened yet."""
+    if settings.database_url is None:
+        return SqliteDatabase(settings.data_dir / DATABASE)
+    return PostgresDatabase(settings.database_url.get_secret_value())
+
+
+def held_folder(settings: Settings) -> AbstractContextManager[Held]:
+    """Use the data folder; PostgreSQL is brought up to date under a lock of its own."""
+    if settings.database_url is None:
+        return hold(settings.data_dir, settings.roles)
+    check_without_records(settings.data_dir)
+    return hold(settings.data_dir, settings.roles, up_to_date=lambda _: True)
+
+
 @asynccontextmanager
 async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
     """Open every part; close them in reverse order, whatever happened.
@@ -146,14 +162,16 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
     """
     keys = Keyring(settings.api_keys, settings.api_keys_file)
     blobs = DiskBlobStore(settings.data_dir / BLOBS, settings.blobs)
-    database = SqliteDatabase(settings.data_dir / DATABASE)
+    database = database_of(settings)
     cpu = CpuPool(settings.pool)
     node = Node(database, settings.roles, alone=True)
     async with AsyncExitStack() as stack:
-        held = stack.enter_context(hold(settings.data_dir, settings.roles))
+        held = stack.enter_context(held_folder(settings))
         for part in (blobs, database):
             await part.open()
             stack.push_async_callback(part.close)
+        if isinstance(database, PostgresDatabase):
+            await asyncio.to_thread(tie, settings.data_dir, database.tie)
         held.share()
         if "work" in settings.roles:
             await cpu.open()

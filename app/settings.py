@@ -9,7 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -114,6 +121,11 @@ class Settings(BaseSettings):
     data_dir: Path = Field(
         Path("data"), description="Folder of the database and of all stored bytes."
     )
+    database_url: SecretStr | None = Field(
+        None,
+        description="PostgreSQL database of the records, as postgresql://user:password@host/name; "
+        "large bytes stay in OFFLOAD_DATA_DIR. None: SQLite in that folder.",
+    )
     api_keys: Annotated[ClientKeys, BeforeValidator(client_keys)] = Field(
         default_factory=dict,
         description="Clients and their keys, of 16 to 256 characters, as JSON: "
@@ -199,6 +211,21 @@ class Settings(BaseSettings):
         """Take `a, b` as well: the form in which an environment variable is easily written."""
         if isinstance(value, str):
             return [part.strip() for part in value.split(",") if part.strip()]
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _a_database(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return None
+        from psycopg import ProgrammingError, conninfo
+
+        if not value.get_secret_value().startswith(("postgresql://", "postgres://")):
+            raise ValueError("write a URL such as postgresql://user@host/name")
+        try:
+            conninfo.conninfo_to_dict(value.get_secret_value())
+        except ProgrammingError:  # what it says may have the password in it
+            raise ValueError("it is not a URL that PostgreSQL's client reads") from None
         return value
 
     @field_validator("root_path")

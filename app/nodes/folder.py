@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import fcntl
+import secrets
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from app.errors import StorageError
+from app.stores.postgres_schema import usable
 from app.stores.schema import is_up_to_date, refuse_unusable
 
 DATABASE = "offload.db"
 BLOBS = "blobs"
 OBJECTS = Path(BLOBS, "objects")
 """What there is in a data folder."""
+TIED = "database"
+"""In a folder of which the records are in PostgreSQL: the name that the two have in common."""
 PATIENCE_S = 5.0
 """For another process that starts at the same time and brings the database up to date."""
 _LOOK_EVERY_S = 0.1
@@ -34,7 +38,11 @@ class Held:
 
 
 @contextmanager
-def hold(data_dir: Path, roles: Iterable[str]) -> Iterator[Held]:
+def hold(
+    data_dir: Path,
+    roles: Iterable[str],
+    up_to_date: Callable[[Path], bool] = lambda data_dir: is_up_to_date(data_dir / DATABASE),
+) -> Iterator[Held]:
     """Use a data folder in some roles, each of which one process at a time has.
 
     While the database has an older version than this program's, nobody else may use it: who knew
@@ -54,20 +62,22 @@ def hold(data_dir: Path, roles: Iterable[str]) -> Iterator[Held]:
         except OSError as error:
             raise StorageError(f"OFFLOAD_DATA_DIR {data_dir} cannot be used: {error}.") from error
         whole, *own = locks
-        if not all(_taken(lock, fcntl.LOCK_EX) for lock in own) or not _entered(whole, data_dir):
+        if not all(_taken(lock, fcntl.LOCK_EX) for lock in own) or not _entered(
+            whole, lambda: up_to_date(data_dir)
+        ):
             raise StorageError(
                 f"Another service runs on OFFLOAD_DATA_DIR {data_dir}; give this one its own."
             )
         yield Held(whole)
 
 
-def _entered(lock: IO[str], data_dir: Path) -> bool:
+def _entered(lock: IO[str], up_to_date: Callable[[], bool]) -> bool:
     """Lock the whole folder: shared, or alone where the database is not up to date."""
     give_up_at = time.monotonic() + PATIENCE_S
     while True:
         if _taken(lock, fcntl.LOCK_EX):
             return True
-        if _taken(lock, fcntl.LOCK_SH) and is_up_to_date(data_dir / DATABASE):
+        if _taken(lock, fcntl.LOCK_SH) and up_to_date():
             return True
         if time.monotonic() > give_up_at:
             return False
@@ -99,3 +109,50 @@ def check_data_dir(data_dir: Path, roles: Iterable[str]) -> None:
                 f"OFFLOAD_DATA_DIR {data_dir} has stored bytes, and its database {DATABASE} is "
                 "missing or empty. Restore a backup, or remove the bytes too to start anew."
             )
+
+
+def check_with_postgres(data_dir: Path, roles: Iterable[str], url: str) -> None:
+    """See before a start that the data folder can be used with this database for its records.
+
+    Raises:
+        StorageError: it cannot, or another service uses it; with a sentence for the operator.
+    """
+    check_without_records(data_dir)
+    with hold(data_dir, roles, up_to_date=lambda _: True), usable(url) as tied:
+        tie(data_dir, tied)
+
+
+def check_without_records(data_dir: Path) -> None:
+    """See that a data folder can be used where the records are elsewhere.
+
+    Raises:
+        StorageError: it has records of its own; with a sentence for the operator.
+    """
+    if (data_dir / DATABASE).exists():
+        raise StorageError(
+            f"OFFLOAD_DATA_DIR {data_dir} has records of its own in {DATABASE}; with "
+            "OFFLOAD_DATABASE_URL give the service another folder."
+        )
+
+
+def tie(data_dir: Path, tied: Callable[[str, bool], bool]) -> None:
+    """Tie a folder and the database that has its records to each other, for good.
+
+    `tied` ties the database to the folder of a name, unless it is tied to another; it is told
+    whether the folder has no bytes yet.
+
+    With another database, all bytes of the folder would be removed as orphans; with another folder,
+    all bytes that the records name would be missing.
+
+    Raises:
+        StorageError: one of them is tied to another; with a sentence for the operator.
+    """
+    file = data_dir / TIED
+    if not file.exists():
+        file.write_text(secrets.token_hex(16), "utf-8")
+    is_new = not next((data_dir / OBJECTS).glob("*/*"), None)
+    if not tied(file.read_text("utf-8"), is_new):
+        raise StorageError(
+            f"The database of OFFLOAD_DATABASE_URL does not belong to OFFLOAD_DATA_DIR {data_dir}: "
+            "use the folder that it was first used with, or an empty database and an empty folder."
+        )

@@ -23,9 +23,10 @@ def finish(tx: Tx, node: str, ended: Sequence[Ended], over: Iterable[Chunk] = ()
     """
     chunks = list(over)
     fences = {(e.claim.chunk_key, e.claim.delivery) for e in ended}
+    # First: nobody gives a chunk to another node but with its job locked.
+    jobs = held.lock(tx, {e.claim.job_key for e in ended})
     still = still_held(tx, node, fences | {(chunk.key, chunk.delivery) for chunk in chunks})
     ours = [e for e in ended if (e.claim.chunk_key, e.claim.delivery) in still]
-    jobs = held.lock(tx, {e.claim.job_key for e in ours})
     recorded = end(tx, jobs, ours)
     if gone := [chunk.key for chunk in chunks if (chunk.key, chunk.delivery) in still]:
         tx.run("drop_chunks", pks=tx.array(gone))

@@ -128,6 +128,9 @@ def requeue(tx: Tx, chunks: Sequence[Row], *, died: bool) -> list[Row]:
     touched: list[Row] = []
     changed: set[int] = set()
     for chunk in chunks:
+        fence = {"pk": chunk["pk"], "delivery": chunk["delivery"]}
+        if not tx.run("give_back_chunk", **fence, deaths=int(died)):
+            continue
         where = {name: chunk[name] for name in ("job_pk", "lo", "hi", "fetches")}
         # What goes one by one is known to have begun, or not.
         waiting = tx.run("charge_waiting", **where) if died and not chunk["deaths"] else []
@@ -136,7 +139,6 @@ def requeue(tx: Tx, chunks: Sequence[Row], *, died: bool) -> list[Row]:
             jobs[chunk["job_pk"]]["queued"] += len(running)
             changed.add(chunk["job_pk"])
         touched += [*waiting, *running]
-        tx.run("give_back_chunk", pk=chunk["pk"], deaths=int(died))
         tx.tell(topics.READY, chunk["lane"])
     held.save(tx, [jobs[key] for key in changed])
     return touched

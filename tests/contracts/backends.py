@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import resource
 import shutil
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from app.blobs.base import BlobSettings, BlobStore
 from app.blobs.disk import DiskBlobStore
@@ -48,6 +49,9 @@ class JobBackend(Protocol):
 
     def full(self, store: Store) -> AbstractAsyncContextManager[None]:
         """Have no room for anything large while the context is open."""
+
+    def select(self, query: str) -> list[tuple[Any, ...]]:
+        """Look at what is there, by a connection of one's own."""
 
 
 class SqliteBackend:
@@ -90,6 +94,10 @@ class SqliteBackend:
             yield
         finally:
             await pragma(store, f"max_page_count = {before}")
+
+    def select(self, query: str) -> list[tuple[Any, ...]]:
+        with closing(sqlite3.connect(self.path)) as db:
+            return db.execute(query).fetchall()
 
     def _hear(self, news: News) -> None:
         if topics.READY in news:

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from app.blobs.base import BlobStore
 from app.records import cutting
+from tests import postgres as postgres_server
 from tests.contracts.backends import BlobBackend, DiskBackend, JobBackend, SqliteBackend
+from tests.contracts.postgres_backend import PostgresBackend
 from tests.contracts.records import Store
 
 
-@pytest.fixture(params=[pytest.param(SqliteBackend, id="sqlite")])
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[postgres_server.Server]:
+    with postgres_server.running() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
 async def records(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[JobBackend]:
-    made: JobBackend = request.param(tmp_path)
+    made: JobBackend
+    if request.param == "sqlite":
+        made = SqliteBackend(tmp_path)
+    else:
+        made = PostgresBackend(request.getfixturevalue("postgres"))
     yield made
     await made.close()
 

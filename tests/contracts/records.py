@@ -59,6 +59,7 @@ class Store:
         self._chunks: dict[tuple[int, int], Chunk] = {}
         self._news = asyncio.Event()
         self._biting: set[asyncio.Task[None]] = set()
+        self.bites_at_once = True
         self.canceled: list[int] = []
         """The keys of items that were in hand and are canceled, or deleted."""
 
@@ -82,7 +83,7 @@ class Store:
         ended = [c for c in self.in_hand.values() if c.job_key in news.get(topics.GONE, ())]
         self._put_down(ended)
         self.canceled += [claim.item_key for claim in ended]
-        if topics.BITE in news:
+        if topics.BITE in news and self.bites_at_once:
             task = asyncio.ensure_future(self.bite())
             self._biting.add(task)
             task.add_done_callback(self._biting.discard)

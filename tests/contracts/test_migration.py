@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,13 @@ from tests.contracts.test_job_store import blob, new_job
 pytestmark = pytest.mark.anyio
 
 UNFINISHED = 3 + 11 + 4 + 2 + 1 + 4
+
+
+@pytest.fixture
+async def records(tmp_path: Path) -> AsyncIterator[SqliteBackend]:
+    made = SqliteBackend(tmp_path)
+    yield made
+    await made.close()
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
 from typing import Any
 
 import pytest
@@ -13,7 +11,7 @@ from app.model.chunks import Failed, Submitted
 from app.model.jobs import Counts, Job, JobStatus, NewItem, NewJob, Step
 from app.model.marks import Marks
 from app.records import bites
-from tests.contracts.backends import JobBackend, SqliteBackend
+from tests.contracts.backends import JobBackend
 from tests.contracts.records import Store
 from tests.contracts.test_batches import FETCH, FETCHED, PACK, claimed, statuses, url
 from tests.contracts.test_job_store import BROKEN, done, items_of, job_now
@@ -49,10 +47,8 @@ async def ended(store: Store, job: Job, n: int) -> None:
 
 
 def rows_left(records: JobBackend) -> dict[str, int]:
-    assert isinstance(records, SqliteBackend)
-    with closing(sqlite3.connect(records.path)) as db:
-        tables = ("jobs", "items", "files")
-        return {t: db.execute(f"SELECT count(*) FROM {t}").fetchone()[0] for t in tables}
+    tables = ("jobs", "items", "files")
+    return {t: records.select(f"SELECT count(*) FROM {t}")[0][0] for t in tables}
 
 
 async def test_a_job_comes_in_parts_and_is_like_any_other_then(store: Store) -> None:

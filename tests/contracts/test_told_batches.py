@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +11,7 @@ from app.model.chunks import Failed
 from app.model.deliveries import EVENTS, PutTarget, Webhook
 from app.model.jobs import Job, JobStatus
 from app.records import bites
-from tests.contracts.backends import JobBackend, SqliteBackend
+from tests.contracts.backends import JobBackend
 from tests.contracts.records import Outbox
 from tests.contracts.test_batches import FETCH, FETCHED, PACK, claimed, submitted, url
 from tests.contracts.test_job_store import BROKEN, done, items_of, job_now
@@ -63,9 +61,7 @@ async def purged(store: Any) -> None:
 
 def texts(records: JobBackend) -> str:
     """Give all that the items' rows still say."""
-    assert isinstance(records, SqliteBackend)
-    with closing(sqlite3.connect(records.path)) as db:
-        return repr(db.execute("SELECT url, headers, store FROM items").fetchall())
+    return repr(records.select("SELECT url, headers, store FROM items"))
 
 
 # -- twins -------------------------------------------------------------------------------------
@@ -121,9 +117,11 @@ async def test_a_job_that_stops_at_a_failure_is_told_once(
 async def test_a_large_cancel_is_told_once(store: Any, outbox: Outbox) -> None:
     made = await streamed(store, *map(url, range(35)), **STEPS, webhook=ALL)
     await claimed(store)
+    store.bites_at_once = False
     await store.cancel(made.job.id)
     assert await told(outbox) == []
     await store.cancel(made.job.id)
+    await store.bite()
     await store.ended(made.job.id, 5)
     await purged(store)
     assert await told(outbox) == [("job.canceled", None)]
@@ -255,7 +253,5 @@ async def test_a_large_job_expires_once_and_its_places_are_forgotten(
 
 
 def rows_of(records: JobBackend, table: str) -> int:
-    assert isinstance(records, SqliteBackend)
-    with closing(sqlite3.connect(records.path)) as db:
-        [count] = db.execute(f"SELECT count(*) FROM {table}").fetchone()
-        return int(count)
+    [[count]] = records.select(f"SELECT count(*) FROM {table}")
+    return int(count)

@@ -84,6 +84,7 @@ def test_each_variable_reaches_its_setting(
         "OFFLOAD_HOST": "127.0.0.9",
         "OFFLOAD_ROLES": "work",
         "OFFLOAD_DATA_DIR": "elsewhere",
+        "OFFLOAD_DATABASE_URL": "postgresql://offload@localhost/offload",
         "OFFLOAD_API_KEYS": '{"a": "a-key-of-some-length"}',
         "OFFLOAD_API_KEYS_FILE": str(keys),
         "OFFLOAD_ALLOW_ANONYMOUS": "true",

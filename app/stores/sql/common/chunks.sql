@@ -43,7 +43,9 @@ WHERE pk IN :pks[] AND state = 'taken' AND coalesce(node, '') = :node;
 SELECT * FROM chunks WHERE state = 'taken' AND node = :node;
 
 -- name: give_back_chunk
-UPDATE chunks SET state = 'ready', node = NULL, deaths = deaths + :deaths WHERE pk = :pk;
+-- Unless somebody else has, since it was looked at.
+UPDATE chunks SET state = 'ready', node = NULL, deaths = deaths + :deaths
+WHERE pk = :pk AND delivery = :delivery AND state = 'taken' RETURNING pk;
 
 -- name: requeue_running
 -- Items of a chunk that were begun and are not over.

@@ -6,26 +6,9 @@ INSERT INTO deliveries (id, kind, client, job_id, item_pk, item_idx, event, data
 VALUES (:id, :kind, :client, :job_id, :item_pk, :item_idx, :event, :data, :url, :secret,
         :origin, :lane, :status, :asked, :problem, :now_ms, :due_ms, :ended_ms);
 
--- name: due
--- What may be sent now, the longest due first, but for those whose turn it is not.
--- index: deliveries_due
-SELECT pk, origin, lane FROM deliveries
-WHERE status = 'pending' AND due_ms <= :now_ms
-  AND origin NOT IN :busy[] AND lane NOT IN :busy[] AND (:all = 1 OR origin IN :only[])
-  -- Of a large job that was deleted, they go a bite at a time.
-  AND NOT EXISTS (SELECT 1 FROM bites WHERE bites.id = deliveries.job_id)
-ORDER BY due_ms LIMIT :limit;
-
 -- name: next_due
 -- index: deliveries_due
 SELECT min(due_ms) AS due_ms FROM deliveries WHERE status = 'pending' AND due_ms > :now_ms;
-
--- name: take
--- The given deliveries, unless somebody else was quicker.
--- index: INTEGER PRIMARY KEY
-UPDATE deliveries SET status = 'sending', claims = claims + 1, due_ms = NULL, node = :node
-WHERE pk IN :pks[] AND status = 'pending' AND EXISTS (SELECT 1 FROM nodes WHERE id = :node)
-RETURNING *;
 
 -- name: push_sources
 -- What pushes send, and where to: their items' results.
@@ -33,11 +16,6 @@ RETURNING *;
 SELECT items.pk AS item_pk, items.store, files.*, small.bytes AS value
 FROM items JOIN files ON files.item_pk = items.pk LEFT JOIN small ON small.key = files.blob
 WHERE items.pk IN :item_pks[] ORDER BY items.pk, files.position;
-
--- name: sending
--- Those of some deliveries that are being sent.
--- index: INTEGER PRIMARY KEY
-SELECT * FROM deliveries WHERE pk IN :pks[] AND status = 'sending';
 
 -- name: settle
 -- What an attempt came to.

@@ -11,9 +11,8 @@ VALUES (:id, :client, :blob, :digest, :name, :media_type, :size_bytes, :job_pk, 
 -- An input that is its item's result at once.
 INSERT INTO files (id, client, blob, digest, name, media_type, size_bytes, job_pk, item_pk,
                    position, created_ms, expires_ms)
-SELECT :id, :client, :blob, :digest, :name, :media_type, :size_bytes, :job_pk, items.pk, 0,
-       :now_ms, NULL
-FROM items WHERE items.job_pk = :job_pk AND items.idx = :idx;
+VALUES (:id, :client, :blob, :digest, :name, :media_type, :size_bytes, :job_pk,
+        (SELECT pk FROM items WHERE items.job_pk = :job_pk AND items.idx = :idx), 0, :now_ms, NULL);
 
 -- name: insert_small
 INSERT INTO small (key, bytes) VALUES (:key, :value) ON CONFLICT (key) DO NOTHING;
@@ -23,10 +22,6 @@ INSERT INTO small (key, bytes) VALUES (:key, :value) ON CONFLICT (key) DO NOTHIN
 SELECT files.*, jobs.id AS job_id, jobs.expires_ms AS job_expires_ms, small.bytes AS value
 FROM files LEFT JOIN jobs ON jobs.pk = files.job_pk LEFT JOIN small ON small.key = files.blob
 WHERE files.id = :id;
-
--- name: get_files
-SELECT files.*, jobs.id AS job_id, jobs.expires_ms AS job_expires_ms, NULL AS value
-FROM files LEFT JOIN jobs ON jobs.pk = files.job_pk WHERE files.id IN :ids[];
 
 -- name: results_of
 -- The results of some items.

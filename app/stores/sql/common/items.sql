@@ -1,18 +1,5 @@
 -- Items: the inputs of jobs, and what became of them.
 
--- name: insert_item
--- One input of a new job; or, with `joins`, what all the others are joined into. A twin if there is
--- one before it that asks for the same.
--- index: items_by_twin_key
-INSERT INTO items (job_pk, idx, status, seq, name, file_id, blob, digest, media_type, size_bytes,
-                   url, headers, sha256, max_bytes, twin_key, twin_of, broken, joins, store,
-                   started_ms, finished_ms)
-VALUES (:job_pk, :idx, :status, 1, :name, :file_id, :blob, :digest, :media_type, :size_bytes,
-        :url, :headers, :sha256, :max_bytes, :twin_key,
-        (SELECT first.pk FROM items AS first WHERE first.job_pk = :job_pk
-         AND first.twin_key = :twin_key AND first.twin_of IS NULL),
-        :broken, :joins, :store, :ended_ms, :ended_ms);
-
 -- name: list_items
 -- A job's items in input order, after the cursor.
 -- index: sqlite_autoindex_jobs_1, items_by_job

@@ -85,14 +85,3 @@ ON CONFLICT (client) DO UPDATE SET unfinished = clients.unfinished + excluded.un
 INSERT INTO clients (client, unfinished, turn) VALUES (:client, :n, :turn)
 ON CONFLICT (client) DO UPDATE SET unfinished = clients.unfinished + excluded.unfinished,
                                    turn = excluded.turn;
-
--- name: turns
--- How much is unfinished, of all and of one client; up to where turns are given, to all and to it;
--- and whose turn it is in a lane.
--- index: chunks_ready
-SELECT coalesce(sum(unfinished), 0) AS n,
-       coalesce(sum(CASE WHEN client = :client THEN unfinished END), 0) AS own_n,
-       max(turn) AS latest, max(CASE WHEN client = :client THEN turn END) AS own,
-       (SELECT priority FROM chunks WHERE state = 'ready' AND lane = :lane
-        ORDER BY priority DESC LIMIT 1) AS first
-FROM clients;

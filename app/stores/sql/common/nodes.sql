@@ -12,10 +12,6 @@ DELETE FROM nodes
 WHERE id = :id AND NOT EXISTS (SELECT 1 FROM chunks WHERE state = 'taken' AND node = :id)
   AND NOT EXISTS (SELECT 1 FROM deliveries WHERE status = 'sending' AND node = :id);
 
--- name: get_node
--- index: sqlite_autoindex_nodes_1
-SELECT id FROM nodes WHERE id = :id;
-
 -- name: nodes
 SELECT * FROM nodes;
 

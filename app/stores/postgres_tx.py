@@ -1,0 +1,163 @@
+"""A transaction on PostgreSQL, its rows, and what PostgreSQL's errors mean."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache, partial
+from typing import Any
+
+import psycopg
+from psycopg import errors
+from psycopg.adapt import AdaptersMap, Loader
+from psycopg.types.numeric import Int8BinaryDumper, Int8Dumper
+from psycopg.types.string import StrDumper
+
+from app.errors import StorageError, StorageFull
+from app.stores import postgres_sets, statements
+
+_ESCAPE = "\x01"
+_LOCK = re.compile(r"\s+FOR (NO KEY UPDATE|UPDATE|KEY SHARE)( OF \w+)?( SKIP LOCKED)?$")
+
+
+def spelled(text: str) -> str:
+    """Give a statement as psycopg takes it: `%(x)s` for `:x`, and arrays for lists."""
+    text = re.sub(r"^\s*--.*\n", "", text, flags=re.MULTILINE)
+    text = text.rstrip(";").replace("%", "%%")
+    text = re.sub(r"NOT IN :(\w+)\[\]", r"<> ALL(%(\1)s)", text)
+    text = re.sub(r"IN :(\w+)\[\]", r"= ANY(%(\1)s)", text)
+    return re.sub(r"(?<!:):(\w+)(\[\])?", r"%(\1)s", text)
+
+
+_FOUND = statements.load("postgres")
+STATEMENTS = {name: spelled(statement.text) for name, statement in _FOUND.items()}
+"""By name, as PostgreSQL takes them."""
+READING = {name: _LOCK.sub("", text) for name, text in STATEMENTS.items()}
+"""The same without locks, for who only reads."""
+IN_SETS = frozenset(name for name, statement in _FOUND.items() if "unnest(" in statement.text)
+"""Those of which the values are arrays."""
+
+
+class PgRow:
+    """`Row`: values by their columns' names."""
+
+    __slots__ = ("_columns", "_places", "_values")
+
+    def __init__(
+        self, columns: Sequence[str], places: Mapping[str, int], values: Sequence[Any]
+    ) -> None:
+        """Take `places`, where the values of `columns` stand in `values`."""
+        self._columns, self._places, self._values = columns, places, values
+
+    def __getitem__(self, column: str, /) -> Any:
+        """See `Row`."""
+        return _read(self._values[self._places[column]])
+
+    def __iter__(self) -> Iterator[Any]:
+        """Give the values."""
+        return map(_read, self._values)
+
+    def keys(self) -> Sequence[str]:
+        """See `Row`."""
+        return self._columns
+
+
+@lru_cache(maxsize=512)
+def _maker(columns: tuple[str, ...]) -> Callable[[Sequence[Any]], PgRow]:
+    # As with SQLite, the first of two columns with one name is meant.
+    places = {name: n for n, name in reversed(list(enumerate(columns)))}
+    return partial(PgRow, columns, places)
+
+
+def rows(cursor: psycopg.Cursor[Any]) -> Callable[[Sequence[Any]], PgRow]:
+    """Make rows: a row factory of psycopg."""
+    return _maker(tuple(column.name for column in cursor.description or ()))
+
+
+class _TextDumper(StrDumper):
+    """PostgreSQL's text holds no NUL: it is escaped, and so is what escapes it."""
+
+    def dump(self, obj: str) -> Any:
+        """See `Dumper`."""
+        if "\0" in obj or _ESCAPE in obj:
+            obj = obj.replace(_ESCAPE, _ESCAPE + "1").replace("\0", _ESCAPE + "0")
+        return super().dump(obj)
+
+
+def _read(value: Any) -> Any:
+    if type(value) is str and _ESCAPE in value:
+        return value.replace(_ESCAPE + "0", "\0").replace(_ESCAPE + "1", _ESCAPE)
+    return value
+
+
+class _SumLoader(Loader):
+    """A sum of integers is numeric there; here it is an integer again."""
+
+    def load(self, data: Any) -> int:
+        """See `Loader`."""
+        return int(bytes(data))
+
+
+def adapt(adapters: AdaptersMap) -> None:
+    """Have values go over as their columns' types, and come back as SQLite's do."""
+    for dumper in (Int8Dumper, Int8BinaryDumper):  # one type, so one prepared statement
+        adapters.register_dumper(int, dumper)
+    adapters.register_dumper(str, _TextDumper)
+    adapters.register_loader("numeric", _SumLoader)
+
+
+class PgTx:
+    """`Tx` on one connection."""
+
+    __slots__ = ("_known", "_now", "db", "told")
+
+    def __init__(
+        self,
+        db: psycopg.Connection[PgRow],
+        now: Callable[[], int],
+        known: Mapping[str, str] = STATEMENTS,
+    ) -> None:
+        """Run on `db`; `now` gives milliseconds since the epoch."""
+        self.db = db
+        self._now = now
+        self._known = known
+        self.told: list[tuple[str, Any]] = []
+
+    def run(self, statement: str, **values: Any) -> list[Any]:
+        """See `Tx.run`."""
+        done = self.db.execute(self._known[statement], values)
+        return done.fetchall() if done.description else []
+
+    def many(self, statement: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """See `Tx.many`."""
+        if not rows:
+            return
+        text = self._known[statement]
+        if statement in IN_SETS:
+            self.db.execute(text, postgres_sets.columns(text, rows))
+        elif len(rows) == 1:
+            self.db.execute(text, rows[0])
+        else:
+            self.db.execute(
+                postgres_sets.in_a_set(self.db, text), postgres_sets.columns(text, rows)
+            )
+
+    def array(self, values: Iterable[Any]) -> list[Any]:
+        """See `Tx.array`."""
+        return list(values)
+
+    def tell(self, topic: str, value: Hashable) -> None:
+        """See `Tx.tell`."""
+        self.told.append((topic, value))
+
+    def now(self) -> int:
+        """See `Tx.now`."""
+        return self._now()
+
+
+def translated(error: psycopg.Error) -> StorageError:
+    """Say in this service's words what PostgreSQL could not do."""
+    detail = f"{error.sqlstate}: {error}" if error.sqlstate else str(error)
+    if isinstance(error, errors.DiskFull):
+        return StorageFull("The disk that records are kept on is full.", log_detail=detail)
+    return StorageError("The record could not be written or read.", log_detail=detail)
