@@ -41,8 +41,10 @@ class BackedUp:
     """Files of which the service itself has no bytes any more."""
 
 
-def back_up(data_dir: Path, target: Path) -> BackedUp:
+def back_up(data_dir: Path, target: Path, *, bytes_too: bool = True) -> BackedUp:
     """Copy a data folder, in use or not, into a folder that is empty or is made.
+
+    Without `bytes_too`, for which there is a bucket, only the records.
 
     The database gets its name last: a folder without one is no backup, whatever is in it.
 
@@ -56,8 +58,10 @@ def back_up(data_dir: Path, target: Path) -> BackedUp:
         partial = target / (DATABASE + _PARTIAL)
         with nothing_removed(data_dir / BLOBS):
             _copy_database(data_dir / DATABASE, partial)
-            _take_objects(data_dir / OBJECTS, target / OBJECTS, done)
-        done.missing = _missing(partial, target / OBJECTS)
+            if bytes_too:
+                _take_objects(data_dir / OBJECTS, target / OBJECTS, done)
+        if bytes_too:
+            done.missing = _missing(partial, target / OBJECTS)
         partial.rename(target / DATABASE)
         sync_folder(target)
     except OSError as error:

@@ -48,7 +48,8 @@ def serve() -> None:
             check_data_dir(settings.data_dir, settings.roles)
         else:
             url = settings.database_url.get_secret_value()
-            check_with_postgres(settings.data_dir, settings.roles, url)
+            bucket = bool(settings.storage.url)
+            check_with_postgres(settings.data_dir, settings.roles, url, bucket=bucket)
     except CannotListen as error:
         complain(str(error), as_json=json_wanted())
         raise typer.Exit(3) from None
@@ -69,7 +70,7 @@ def backup(
     from app.backup import back_up
 
     settings = read_settings()
-    data_dir = settings.data_dir
+    data_dir, bucket = settings.data_dir, settings.storage.url
     if settings.database_url is not None:
         typer.echo(
             "With OFFLOAD_DATABASE_URL, a backup is made by PostgreSQL's tools and a copy of "
@@ -78,10 +79,13 @@ def backup(
         )
         raise typer.Exit(2)
     try:
-        done = back_up(data_dir, folder)
+        done = back_up(data_dir, folder, bytes_too=not bucket)
     except StorageError as error:
         typer.echo(error.detail, err=True)
         raise typer.Exit(3) from None
+    if bucket:
+        typer.echo(f"Backed up the database to {folder}. Not the bytes: they are in {bucket}.")
+        return
     typer.echo(
         f"Backed up {data_dir} to {folder}: the database and {done.files} files of "
         f"{done.size_bytes} bytes, {done.copied} of them copied, the others linked."

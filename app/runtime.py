@@ -8,12 +8,13 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from app.blobs.base import BlobStore
 from app.blobs.disk import DiskBlobStore
 from app.blobs.unrecorded import Unrecorded
 from app.cpu import CpuPool
+from app.errors import StorageError
 from app.keys import Keyring
 from app.model.chunks import Chunk, Submitted
 from app.model.deliveries import Delivery
@@ -30,6 +31,9 @@ from app.stores.base import Database, write_of
 from app.stores.postgres import PostgresDatabase
 from app.stores.sqlite import SqliteDatabase
 from app.tasks import cancel
+
+if TYPE_CHECKING:
+    from app.blobs.objects import ObjectBlobStore
 
 
 class Starter(Protocol):
@@ -153,6 +157,21 @@ def held_folder(settings: Settings) -> AbstractContextManager[Held]:
     return hold(settings.data_dir, settings.roles, up_to_date=lambda _: True)
 
 
+async def _tie(
+    settings: Settings, database: PostgresDatabase, blobs: DiskBlobStore | ObjectBlobStore
+) -> None:
+    """Tie the database to where large bodies are. Raises as `tie` does."""
+    if isinstance(blobs, DiskBlobStore):
+        await asyncio.to_thread(tie, settings.data_dir, database.tie)
+        return
+    name, is_new = await blobs.identity()
+    if not await asyncio.to_thread(database.tie, name, is_new):
+        raise StorageError(
+            f"The database of OFFLOAD_DATABASE_URL does not belong to OFFLOAD_STORAGE_URL "
+            f"{settings.storage.url}: use the two that were first used together, or empty ones."
+        )
+
+
 @asynccontextmanager
 async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
     """Open every part; close them in reverse order, whatever happened.
@@ -161,17 +180,16 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
         StorageError: the data folder cannot be used, or another service uses it.
     """
     keys = Keyring(settings.api_keys, settings.api_keys_file)
-    blobs = DiskBlobStore(settings.data_dir / BLOBS, settings.blobs)
-    database = database_of(settings)
+    blobs, database = _blobs(settings), database_of(settings)
     cpu = CpuPool(settings.pool)
-    node = Node(database, settings.roles, alone=True)
+    node = Node(database, settings.roles, alone=not settings.shared)
     async with AsyncExitStack() as stack:
         held = stack.enter_context(held_folder(settings))
         for part in (blobs, database):
             await part.open()
             stack.push_async_callback(part.close)
         if isinstance(database, PostgresDatabase):
-            await asyncio.to_thread(tie, settings.data_dir, database.tie)
+            await _tie(settings, database, blobs)
         held.share()
         if "work" in settings.roles:
             await cpu.open()
@@ -198,3 +216,16 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
             ends,
             deliveries,
         )
+
+
+def _blobs(settings: Settings) -> DiskBlobStore | ObjectBlobStore:
+    """Give where the settings want large bodies kept."""
+    root = settings.data_dir / BLOBS
+    if not settings.storage.url:
+        return DiskBlobStore(root, settings.blobs)
+    from app.blobs.objects import ObjectBlobStore
+
+    try:
+        return ObjectBlobStore(root, settings.blobs, settings.storage)
+    except ValueError as error:
+        raise StorageError(str(error)) from error

@@ -25,7 +25,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from app.blobs.base import BlobSettings
+from app.blobs.base import BlobSettings, StorageSettings
 from app.cpu import PoolSettings
 from app.errors import FetchError
 from app.keys import ClientKeys, client_keys, read_keys
@@ -123,8 +123,9 @@ class Settings(BaseSettings):
     )
     database_url: SecretStr | None = Field(
         None,
-        description="PostgreSQL database of the records, as postgresql://user:password@host/name; "
-        "large bytes stay in OFFLOAD_DATA_DIR. None: SQLite in that folder.",
+        description="PostgreSQL database of the records, as postgresql://user:password@host/name. "
+        "None: SQLite in OFFLOAD_DATA_DIR. With OFFLOAD_STORAGE_URL beside it, any number of "
+        "nodes, each with a data folder of its own.",
     )
     api_keys: Annotated[ClientKeys, BeforeValidator(client_keys)] = Field(
         default_factory=dict,
@@ -161,6 +162,7 @@ class Settings(BaseSettings):
     jobs: JobSettings = JobSettings()
     pool: PoolSettings = PoolSettings()
     blobs: BlobSettings = BlobSettings()
+    storage: StorageSettings = StorageSettings()
     fetch: FetchSettings = FetchSettings()
     webhooks: WebhookSettings = WebhookSettings()
     push: PushSettings = PushSettings()
@@ -212,6 +214,11 @@ class Settings(BaseSettings):
         if isinstance(value, str):
             return [part.strip() for part in value.split(",") if part.strip()]
         return value
+
+    @property
+    def shared(self) -> bool:
+        """Whether other nodes may have the same records and bytes, on other machines too."""
+        return self.database_url is not None and bool(self.storage.url)
 
     @field_validator("database_url")
     @classmethod

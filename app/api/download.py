@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import stat
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from io import FileIO
 from pathlib import PurePosixPath
+from typing import Any
 from urllib.parse import quote
 
 from fastapi import Response
@@ -18,7 +20,7 @@ from starlette.responses import FileResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from app.api.conditional import etag_matches
-from app.blobs.base import BlobStore
+from app.blobs.base import PIECE_BYTES, BlobStore, Ranges
 from app.errors import BlobMissing, PreconditionFailed, RangeNotSatisfiable
 from app.model.blobs import SMALL_BYTES, Blob, File
 from app.records import files
@@ -107,7 +109,22 @@ class _Download(Response):
         headers, media_type = self._own_headers, self.media_type
         if whole and self._blob.value is not None:
             await Response(self._blob.value, 200, headers, media_type)(scope, receive, send)
-            return
+        elif (
+            self._blob.value is None
+            and scope["method"] in ("GET", "HEAD")
+            and (link := await self._blobs.url(self._blob))
+        ):
+            await Response(None, 307, headers | {"Location": link})(scope, receive, send)
+        elif self._blob.value is None and (ranges := self._blobs.ranges(self._blob)):
+            async with aclosing(ranges):
+                await ranges.check()
+                remote = _FromElsewhere(ranges, self._blob, headers)
+                await self._send_large(remote, scope, receive, send, whole=whole)
+        else:
+            await self._send_local(scope, receive, send, whole=whole)
+
+    async def _send_local(self, scope: Scope, receive: Receive, send: Send, *, whole: bool) -> None:
+        headers, media_type = self._own_headers, self.media_type
         async with _opened(self._blobs, self._blob) as file:
             if whole and self._blob.size_bytes <= SMALL_BYTES:
                 small = await _read(file, self._blob.size_bytes)
@@ -116,10 +133,15 @@ class _Download(Response):
             # By this name it can be opened even if it has no other one any more.
             path, status = f"/proc/self/fd/{file.fileno()}", os.fstat(file.fileno())
             large = _InChunks(path, 200, headers, media_type, stat_result=status)
-            if whole:
-                await large(_without_range(scope), receive, send)
-            else:
-                await self._send_ranges(large, scope, receive, send)
+            await self._send_large(large, scope, receive, send, whole=whole)
+
+    async def _send_large(
+        self, response: FileResponse, scope: Scope, receive: Receive, send: Send, *, whole: bool
+    ) -> None:
+        if whole:
+            await response(_without_range(scope), receive, send)
+        else:
+            await self._send_ranges(response, scope, receive, send)
 
     async def _send_ranges(
         self, response: FileResponse, scope: Scope, receive: Receive, send: Send
@@ -179,3 +201,18 @@ def _without_range(scope: Scope) -> Scope:
 
 class _InChunks(FileResponse):
     chunk_size = CHUNK_BYTES
+
+
+class _FromElsewhere(FileResponse):
+    """The same of bytes that are not on this machine."""
+
+    chunk_size = PIECE_BYTES
+
+    def __init__(self, ranges: Ranges, blob: Blob, headers: dict[str, str]) -> None:
+        status = os.stat_result((stat.S_IFREG, 0, 0, 1, 0, 0, blob.size_bytes, 0, 0, 0))
+        super().__init__(blob.key, 200, headers, blob.media_type, stat_result=status)
+        self._ranges = ranges
+
+    @asynccontextmanager
+    async def _open_file(self) -> AsyncIterator[Any]:
+        yield self._ranges

@@ -11,6 +11,9 @@ from pydantic import BaseModel, Field
 
 from app.model.blobs import Blob
 
+PIECE_BYTES = 4 << 20
+"""Of bytes that are not on this machine, to be asked for at once."""
+
 
 class BlobSettings(BaseModel):
     """OFFLOAD_BLOBS_*: when bytes are refused, and when unused ones go."""
@@ -29,6 +32,56 @@ class BlobSettings(BaseModel):
         description="Seconds that bytes stay that never had a record, as a crash leaves them. What "
         "is deleted or expires is off the disk within a minute.",
     )
+
+
+class StorageSettings(BaseModel):
+    """OFFLOAD_STORAGE_*: where large bodies are kept, if not in the data folder."""
+
+    url: str = Field(
+        "",
+        max_length=2_000,
+        description="Bucket for stored bytes, with a path in it: `s3://bucket/path`, `gs://…` or "
+        "`az://account/container/path`. Empty: the data folder.",
+    )
+    options: dict[str, str] = Field(
+        default_factory=dict,
+        description="What the bucket's client is to know, as JSON, e.g. "
+        '`{"endpoint": "https://s3.example.com", "region": "eu-1"}`. Keys are better given by '
+        "AWS_ACCESS_KEY_ID and its like, or by the machine's own role.",
+    )
+    cache_bytes: int = Field(
+        10 << 30,
+        ge=0,
+        le=1 << 50,
+        description="Bytes of stored files that a node keeps on its disk after they were needed.",
+    )
+    retry_s: float = Field(
+        60,
+        ge=0,
+        le=240,
+        description="Seconds for which a request to the bucket is tried again before it fails.",
+    )
+    redirect: bool = Field(
+        default=False,
+        description="Whether downloads are redirected to the bucket, by a link that is signed.",
+    )
+    redirect_s: int = Field(60, ge=1, le=604_800, description="Seconds that such a link holds.")
+
+
+class Ranges(Protocol):
+    """Bytes that are read where they are, from any place."""
+
+    async def check(self) -> None:
+        """Raise as `BlobStore.local` does, before anything is read."""
+
+    async def read(self, size_bytes: int) -> bytes:
+        """Give the next so many, fewer only at the end. Raises as `BlobStore.local` does."""
+
+    async def seek(self, at: int) -> None:
+        """Go on at a place."""
+
+    async def aclose(self) -> None:
+        """End."""
 
 
 class BlobStore(Protocol):
@@ -87,6 +140,12 @@ class BlobStore(Protocol):
         Raises:
             BlobMissing: no such bytes.
         """
+
+    def ranges(self, blob: Blob) -> Ranges | None:
+        """Give what reads parts of bytes that are not on this machine; None where they are."""
+
+    async def url(self, blob: Blob) -> str | None:
+        """Give a link to the bytes that holds for a while, if clients are to be sent there."""
 
     def scratch(self) -> AbstractAsyncContextManager[Path]:
         """Give an empty folder from which `adopt` is a rename; removed with all its content."""

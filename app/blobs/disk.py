@@ -72,6 +72,12 @@ class DiskBlobStore(Scratch):
             raise _missing(blob.key)
         yield path
 
+    def ranges(self, blob: Blob) -> None:
+        """See `BlobStore.ranges`: all are on this machine."""
+
+    async def url(self, blob: Blob) -> None:
+        """See `BlobStore.url`: there is none."""
+
     async def unused_since(self, age_s: float) -> AsyncIterator[list[str]]:
         """See `BlobStore.unused_since`."""
         for folder in sorted(await self._run(os.listdir, self._objects)):

@@ -23,9 +23,10 @@ class Folders(Protocol):
 
 
 class _Entry(Generic[T]):
-    def __init__(self, bringing: Coroutine[Any, Any, T], folder: Path) -> None:
+    def __init__(self, bringing: Coroutine[Any, Any, T], folder: Path, weight: int) -> None:
         self.bringing = asyncio.create_task(bringing)
         self.folder = folder
+        self.weight = weight
         self.users = 0
 
     def is_of_use(self) -> bool:
@@ -40,54 +41,58 @@ class _Entry(Generic[T]):
 class Kept(Generic[K, T]):
     """Files by what they were made of, each in a folder of its own."""
 
-    def __init__(
-        self,
-        folders: Folders,
-        most: int,
-        weigh: Callable[[K], int] = lambda _: 1,
-    ) -> None:
+    def __init__(self, folders: Folders, most: int) -> None:
         """Keep none yet.
 
         Args:
             folders: gives places, and removes them.
             most: what those that nobody needs just now may weigh together; the one that was asked
                 for longest ago goes first.
-            weigh: gives the weight of one, 1 by default.
         """
         self._folders = folders
         self._most = most
-        self._weigh = weigh
         self._entries: dict[K, _Entry[T]] = {}
+        self._dropped: list[_Entry[T]] = []
 
     @asynccontextmanager
-    async def of(self, key: K, bring: Callable[[Path], Coroutine[Any, Any, T]]) -> AsyncIterator[T]:
+    async def of(
+        self, key: K, bring: Callable[[Path], Coroutine[Any, Any, T]], weight: int = 1
+    ) -> AsyncIterator[T]:
         """Give what is kept under a key, or what `bring` puts into a folder that it makes.
 
         It is there until the context is left. Raises what `bring` raises, to all who wait for it.
         """
-        entry = earlier = self._entries.pop(key, None)
-        if entry is None or not entry.is_of_use():
+        entry = self._entries.pop(key, None)
+        if entry is not None and not entry.is_of_use():
+            self._dropped.append(entry)
+            entry = None
+        if entry is None:
             folder = self._folders.spare()
-            entry = _Entry(bring(folder), folder)
+            entry = _Entry(bring(folder), folder, weight)
         self._entries[key] = entry  # what was asked for last stands last
         entry.users += 1
         try:
-            if earlier is not None and earlier is not entry:
-                await self._folders.clear([earlier.folder])
             # Who is cancelled takes it from no other.
             yield await asyncio.shield(entry.bringing)
         finally:
             entry.users -= 1
             await self.shed(self._most)
 
+    async def drop(self, key: K) -> None:
+        """Keep one no longer; who has it has it to the end."""
+        if (entry := self._entries.pop(key, None)) is not None:
+            self._dropped.append(entry)
+            await self.shed(self._most)
+
     async def shed(self, most: int = 0) -> None:
         """Remove of those that nobody needs all that is over a weight."""
-        idle = [key for key, entry in self._entries.items() if entry.is_idle()]
-        over = sum(map(self._weigh, idle)) - most
-        gone: list[Path] = []
-        for key in idle:
+        gone = [entry for entry in self._dropped if entry.is_idle()]
+        self._dropped = [entry for entry in self._dropped if not entry.is_idle()]
+        idle = {key: entry for key, entry in self._entries.items() if entry.is_idle()}
+        over = sum(entry.weight for entry in idle.values()) - most
+        for key, entry in idle.items():
             if over <= 0:
                 break
-            over -= self._weigh(key)
-            gone.append(self._entries.pop(key).folder)
-        await self._folders.clear(gone)
+            over -= entry.weight
+            gone.append(self._entries.pop(key))
+        await self._folders.clear(entry.folder for entry in gone)

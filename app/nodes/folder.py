@@ -111,15 +111,18 @@ def check_data_dir(data_dir: Path, roles: Iterable[str]) -> None:
             )
 
 
-def check_with_postgres(data_dir: Path, roles: Iterable[str], url: str) -> None:
+def check_with_postgres(data_dir: Path, roles: Iterable[str], url: str, *, bucket: bool) -> None:
     """See before a start that the data folder can be used with this database for its records.
+
+    With a `bucket` the folder has nothing to keep, and belongs to no database.
 
     Raises:
         StorageError: it cannot, or another service uses it; with a sentence for the operator.
     """
     check_without_records(data_dir)
     with hold(data_dir, roles, up_to_date=lambda _: True), usable(url) as tied:
-        tie(data_dir, tied)
+        if not bucket:
+            tie(data_dir, tied)
 
 
 def check_without_records(data_dir: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import secrets
 import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -11,12 +12,17 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
+import obstore
+
 from app.blobs.base import BlobSettings, BlobStore
 from app.blobs.disk import DiskBlobStore
+from app.blobs.objects import ObjectBlobStore, _key
+from app.model.blobs import Blob
 from app.records import rows, topics
 from app.stores.base import News
 from app.stores.sqlite import SqliteDatabase
 from tests.contracts.records import Store
+from tests.s3 import bucket_of, shared_s3, storage
 
 
 class Clock:
@@ -153,6 +159,73 @@ class DiskBackend:
 
     def leftovers(self) -> list[str]:
         return [path.name for path in (self.root / "work").glob("*/*")]
+
+    def crash(self) -> None:
+        while self.opened:
+            self.opened.pop()._own.abandon()
+
+
+class _Clocked(ObjectBlobStore):
+    """One whose bucket's clock is ours."""
+
+    def __init__(self, backend: ObjectBackend, settings: BlobSettings) -> None:
+        super().__init__(backend.root, settings, storage(backend.url, backend.bucket))
+        self._backend = backend
+
+    async def _put(self, key: str, source: Any, max_bytes: int, **more: Any) -> None:
+        await super()._put(key, source, max_bytes, **more)
+        self._backend.times[key] = self._backend.clock()
+
+    async def link(self, blob: Blob) -> Blob:
+        linked = await super().link(blob)
+        self._backend.times[linked.key] = self._backend.clock()
+        return linked
+
+    def _stored_at(self, meta: Any) -> datetime:
+        return self._backend.times[_key(meta)]
+
+    async def _probed_at(self) -> datetime:
+        await super()._probed_at()
+        return self._backend.clock()
+
+
+class ObjectBackend:
+    """A bucket of its own of one server for all tests of a process."""
+
+    def __init__(self, folder: Path) -> None:
+        self.clock = Clock()
+        self.url = shared_s3()
+        self.bucket = f"s3://tests/{secrets.token_hex(8)}"
+        self.root = folder / "blobs"
+        self.opened: list[_Clocked] = []
+        self.times: dict[str, datetime] = {}
+
+    async def open(self, *, min_free_bytes: int = 0) -> ObjectBlobStore:
+        store = _Clocked(self, BlobSettings(min_free_bytes=min_free_bytes))
+        await store.open()
+        self.opened.append(store)
+        return store
+
+    async def close(self) -> None:
+        while self.opened:
+            await self.opened.pop().close()
+
+    def stored(self) -> list[str]:
+        return [
+            path.removeprefix("objects/") for path in self._paths() if path.startswith("objects/")
+        ]
+
+    def leftovers(self) -> list[str]:
+        """What there is beside objects, and of these nothing that is only kept near."""
+        near = {
+            entry.folder.name for store in self.opened for entry in store._near._entries.values()
+        }
+        work = [path.name for path in (self.root / "work").glob("*/*") if path.name not in near]
+        return work + [path for path in self._paths() if not path.startswith("objects/")]
+
+    def _paths(self) -> list[str]:
+        bucket = bucket_of(storage(self.url, self.bucket))
+        return [meta["path"] for page in obstore.list(bucket) for meta in page]
 
     def crash(self) -> None:
         while self.opened:

@@ -10,7 +10,13 @@ import pytest
 from app.blobs.base import BlobStore
 from app.records import cutting
 from tests import postgres as postgres_server
-from tests.contracts.backends import BlobBackend, DiskBackend, JobBackend, SqliteBackend
+from tests.contracts.backends import (
+    BlobBackend,
+    DiskBackend,
+    JobBackend,
+    ObjectBackend,
+    SqliteBackend,
+)
 from tests.contracts.postgres_backend import PostgresBackend
 from tests.contracts.records import Store
 
@@ -43,7 +49,7 @@ def one_item_a_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cutting, "MOST_ITEMS", {"cpu": 1, "io": 1})
 
 
-@pytest.fixture(params=[pytest.param(DiskBackend, id="disk")])
+@pytest.fixture(params=[pytest.param(DiskBackend, id="disk"), pytest.param(ObjectBackend, id="s3")])
 async def bytes_room(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[BlobBackend]:
     made: BlobBackend = request.param(tmp_path)
     yield made

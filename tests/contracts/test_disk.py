@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+import app.ops.space
 from app.blobs.disk import DiskBlobStore
 from app.errors import StorageError, StorageFull
 from app.model.blobs import Blob
@@ -281,3 +282,59 @@ async def test_a_file_system_that_lays_no_claims_is_written_to_all_the_same(
     monkeypatch.setattr(os, "posix_fallocate", unable)
     blob = await put(blobs, b"x" * 20 * MIB)
     assert await read(blobs, blob) == b"x" * 20 * MIB
+
+
+async def test_a_result_is_taken_over_without_a_copy(blobs: DiskBlobStore) -> None:
+    async with blobs.scratch() as folder:
+        (folder / "made").write_bytes(b"a result")
+        number = (folder / "made").stat().st_ino
+        await blobs.adopt(folder / "made", blob := of(b"a result"))
+    async with blobs.local(blob) as path:
+        assert path.stat().st_ino == number
+
+
+# -- room --------------------------------------------------------------------------------------
+
+
+async def test_uploads_are_refused_below_the_free_space_floor(room: DiskBackend) -> None:
+    blobs = await room.open(min_free_bytes=1 << 62)
+    with pytest.raises(StorageFull):
+        await put(blobs, b"x")
+    with pytest.raises(StorageFull):
+        await blobs.check_writable()
+    assert (room.stored(), room.leftovers()) == ([], [])
+
+
+async def test_what_is_told_of_room_names_the_setting_and_the_figures(
+    room: DiskBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app.ops.space, "free_bytes", lambda _: 1500)
+    blobs = await room.open(min_free_bytes=1000)
+    assert (await put(blobs, b"x" * 500)).size_bytes == 500
+    for refused in (lambda: put(blobs, b"y" * 501), lambda: _space(blobs, 501)):
+        with pytest.raises(StorageFull) as raised:
+            await refused()
+        assert "OFFLOAD_BLOBS_MIN_FREE_BYTES" in raised.value.detail
+        assert raised.value.extra == {
+            "free_bytes": 1500,
+            "min_free_bytes": 1000,
+            "needed_bytes": 1501,
+        }
+    assert room.leftovers() == []
+
+
+async def _space(blobs: DiskBlobStore, size_bytes: int) -> None:
+    blobs.check_space(size_bytes)
+
+
+async def test_no_result_is_taken_over_below_the_free_space_floor(
+    room: DiskBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app.ops.space, "free_bytes", lambda _: 999)
+    blobs = await room.open(min_free_bytes=1000)
+    async with blobs.scratch() as folder:
+        made = folder / "made"
+        made.write_bytes(b"made")
+        with pytest.raises(StorageFull):
+            await blobs.adopt(made, of(b"made"))
+    assert (room.stored(), room.leftovers()) == ([], [])

@@ -1,0 +1,336 @@
+"""Blobs in an object store: S3 and what speaks like it, Google Cloud Storage, Azure.
+
+Large bodies go there in parts as they arrive, and nothing is ever whole in memory. What a worker
+reads is brought to this machine once, held against its digest, and kept a while.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import obstore
+from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
+from obstore.store import AzureStore, GCSStore, S3Store, from_url
+
+from app.blobs.base import PIECE_BYTES, BlobSettings, Ranges, StorageSettings
+from app.blobs.kept import Kept
+from app.blobs.relay import relayed
+from app.blobs.scratch import Scratch
+from app.blobs.upload import BUFFER_BYTES, Tally
+from app.errors import BlobMissing, StorageError, StorageFull
+from app.model.blobs import BLAKE3_PREFIX, Blob, new_key
+from app.tasks import cancel
+
+if TYPE_CHECKING:
+    from obstore import ObjectMeta
+
+T = TypeVar("T")
+Bucket = S3Store | GCSStore | AzureStore
+
+PART_BYTES = 5 << 20
+"""The least that S3 takes; what is smaller goes in one request."""
+MOST_PARTS = 10_000
+PARTS_AT_ONCE = 2
+"""A body takes so many parts of memory, whatever its size."""
+COPY_BYTES = 5 << 30
+"""S3 copies no more in one request."""
+OBJECTS = "objects"
+PROBES = "probes"
+NAME = "name"
+GONE = "The stored bytes of this file are gone."
+OUT_OF_REACH = "The object store could not be used."
+
+
+class ObjectBlobStore(Scratch):
+    """`BlobStore` in a bucket, with what is in hand on this machine's disk."""
+
+    def __init__(self, root: Path, settings: BlobSettings, storage: StorageSettings) -> None:
+        """Name the folder for what is in hand, and the bucket.
+
+        Raises:
+            ValueError: `storage` names no store that is known, or has options that it does not.
+        """
+        super().__init__(root, settings)
+        self._storage = storage
+        self._remote = _store_of(storage)
+        self._near: Kept[str, Path] = Kept(self, storage.cache_bytes)
+
+    async def open(self) -> None:
+        """Make the folder, and see that the bucket can be used."""
+        await super().open()
+        if next((self._root / OBJECTS).glob("*/*"), None):
+            raise StorageError(
+                f"OFFLOAD_DATA_DIR has stored bytes, in {self._root / OBJECTS}, and "
+                f"OFFLOAD_STORAGE_URL {self._storage.url} is not where they are."
+            )
+        try:
+            await self._probed_at()
+        except StorageError as error:
+            message = f"OFFLOAD_STORAGE_URL {self._storage.url} cannot be used: {error.log_detail}"
+            raise StorageError(message) from error
+
+    async def put(
+        self, chunks: AsyncIterator[bytes], max_bytes: int, *, sha256: bool = True
+    ) -> Blob:
+        """See `BlobStore.put`."""
+        key, tally = new_key(), Tally(max_bytes, sha256=sha256)
+        await self._send(key, self._tallied(chunks, tally), max_bytes)
+        return Blob(key, *tally.told())
+
+    async def adopt(self, path: Path, blob: Blob) -> None:
+        """See `BlobStore.adopt`: here it is an upload."""
+        told = {"Content-Type": blob.media_type}
+        await self._put(blob.key, path, blob.size_bytes, attributes=told)
+        await self._run(path.unlink)
+
+    async def link(self, blob: Blob) -> Blob:
+        """See `BlobStore.link`."""
+        linked = replace(blob, key=new_key())
+        if blob.value is None and blob.size_bytes <= COPY_BYTES:
+            await _told(obstore.copy_async(self._remote, _path(blob.key), _path(linked.key)))
+        elif blob.value is None:
+            await self._send(linked.key, _all(self.ranges(blob)), blob.size_bytes)
+        return linked
+
+    @asynccontextmanager
+    async def local(self, blob: Blob) -> AsyncIterator[Path]:
+        """See `BlobStore.local`."""
+        bring = partial(self._bring, blob)
+        async with self._near.of(blob.key, bring, blob.size_bytes) as path:
+            yield path
+
+    def ranges(self, blob: Blob) -> Ranges:
+        """See `BlobStore.ranges`."""
+        return _Ranges(self._remote, blob)
+
+    async def url(self, blob: Blob) -> str | None:
+        """See `BlobStore.url`."""
+        if not self._storage.redirect:
+            return None
+        seconds = timedelta(seconds=self._storage.redirect_s)
+        signed: str = await _told(obstore.sign_async(self._remote, "GET", _path(blob.key), seconds))
+        return signed
+
+    async def unused_since(self, age_s: float) -> AsyncIterator[list[str]]:
+        """See `BlobStore.unused_since`. The clock is the store's."""
+        limit = await self._probed_at() - timedelta(seconds=age_s)
+        listed = obstore.list(self._remote, prefix=OBJECTS)
+        with _translated():
+            async for found in listed:
+                yield [_key(meta) for meta in found if self._stored_at(meta) <= limit]
+
+    async def delete(self, key: str) -> bool:
+        """See `BlobStore.delete`."""
+        await self._near.drop(key)
+        with suppress(BlobMissing):
+            await _told(obstore.head_async(self._remote, _path(key)))
+            await _told(obstore.delete_async(self._remote, _path(key)))
+            return True
+        return False
+
+    async def identity(self) -> tuple[str, bool]:
+        """Give the bucket's name for itself, made once, and whether there are no objects yet."""
+        with suppress(AlreadyExistsError):
+            name = secrets.token_hex(16).encode()
+            with _translated():
+                await obstore.put_async(self._remote, NAME, name, mode="create")
+        got = await _told(obstore.get_async(self._remote, NAME))
+        name = bytes(await _told(got.bytes_async()))
+        with _translated():
+            async for found in obstore.list(self._remote, prefix=OBJECTS, chunk_size=1):
+                return name.decode(), not found
+        return name.decode(), True
+
+    async def may_remove(self) -> bool:
+        """See `BlobStore.may_remove`: a bucket is backed up by its own means."""
+        return True
+
+    async def check_writable(self) -> None:
+        """See `BlobStore.check_writable`."""
+        self.check_space()
+        await self._probed_at()
+
+    # -- to the store and back ---------------------------------------------------------------
+
+    async def _tallied(self, chunks: AsyncIterator[bytes], tally: Tally) -> AsyncIterator[bytes]:
+        """Give a stream on in pieces that are worth a thread's while, and look at them there."""
+        begun: list[bytes] = []
+        begun_bytes = 0
+        async for chunk in chunks:
+            tally.take(len(chunk))
+            begun.append(chunk)
+            begun_bytes += len(chunk)
+            if begun_bytes >= BUFFER_BYTES:
+                piece, begun, begun_bytes = b"".join(begun), [], 0
+                await self._run(tally.add, piece)
+                yield piece
+        if begun:
+            piece = b"".join(begun)
+            await self._run(tally.add, piece)
+            yield piece
+
+    async def _send(self, key: str, pieces: AsyncIterator[bytes], max_bytes: int) -> None:
+        await relayed(pieces, lambda source: self._put(key, source, max_bytes))
+
+    async def _put(
+        self, key: str, source: AsyncIterator[bytes] | Path, max_bytes: int, **more: Any
+    ) -> None:
+        # Written over, not «created»: that would be one request, the whole body in memory. Nobody
+        # else has the key; a second try of a part that arrived writes the same.
+        part_bytes = max(PART_BYTES, math.ceil(max_bytes / MOST_PARTS))
+        await _told(
+            obstore.put_async(
+                self._remote,
+                _path(key),
+                source,
+                chunk_size=part_bytes,
+                max_concurrency=PARTS_AT_ONCE,
+                **more,
+            )
+        )
+
+    async def _bring(self, blob: Blob, folder: Path) -> Path:
+        """Bring bytes to this machine, and hold them against what was stored."""
+        path = folder / "content"
+        await self._run(folder.mkdir)
+        sha256 = not blob.digest.startswith(BLAKE3_PREFIX)
+        try:
+            got = await self._saved(path, blob, sha256=sha256)
+        except StorageFull:  # what is only kept gives way to what is needed
+            await self._near.shed()
+            got = await self._saved(path, blob, sha256=sha256)
+        if got.digest != blob.digest:
+            raise StorageError("The stored bytes are damaged.", log_detail=blob.key)
+        return path
+
+    async def _saved(self, path: Path, blob: Blob, *, sha256: bool) -> Blob:
+        reader = self.ranges(blob)
+        try:
+            return await self.save(path, _all(reader), blob.size_bytes, sha256=sha256)
+        finally:
+            await reader.aclose()
+
+    def _stored_at(self, meta: ObjectMeta) -> datetime:
+        return meta["last_modified"]
+
+    async def _probed_at(self) -> datetime:
+        """Write something; gives the time by the store's clock."""
+        path = f"{PROBES}/{self._own.path.name}"
+        await _told(obstore.put_async(self._remote, path, b""))
+        met = await _told(obstore.head_async(self._remote, path))
+        await _told(obstore.delete_async(self._remote, path))
+        return met["last_modified"]
+
+
+class _Ranges:
+    """Any part of an object, read a piece at a time and one ahead. A piece is one request.
+
+    So who reads slowly holds no connection open, and one that breaks off costs a piece.
+    """
+
+    def __init__(self, remote: Bucket, blob: Blob) -> None:
+        self._remote = remote
+        self._blob = blob
+        self._at = 0
+        self._ahead: asyncio.Future[bytes] | None = None
+
+    async def check(self) -> None:
+        await _told(obstore.head_async(self._remote, _path(self._blob.key)))
+
+    async def read(self, size_bytes: int) -> bytes:
+        piece = await (self._ahead or self._get(size_bytes))
+        self._at += len(piece)
+        whole = len(piece) == size_bytes == PIECE_BYTES
+        self._ahead = asyncio.ensure_future(self._get(size_bytes)) if whole else None
+        return piece
+
+    async def seek(self, at: int) -> None:
+        await self.aclose()
+        self._at = at
+
+    async def aclose(self) -> None:
+        if self._ahead is not None:
+            await cancel(self._ahead)
+            self._ahead = None
+
+    async def _get(self, size_bytes: int) -> bytes:
+        size_bytes = min(size_bytes, self._blob.size_bytes - self._at)
+        if size_bytes <= 0:
+            return b""
+        path = _path(self._blob.key)
+        got = await _told(
+            obstore.get_range_async(self._remote, path, start=self._at, length=size_bytes)
+        )
+        if len(got) != size_bytes:
+            raise StorageError("The stored bytes are damaged.", log_detail=self._blob.key)
+        return bytes(got)
+
+
+async def _all(reader: Ranges) -> AsyncIterator[bytes]:
+    while piece := await reader.read(PIECE_BYTES):
+        yield piece
+
+
+def _store_of(storage: StorageSettings) -> Bucket:
+    options: Any = dict(storage.options)
+    if storage.url.startswith("s3"):
+        options.setdefault("checksum_algorithm", "sha256")
+    try:
+        found = from_url(
+            storage.url,
+            config=options or None,
+            client_options={
+                "allow_http": True,  # where the operator wrote it
+                "connect_timeout": timedelta(seconds=5),
+                "read_timeout": timedelta(seconds=20),
+                "timeout": timedelta(seconds=120),
+            },
+            retry_config={"retry_timeout": timedelta(seconds=storage.retry_s)},
+        )
+    except BaseError as error:
+        message = f"OFFLOAD_STORAGE_URL or OFFLOAD_STORAGE_OPTIONS: {_first(error)}"
+        raise ValueError(message) from error
+    if not isinstance(found, Bucket):
+        raise ValueError("OFFLOAD_STORAGE_URL: write s3://…, gs://… or az://…")  # noqa: TRY004
+    return found
+
+
+def _path(key: str) -> str:
+    return f"{OBJECTS}/{key}"
+
+
+def _key(meta: ObjectMeta) -> str:
+    return meta["path"].removeprefix(f"{OBJECTS}/")
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (NotFoundError, FileNotFoundError) as error:
+        raise BlobMissing(
+            "The stored bytes of this file are gone.", log_detail=_first(error)
+        ) from error
+    except BaseError as error:
+        raise StorageError(
+            "The object store could not be used.", log_detail=_first(error)
+        ) from error
+
+
+def _first(error: Exception) -> str:
+    """Give what a store's client says, without the part for its developers."""
+    return str(error).split("\n\nDebug source", 1)[0]
+
+
+async def _told(call: Awaitable[T]) -> T:
+    with _translated():
+        return await call

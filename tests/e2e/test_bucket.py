@@ -1,0 +1,203 @@
+"""A service whose large bodies are in a bucket: the same answers, and what the bucket may do."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import httpx
+import obstore
+import pytest
+import zlib_ng.zlib_ng as zlib
+
+from tests.api.answers import done, errors, problem
+from tests.s3 import bucket_of, s3_server, shared_s3, storage
+from tests.service import Service
+
+MIB = 1 << 20
+BUCKET = "s3://tests/service"
+LARGE = random.Random(1).randbytes(9 * MIB)
+
+
+def env(url: str, bucket: str = BUCKET) -> Mapping[str, str]:
+    wanted = storage(url, bucket)
+    return {
+        "OFFLOAD_STORAGE_URL": bucket,
+        "OFFLOAD_STORAGE_OPTIONS": wanted.model_dump_json(include={"options"})[11:-1],
+        "OFFLOAD_STORAGE_RETRY_S": "5",
+    }
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Service]:
+    with Service.started(tmp_path / "data", env(shared_s3())) as service:
+        yield service
+
+
+@pytest.fixture
+def http(service: Service) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=service.url, timeout=60) as client:
+        yield client
+
+
+def stored(http: httpx.Client, content: bytes) -> str:
+    answer = http.post("/v1/files", content=content)
+    assert answer.status_code == 201, answer.text
+    return f"/v1/files/{answer.json()['id']}/content"
+
+
+def test_what_is_stored_is_given_whole_and_in_parts(http: httpx.Client) -> None:
+    path = stored(http, LARGE)
+    whole = http.get(path)
+    assert whole.content == LARGE
+    assert whole.headers["content-length"] == str(len(LARGE))
+    for asked, given in {
+        "bytes=0-0": LARGE[:1],
+        "bytes=5000000-5000099": LARGE[5_000_000:5_000_100],
+        "bytes=-10": LARGE[-10:],
+        f"bytes={4 * MIB - 5}-": LARGE[4 * MIB - 5 :],
+    }.items():
+        part = http.get(path, headers={"Range": asked})
+        assert (part.status_code, part.content) == (206, given)
+    several = http.get(path, headers={"Range": "bytes=0-9,8000000-8000009"})
+    assert LARGE[8_000_000:8_000_010] in several.content
+    assert several.headers["content-type"].startswith("multipart/byteranges")
+    beyond = http.get(path, headers={"Range": f"bytes={len(LARGE)}-"})
+    assert beyond.status_code == 416
+    assert beyond.headers["content-range"] == f"bytes */{len(LARGE)}"
+    head = http.head(path)
+    assert (head.status_code, head.headers["content-length"]) == (200, str(len(LARGE)))
+
+
+def test_work_reads_from_the_bucket_and_writes_to_it(http: httpx.Client) -> None:
+    answer = http.post("/v1/compress?format=gzip&level=fast&wait=50", content=LARGE)
+    [item] = done(answer)["items"]
+    [result] = item["results"]
+    made = http.get(f"/v1/files/{result['id']}/content").content
+    assert zlib.decompress(made, 31) == LARGE
+    assert result["sha256"] == hashlib.sha256(made).hexdigest()
+    # Its result is the next one's input.
+    again = http.post("/v1/decompress?wait=50", json={"file_ids": [result["id"]]})
+    [item] = done(again)["items"]
+    [back] = item["results"]
+    assert http.get(f"/v1/files/{back['id']}/content").content == LARGE
+
+
+def test_nothing_is_in_the_data_folder_but_the_records(
+    service: Service, http: httpx.Client
+) -> None:
+    before = len(in_bucket(shared_s3()))
+    stored(http, LARGE)
+    assert len(in_bucket(shared_s3())) == before + 1
+    blobs = service.data_dir / "blobs"
+    assert [path for path in blobs.rglob("*") if path.is_file() and path.suffix != ".lock"] == []
+
+
+def in_bucket(url: str, bucket: str = BUCKET) -> list[str]:
+    found = bucket_of(storage(url, bucket))
+    return [meta["path"] for page in obstore.list(found) for meta in page]
+
+
+def test_clients_are_sent_to_the_bucket_if_the_operator_wants_it(tmp_path: Path) -> None:
+    wanted = dict(env(shared_s3())) | {"OFFLOAD_STORAGE_REDIRECT": "true"}
+    with (
+        Service.started(tmp_path / "data", wanted) as service,
+        httpx.Client(base_url=service.url, timeout=60) as http,
+    ):
+        path = stored(http, LARGE)
+        answer = http.get(path)
+        assert answer.status_code == 307
+        assert "X-Amz-Signature" in answer.headers["location"]
+        assert httpx.get(answer.headers["location"]).content == LARGE
+        small = stored(http, b"small")
+        assert http.get(small).content == b"small"
+
+
+def test_a_job_ends_after_a_crash_in_the_middle(tmp_path: Path) -> None:
+    wanted = env(shared_s3())
+    first = Service(tmp_path / "data", wanted)
+    with httpx.Client(base_url=first.url, timeout=60) as http:
+        job = http.post("/v1/compress?format=xz", content=LARGE).json()["id"]
+    first.kill()
+    with (
+        Service.started(tmp_path / "data", wanted) as again,
+        httpx.Client(base_url=again.url, timeout=60) as http,
+    ):
+        done(http.get(f"/v1/jobs/{job}?wait=50"))
+
+
+def test_a_bucket_that_is_away_refuses_uploads_and_loses_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "s3"
+    with s3_server(folder) as url:
+        wanted = dict(env(url)) | {"OFFLOAD_STORAGE_RETRY_S": "0"}
+        running = Service(tmp_path / "data", wanted)
+        http = httpx.Client(base_url=running.url, timeout=60)
+        path = stored(http, LARGE)
+    try:
+        problem(http.post("/v1/files", content=LARGE), 503, "storage.unavailable")
+        problem(http.get(path), 503, "storage.unavailable")
+        assert http.get("/readyz").status_code == 503
+        # What is small is in the records.
+        assert http.get(stored(http, b"small")).content == b"small"
+        failed = done(
+            http.post("/v1/compress?wait=50", json={"file_ids": [path.split("/")[3]]}), "failed"
+        )
+        assert errors(failed) == ["storage.unavailable"]
+    finally:
+        http.close()
+        running.stop()
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"OFFLOAD_STORAGE_URL": "ftp://tests/x"}, "OFFLOAD_STORAGE_URL"),
+        ({"OFFLOAD_STORAGE_URL": "memory:///"}, "OFFLOAD_STORAGE_URL"),
+        ({"OFFLOAD_STORAGE_OPTIONS": '{"endpont": "x"}'}, "OFFLOAD_STORAGE_OPTIONS"),
+        (
+            {"OFFLOAD_STORAGE_OPTIONS": '{"endpoint": "http://127.0.0.1:1"}'},
+            "OFFLOAD_STORAGE_URL s3://tests/service cannot be used",
+        ),
+    ],
+)
+def test_a_bucket_that_cannot_be_used_is_told_at_the_start(
+    tmp_path: Path, more: Mapping[str, str], said: str
+) -> None:
+    wanted = dict(env("http://127.0.0.1:1")) | {"OFFLOAD_STORAGE_RETRY_S": "0"} | more
+    with pytest.raises(AssertionError, match=said):
+        Service(tmp_path / "data", wanted)
+
+
+def test_stored_bytes_are_not_left_behind_unseen(tmp_path: Path) -> None:
+    with (
+        Service.started(tmp_path / "data") as service,
+        httpx.Client(base_url=service.url, timeout=60) as http,
+    ):
+        stored(http, LARGE)
+    with pytest.raises(AssertionError, match="is not where they are"):
+        Service(tmp_path / "data", env(shared_s3()))
+
+
+def test_a_backup_is_of_the_records_and_says_so(service: Service, http: httpx.Client) -> None:
+    path = stored(http, LARGE)
+    folder = service.data_dir.with_name("backup")
+    wanted = dict(os.environ) | env(shared_s3()) | {"OFFLOAD_DATA_DIR": str(service.data_dir)}
+    told = subprocess.run(
+        [sys.executable, "-m", "app", "backup", str(folder)],
+        env=wanted,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert f"Not the bytes: they are in {BUCKET}" in told.stdout
+    assert [found.name for found in folder.iterdir()] == ["offload.db"]
+    with (
+        Service.started(folder, env(shared_s3())) as restored,
+        httpx.Client(base_url=restored.url, timeout=60) as other,
+    ):
+        assert other.get(path).content == LARGE
