@@ -141,7 +141,7 @@ class ObjectBlobStore(Scratch):
         """Give the bucket's name for itself, made once, and whether there are no objects yet."""
         with suppress(AlreadyExistsError):
             name = secrets.token_hex(16).encode()
-            with _translated():
+            with _translated(AlreadyExistsError):
                 await obstore.put_async(self._remote, NAME, name, mode="create")
         got = await _told(obstore.get_async(self._remote, NAME))
         name = bytes(await _told(got.bytes_async()))
@@ -313,17 +313,16 @@ def _key(meta: ObjectMeta) -> str:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def _translated(*wanted: type[BaseError]) -> Iterator[None]:
+    """Raise the store's errors as ours, but for those that are `wanted`."""
     try:
         yield
+    except wanted:
+        raise
     except (NotFoundError, FileNotFoundError) as error:
-        raise BlobMissing(
-            "The stored bytes of this file are gone.", log_detail=_first(error)
-        ) from error
+        raise BlobMissing(GONE, log_detail=_first(error)) from error
     except BaseError as error:
-        raise StorageError(
-            "The object store could not be used.", log_detail=_first(error)
-        ) from error
+        raise StorageError(OUT_OF_REACH, log_detail=_first(error)) from error
 
 
 def _first(error: Exception) -> str:
