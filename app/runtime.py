@@ -28,12 +28,12 @@ from app.outbound.fetch import Fetcher
 from app.records import backlog, files, intake, outbox, reading, topics
 from app.settings import Settings
 from app.stores.base import Database, write_of
-from app.stores.postgres import PostgresDatabase
 from app.stores.sqlite import SqliteDatabase
 from app.tasks import cancel
 
 if TYPE_CHECKING:
     from app.blobs.objects import ObjectBlobStore
+    from app.stores.postgres import PostgresDatabase
 
 
 class Starter(Protocol):
@@ -146,6 +146,8 @@ def database_of(settings: Settings) -> SqliteDatabase | PostgresDatabase:
     """Give the database that the settings name, not opened yet."""
     if settings.database_url is None:
         return SqliteDatabase(settings.data_dir / DATABASE)
+    from app.stores.postgres import PostgresDatabase
+
     return PostgresDatabase(settings.database_url.get_secret_value())
 
 
@@ -188,7 +190,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
         for part in (blobs, database):
             await part.open()
             stack.push_async_callback(part.close)
-        if isinstance(database, PostgresDatabase):
+        if not isinstance(database, SqliteDatabase):
             await _tie(settings, database, blobs)
         held.share()
         if "work" in settings.roles:

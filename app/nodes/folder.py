@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import IO
 
 from app.errors import StorageError
-from app.stores.postgres_schema import usable
 from app.stores.schema import is_up_to_date, refuse_unusable
 
 DATABASE = "offload.db"
@@ -119,6 +118,8 @@ def check_with_postgres(data_dir: Path, roles: Iterable[str], url: str, *, bucke
     Raises:
         StorageError: it cannot, or another service uses it; with a sentence for the operator.
     """
+    from app.stores.postgres_schema import usable
+
     check_without_records(data_dir)
     with hold(data_dir, roles, up_to_date=lambda _: True), usable(url) as tied:
         if not bucket:
