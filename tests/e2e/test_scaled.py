@@ -43,8 +43,9 @@ class Deployment:
         return self.doors[nth % len(self.doors)].request(method, path, **more)  # type: ignore[arg-type]
 
 
-@pytest.fixture
-def deployment(postgres: Server, tmp_path: Path) -> Iterator[Deployment]:
+@pytest.fixture(scope="module")
+def deployment(postgres: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    folder = tmp_path_factory.mktemp("nodes")
     database = postgres.new_database()
     env = dict(bucket(shared_s3(), f"s3://tests/{database}-{os.getpid()}")) | {
         "OFFLOAD_DATABASE_URL": postgres.url(database),
@@ -54,7 +55,7 @@ def deployment(postgres: Server, tmp_path: Path) -> Iterator[Deployment]:
 
         def started(name: str, role: str) -> Service:
             mine = env | {"OFFLOAD_ROLES": role}
-            return stack.enter_context(Service.started(tmp_path / name, mine))
+            return stack.enter_context(Service.started(folder / name, mine))
 
         doors = [
             stack.enter_context(httpx.Client(base_url=started(name, "api").url, timeout=60))
@@ -88,6 +89,15 @@ def test_what_one_node_takes_others_do_and_another_gives(deployment: Deployment)
     assert len(ended) == 200
 
 
+def test_a_database_and_a_bucket_belong_together(
+    deployment: Deployment, postgres: Server, tmp_path: Path
+) -> None:
+    another = deployment.env | {"OFFLOAD_DATABASE_URL": postgres.url(postgres.new_database())}
+    deployment.ask(0, "POST", "/v1/files", content=LARGE)
+    with pytest.raises(AssertionError, match="does not belong to OFFLOAD_STORAGE_URL"):
+        Service(tmp_path / "lost", another)
+
+
 def test_what_a_dead_node_had_under_way_another_does(
     deployment: Deployment, tmp_path: Path
 ) -> None:
@@ -102,12 +112,3 @@ def test_what_a_dead_node_had_under_way_another_does(
     # What the dead one had taken may have begun, as far as anybody knows.
     attempts = {item["attempt"] for job in found for item in job["items"]}
     assert 2 in attempts <= {1, 2}
-
-
-def test_a_database_and_a_bucket_belong_together(
-    deployment: Deployment, postgres: Server, tmp_path: Path
-) -> None:
-    another = deployment.env | {"OFFLOAD_DATABASE_URL": postgres.url(postgres.new_database())}
-    deployment.ask(0, "POST", "/v1/files", content=LARGE)
-    with pytest.raises(AssertionError, match="does not belong to OFFLOAD_STORAGE_URL"):
-        Service(tmp_path / "lost", another)
