@@ -21,10 +21,11 @@ demo: $(VENV)/.run
 heif: $(VENV)/.run
 	$(PIP) install --require-hashes --no-build-isolation -r requirements/heif.txt
 
-# Side by side: much of a test is waiting for a process, and none knows of another. Compiled tests
+# Side by side, four on two cores too: much of a test is waiting, for a process, a server or a time
+# that must pass, and none knows of another. Compiled tests
 # are kept, whatever the environment says: each process would rewrite all their assertions anew.
 test: $(VENV)/.dev clients
-	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest --numprocesses 4 --dist worksteal
 
 # Generators of clients, for the tests of the API's description. Without npm and Chromium those
 # tests are skipped, and say so.

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from app.cpu import CpuPool, PoolSettings
-from app.ops.registry import load_operations
+from app.ops.registry import load_offered, load_operations
 
 
 @pytest.fixture(scope="module")
@@ -26,10 +26,15 @@ def plugin_installed(plugin: Path) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patched:
         patched.syspath_prepend(plugin)
         # Here it is weighed; who looked before did not see it.
-        load_operations.cache_clear()
+        _look_again()
         yield
-    load_operations.cache_clear()
+    _look_again()
     sys.modules.pop("offload_test_ops", None)
+
+
+def _look_again() -> None:
+    load_operations.cache_clear()
+    load_offered.cache_clear()
 
 
 @pytest.fixture(scope="module")
