@@ -112,6 +112,8 @@ class HostTurns:
                     del self._queues[name]
 
     def _queue(self, name: Queue, at_once: int) -> _Queue:
-        queue = self._queues.setdefault(name, _Queue(asyncio.Semaphore(at_once)))
+        queue = self._queues.get(name)
+        if queue is None:
+            queue = self._queues[name] = _Queue(asyncio.Semaphore(at_once))
         queue.users += 1
         return queue
