@@ -141,11 +141,13 @@ class DiskBackend:
     def __init__(self, folder: Path) -> None:
         self.clock = Clock()
         self.root = folder / "blobs"
-        self.opened: list[DiskBlobStore] = []
+        self.opened: list[Any] = []
 
-    async def open(self, *, min_free_bytes: int = 0) -> DiskBlobStore:
-        settings = BlobSettings(min_free_bytes=min_free_bytes)
-        store = DiskBlobStore(self.root, settings, clock=lambda: self.clock().timestamp())
+    def _store(self, settings: BlobSettings) -> Any:
+        return DiskBlobStore(self.root, settings, clock=lambda: self.clock().timestamp())
+
+    async def open(self, *, min_free_bytes: int = 0) -> Any:
+        store = self._store(BlobSettings(min_free_bytes=min_free_bytes))
         await store.open()
         self.opened.append(store)
         return store
@@ -189,26 +191,17 @@ class _Clocked(ObjectBlobStore):
         return self._backend.clock()
 
 
-class ObjectBackend:
+class ObjectBackend(DiskBackend):
     """A bucket of its own of one server for all tests of a process."""
 
     def __init__(self, folder: Path) -> None:
-        self.clock = Clock()
+        super().__init__(folder)
         self.url = shared_s3()
         self.bucket = f"s3://tests/{secrets.token_hex(8)}"
-        self.root = folder / "blobs"
-        self.opened: list[_Clocked] = []
         self.times: dict[str, datetime] = {}
 
-    async def open(self, *, min_free_bytes: int = 0) -> ObjectBlobStore:
-        store = _Clocked(self, BlobSettings(min_free_bytes=min_free_bytes))
-        await store.open()
-        self.opened.append(store)
-        return store
-
-    async def close(self) -> None:
-        while self.opened:
-            await self.opened.pop().close()
+    def _store(self, settings: BlobSettings) -> Any:
+        return _Clocked(self, settings)
 
     def stored(self) -> list[str]:
         return [
@@ -226,10 +219,6 @@ class ObjectBackend:
     def _paths(self) -> list[str]:
         bucket = bucket_of(storage(self.url, self.bucket))
         return [meta["path"] for page in obstore.list(bucket) for meta in page]
-
-    def crash(self) -> None:
-        while self.opened:
-            self.opened.pop()._own.abandon()
 
 
 @contextmanager
