@@ -9,6 +9,7 @@ from typing import Protocol
 
 from pydantic import BaseModel, Field
 
+from app.errors import BlobMissing
 from app.model.blobs import Blob
 
 PIECE_BYTES = 4 << 20
@@ -66,6 +67,11 @@ class StorageSettings(BaseModel):
         description="Whether downloads are redirected to the bucket, by a link that is signed.",
     )
     redirect_s: int = Field(60, ge=1, le=604_800, description="Seconds that such a link holds.")
+
+
+def missing(detail: str) -> BlobMissing:
+    """Give what is raised for bytes that are gone; `detail` is for the operator."""
+    return BlobMissing("The stored bytes of this file are gone.", log_detail=detail)
 
 
 class Ranges(Protocol):

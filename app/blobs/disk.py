@@ -12,11 +12,10 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from app.blobs.base import BlobSettings
+from app.blobs.base import BlobSettings, missing
 from app.blobs.keeping import Removals
 from app.blobs.scratch import Scratch
 from app.blobs.upload import Upload
-from app.errors import BlobMissing
 from app.model.blobs import BLAKE3_PREFIX, Blob, new_key
 
 FOLDERS = 256
@@ -69,7 +68,7 @@ class DiskBlobStore(Scratch):
         path = self._path(blob.key)
         # A look at an inode takes microseconds; the way into a thread and back a hundred.
         if not path.is_file():
-            raise _missing(blob.key)
+            raise missing(blob.key)
         yield path
 
     def ranges(self, blob: Blob) -> None:
@@ -131,7 +130,7 @@ class DiskBlobStore(Scratch):
             os.utime(path, (self._clock(), self._clock()))
             os.link(path, target)
         except FileNotFoundError:
-            raise _missing(key) from None
+            raise missing(key) from None
         except OSError:  # so many names already, or a file system that has no second ones
             copy = self._own.path / new
             shutil.copyfile(path, copy)
@@ -162,10 +161,6 @@ class DiskBlobStore(Scratch):
         path = self.spare()
         path.touch(exist_ok=False)
         path.unlink()
-
-
-def _missing(key: str) -> BlobMissing:
-    return BlobMissing("The stored bytes of this file are gone.", log_detail=key)
 
 
 def _stored_at(entry: os.DirEntry[str]) -> float:

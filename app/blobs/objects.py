@@ -21,7 +21,7 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
 from obstore.store import AzureStore, GCSStore, S3Store, from_url
 
-from app.blobs.base import PIECE_BYTES, BlobSettings, Ranges, StorageSettings
+from app.blobs.base import PIECE_BYTES, BlobSettings, Ranges, StorageSettings, missing
 from app.blobs.kept import Kept
 from app.blobs.relay import relayed
 from app.blobs.scratch import Scratch
@@ -46,7 +46,6 @@ COPY_BYTES = 5 << 30
 OBJECTS = "objects"
 PROBES = "probes"
 NAME = "name"
-GONE = "The stored bytes of this file are gone."
 OUT_OF_REACH = "The object store could not be used."
 
 
@@ -139,16 +138,15 @@ class ObjectBlobStore(Scratch):
 
     async def identity(self) -> tuple[str, bool]:
         """Give the bucket's name for itself, made once, and whether there are no objects yet."""
-        with suppress(AlreadyExistsError):
-            name = secrets.token_hex(16).encode()
-            with _translated(AlreadyExistsError):
-                await obstore.put_async(self._remote, NAME, name, mode="create")
+        with _translated(), suppress(AlreadyExistsError):
+            new = secrets.token_hex(16).encode()
+            await obstore.put_async(self._remote, NAME, new, mode="create")
         got = await _told(obstore.get_async(self._remote, NAME))
-        name = bytes(await _told(got.bytes_async()))
+        name = bytes(await _told(got.bytes_async())).decode()
         with _translated():
             async for found in obstore.list(self._remote, prefix=OBJECTS, chunk_size=1):
-                return name.decode(), not found
-        return name.decode(), True
+                return name, not found
+        return name, True
 
     async def may_remove(self) -> bool:
         """See `BlobStore.may_remove`: a bucket is backed up by its own means."""
@@ -313,14 +311,12 @@ def _key(meta: ObjectMeta) -> str:
 
 
 @contextmanager
-def _translated(*wanted: type[BaseError]) -> Iterator[None]:
-    """Raise the store's errors as ours, but for those that are `wanted`."""
+def _translated() -> Iterator[None]:
+    """Raise the store's errors as ours."""
     try:
         yield
-    except wanted:
-        raise
     except (NotFoundError, FileNotFoundError) as error:
-        raise BlobMissing(GONE, log_detail=_first(error)) from error
+        raise missing(_first(error)) from error
     except BaseError as error:
         raise StorageError(OUT_OF_REACH, log_detail=_first(error)) from error
 
