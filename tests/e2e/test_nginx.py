@@ -87,8 +87,8 @@ def front(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 def below(path: str, location: str) -> str:
     """Make of a site's location one that shows the service below a path, as the page says."""
     moved = location.replace("location /", f"location {path}/")
-    told = f"proxy_pass http://offload/;\n        proxy_set_header X-Forwarded-Prefix {path};"
-    return moved.replace("proxy_pass http://offload;", told)
+    moved = moved.replace("proxy_pass http://offload;", "proxy_pass http://offload/;")
+    return moved.replace('X-Forwarded-Prefix "";', f"X-Forwarded-Prefix {path};")
 
 
 @pytest.fixture

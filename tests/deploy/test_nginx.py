@@ -1,0 +1,116 @@
+"""deploy/nginx.conf, in front of two nodes: in turns, past one that is away, and never twice."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.e2e.test_nginx import NGINX
+
+CONF = (Path(__file__).parents[2] / "deploy" / "nginx.conf").read_text()
+
+
+class Node(ThreadingHTTPServer):
+    """Says its name, and hangs up without an answer where it is asked to die."""
+
+    daemon_threads = True
+
+    def __init__(self, name: str) -> None:
+        super().__init__(("127.0.0.1", 0), Asked)
+        self.name = name
+        self.asked: list[str] = []
+
+
+class Asked(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Node
+
+    def do_GET(self) -> None:
+        self.rfile.read(int(self.headers.get("content-length", 0)))
+        self.server.asked.append(f"{self.command} {self.path}")
+        if self.path == "/die":
+            self.close_connection = True
+            return
+        said = f"{self.server.name} {self.headers['x-forwarded-host']}".encode()
+        self.send_response(200)
+        self.send_header("content-length", str(len(said)))
+        self.end_headers()
+        self.wfile.write(said)
+
+    do_POST = do_GET  # noqa: N815
+
+    def log_message(self, *_: object) -> None:
+        """Nobody reads it."""
+
+
+@contextmanager
+def served(node: Node) -> Iterator[Node]:
+    thread = threading.Thread(target=node.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield node
+    finally:
+        node.shutdown()
+        node.server_close()
+        thread.join()
+
+
+def answers(port: int) -> bool:
+    with socket.socket() as tried:
+        return tried.connect_ex(("127.0.0.1", port)) == 0
+
+
+@contextmanager
+def in_front(nodes: list[Node], folder: Path) -> Iterator[str]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    conf = CONF.replace("listen 8080;", f"listen 127.0.0.1:{port};").replace("/tmp/", f"{folder}/")
+    for nth, node in enumerate(nodes, 1):
+        conf = conf.replace(f"api{nth}:8000", f"127.0.0.1:{node.server_address[1]}")
+    # One process that takes the turns, and that ends with the test.
+    conf = conf.replace("worker_processes auto;", "daemon off; master_process off;")
+    (folder / "nginx.conf").write_text(conf)
+    assert NGINX is not None
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen([NGINX, "-c", str(folder / "nginx.conf")], stderr=log)
+    try:
+        deadline = time.monotonic() + 20
+        while not answers(port):
+            assert process.poll() is None, (folder / "log").read_text()
+            assert time.monotonic() < deadline
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+@pytest.mark.skipif(
+    NGINX is None and not os.environ.get("NGINX_REQUIRED"), reason="nginx is not installed"
+)
+def test_requests_go_to_nodes_in_turns_and_never_twice(tmp_path: Path) -> None:
+    first, second = Node("first"), Node("second")
+    with ExitStack() as stack:
+        stack.enter_context(served(second))
+        with served(first):
+            url = stack.enter_context(in_front([first, second], tmp_path))
+            http = stack.enter_context(httpx.Client(base_url=url, timeout=30))
+            forged = {"X-Forwarded-Host": "evil.example"}
+            names = [http.get("/", headers=forged).text for _ in range(4)]
+            assert sorted(names) == ["first None"] * 2 + ["second None"] * 2
+            assert names[0] != names[1]
+            # What was begun may have been done: who sent it is told, and decides.
+            assert http.post("/die", content=b"x").status_code == 502
+            assert first.asked.count("POST /die") + second.asked.count("POST /die") == 1
+        later = [http.post("/", content=b"x") for _ in range(4)]
+    assert {(answer.status_code, answer.text) for answer in later} == {(200, "second None")}
