@@ -8,8 +8,8 @@ PIP := $(BIN)/pip --quiet --disable-pip-version-check
 # worth 1.3 to 1.7 times on ingest with glibc 2.36. Read once, when the process starts.
 MALLOC := MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=268435456 MALLOC_TOP_PAD_=67108864
 
-.PHONY: run heif demo test clients fuzz docs lint format check bench bench-peers lock lock-clients \
-	lock-peers upgrade clean
+.PHONY: run heif demo test clients fuzz torture docs lint format check bench bench-peers lock \
+	lock-clients lock-peers upgrade clean
 
 run: $(VENV)/.run
 	$(MALLOC) exec $(BIN)/offload serve
@@ -36,6 +36,14 @@ clients: .venv-clients/.done $(if $(shell command -v npm),$(TYPESCRIPT)/node_mod
 FUZZ_SECONDS ?= 60
 fuzz: $(VENV)/.dev
 	FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/pytest tests/fuzz --timeout 0
+
+# The proofs of many nodes on one database and one bucket: each says at the end what it counted. The
+# seed is printed, and brings back one run's moments as far as threads let it.
+TORTURE_SECONDS ?= 600
+TORTURE_SEED ?=
+torture: $(VENV)/.dev
+	TORTURE=1 TORTURE_SECONDS=$(TORTURE_SECONDS) TORTURE_SEED=$(TORTURE_SEED) \
+		$(BIN)/pytest tests/torture
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .

@@ -36,19 +36,22 @@ class Service:
         *,
         patience_s: float = START_TIMEOUT_S,
         program: Sequence[str] = ("-m", "app"),
+        within: Sequence[str] = (),
+        own_group: bool = False,
     ) -> None:
         """Start it, and return once it listens; with `files` as its limit of open ones.
 
         One that does not listen within `patience_s` is killed: that is an AssertionError. It has
         one child, unless `env` says how many: to start each is half a second of work.
-        `program` is what Python is to run.
+        `program` is what Python is to run, and `within` the command that starts it, such as
+        `ip netns exec`. With `own_group` its processes are a group of their own: see `signal_all`.
         """
         self.data_dir = data_dir
         self.log = data_dir.with_suffix(".log")
         own = {key: value for key, value in os.environ.items() if not key.startswith("OFFLOAD_")}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*_limited(files), sys.executable, *program, "serve"],
+                [*within, *_limited(files), sys.executable, *program, "serve"],
                 env=own
                 | {
                     "OFFLOAD_PORT": "0",
@@ -60,6 +63,7 @@ class Service:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
+                start_new_session=own_group,
             )
         self.said = ""
         """What it has written to standard output: up to where it listens, then up to its end."""
@@ -113,6 +117,10 @@ class Service:
     def _log_lines(self) -> list[str]:
         # The last piece is a line that is not written to its end yet.
         return self.log.read_text().split("\n")[:-1]
+
+    def signal_all(self, number: signal.Signals) -> None:
+        """Send a signal to all its processes at once: those of one with a group of its own."""
+        os.killpg(self.process.pid, number)
 
     def kill(self) -> None:
         """SIGKILL, as a crash does it."""

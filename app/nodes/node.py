@@ -18,8 +18,15 @@ from app.tasks import cancel
 log = structlog.get_logger(__name__)
 
 BEAT_EVERY_S = 2.0
-DEAD_AFTER_S = 10.0
-"""A node that shows no sign of life for so long is given up. What it then still ends is void."""
+DEAD_AFTER_S = 6.0
+"""A node that shows no sign of life for so long is given up. What it then still ends is void.
+
+A death is seen up to one beat late, and found at a beat: what a dead node had under way begins again
+within 10 s, and a slow one may miss two beats.
+"""
+COUNTED_AT_MOST_S = 2 * BEAT_EVERY_S
+"""So much counts of the time between two looks: who was away itself, or whose database was, does not
+take the others for dead before they had time to show a sign of life again."""
 
 
 class Node:
@@ -35,7 +42,8 @@ class Node:
         self._database = database
         self._alone = alone
         self._seen: dict[str, tuple[int, float]] = {}
-        """By node, its last beat, and when it was first seen, on this node's own clock."""
+        """By node, its last beat, and for how many seconds it has stood still."""
+        self._looked_at: float | None = None
         self._given_up: set[int] = set()
         """Keys of jobs that nobody receives any more, and that may still be there."""
 
@@ -67,20 +75,26 @@ class Node:
         """Show a sign of life, and look for those of the others.
 
         No clock is asked but this node's own, which nobody puts forward or back: a node is dead
-        whose beat stood still while so much of it went by.
+        whose beat stood still while so much of it went by under this node's eyes.
         """
         if not await self._database.note(nodes.beat, self.id):
             log.warning("given_up_for_dead", node=self.id)
             await self._database.note(nodes.join, self.id, self.roles)
-        now = asyncio.get_running_loop().time()
         others = [n for n in await self._database.read(nodes.seen) if n.id != self.id]
+        passed_s = self._passed_s()
         known, self._seen = self._seen, {}
         for other in others:
-            beat, since = known.get(other.id, (other.beat, now))
-            self._seen[other.id] = (beat, since) if beat == other.beat else (other.beat, now)
-            if now - self._seen[other.id][1] >= DEAD_AFTER_S:
+            beat, still_s = known.get(other.id, (None, 0.0))
+            still_s = still_s + passed_s if beat == other.beat else 0.0
+            self._seen[other.id] = (other.beat, still_s)
+            if still_s >= DEAD_AFTER_S:
                 await self._bury(other)
         await self._give_up_all()
+
+    def _passed_s(self) -> float:
+        """Give what counts of the time since the last look."""
+        before, self._looked_at = self._looked_at, asyncio.get_running_loop().time()
+        return 0.0 if before is None else min(self._looked_at - before, COUNTED_AT_MOST_S)
 
     async def give_up(self, job_key: int) -> None:
         """Remove a job that was being received, unless it was shown; if not now, by and by."""

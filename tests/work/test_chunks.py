@@ -17,7 +17,7 @@ from app.errors import StorageFull
 from app.model.blobs import NamedBlob
 from app.model.chunks import MAX_INTERRUPTIONS, Claim, Done, Ended, Outcome
 from app.model.jobs import Counts, Job, JobStatus, Lane, NewItem, NewJob, Step
-from app.nodes.node import DEAD_AFTER_S, Node
+from app.nodes.node import BEAT_EVERY_S, COUNTED_AT_MOST_S, DEAD_AFTER_S, Node
 from app.records import ending, intake, nodes, outcome, queue, reading
 from app.stores.sqlite import SqliteDatabase
 from app.work import loop
@@ -343,17 +343,23 @@ async def test_a_node_whose_beat_stands_still_is_buried(
         [chunk] = await dead.database.write(queue.take, dead.node.id, "cpu", 9)
         clock = asyncio.get_running_loop().time()
         monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: clock, raising=False)
-        for passed_s in (0.0, DEAD_AFTER_S - 1):
-            clock += passed_s
-            await at.node.beat()
-            assert await at.database.write(queue.take, at.node.id, "cpu", 9) == []
+
+        async def beaten(*passed: float) -> list[Any]:
+            nonlocal clock
+            for passed_s in passed:
+                clock += passed_s
+                await at.node.beat()
+            return await at.database.write(queue.take, at.node.id, "cpu", 9)
+
+        beats = round(DEAD_AFTER_S / BEAT_EVERY_S)
+        assert await beaten(0.0, *[BEAT_EVERY_S] * (beats - 1)) == []
         await dead.node.beat()  # a sign of life: the time begins anew
-        clock += 2
-        await at.node.beat()
-        assert await at.database.write(queue.take, at.node.id, "cpu", 9) == []
-        clock += DEAD_AFTER_S
-        await at.node.beat()
-        [again] = await at.database.write(queue.take, at.node.id, "cpu", 9)
+        assert await beaten(*[BEAT_EVERY_S] * beats) == []
+        await dead.node.beat()
+        # Who looks after an hour has not seen it stand still for one.
+        assert COUNTED_AT_MOST_S < DEAD_AFTER_S
+        assert await beaten(BEAT_EVERY_S, 3600.0) == []
+        [again] = await beaten(BEAT_EVERY_S)
         assert (again.key, again.deaths) == (chunk.key, 1)
         assert (await at.job_now(job)).counts.queued == 1
 
