@@ -21,12 +21,12 @@ BEAT_EVERY_S = 2.0
 DEAD_AFTER_S = 6.0
 """A node that shows no sign of life for so long is given up. What it then still ends is void.
 
-A death is seen up to one beat late, and found at a beat: what a dead node had under way begins again
-within 10 s, and a slow one may miss two beats.
+A death is seen up to one beat late, and found at a beat: what a dead node had under way begins
+again within 10 s, and a slow one may miss two beats.
 """
 COUNTED_AT_MOST_S = 2 * BEAT_EVERY_S
-"""So much counts of the time between two looks: who was away itself, or whose database was, does not
-take the others for dead before they had time to show a sign of life again."""
+"""So much counts of the time between two looks: who was away itself, or whose database was, does
+not take the others for dead before they had time to show a sign of life again."""
 
 
 class Node:

@@ -39,8 +39,9 @@ ENV = {
 UNDATED = MAY_STAY | {"offload_schema"}
 """Tables that jobs leave something in, or that are no jobs' at all."""
 NAMED = """
-SELECT blob FROM (SELECT blob FROM items UNION SELECT blob FROM files UNION SELECT blob FROM versions)
-AS named WHERE blob IS NOT NULL AND NOT EXISTS (SELECT 1 FROM small WHERE key = blob)
+SELECT blob
+FROM (SELECT blob FROM items UNION SELECT blob FROM files UNION SELECT blob FROM versions) AS named
+WHERE blob IS NOT NULL AND NOT EXISTS (SELECT 1 FROM small WHERE key = blob)
 """
 
 Told = Callable[[str], Mapping[str, str]]
