@@ -179,6 +179,10 @@ class FetchUrlInvalid(FetchError, code="fetch.url", status=422, title="The URL i
     """Not an absolute http or https URL, or one with parts we do not send (user info)."""
 class FetchForbidden(FetchError, code="fetch.forbidden", status=403, title="The address is not allowed"):
     """The address guard refuses the scheme, port or address."""
+class RemoteUnknown(FetchError, code="fetch.remote", status=422, title="No remote covers this"):
+    """A URL or a `store` names a bucket that the operator has not named, or not for this client."""
+class RemoteUnready(FetchError, code="fetch.credentials", title="The remote's credentials are not there", retryable=True):
+    """The service has no credentials for a bucket that the operator named, or cannot get them now."""
 class FetchNameError(FetchError, code="fetch.dns", title="The host name does not resolve", retryable=True):
     """The host name does not resolve."""
 class FetchConnectError(FetchError, code="fetch.connect", title="No connection to the origin", retryable=True):

@@ -25,6 +25,7 @@ from app.nodes.waiting import Waiters, watch
 from app.ops.base import Limits, Offered
 from app.ops.registry import load_offered
 from app.outbound.fetch import Fetcher
+from app.outbound.remotes import Remotes
 from app.records import backlog, files, intake, outbox, reading, topics
 from app.settings import Settings
 from app.stores.base import Database, write_of
@@ -202,7 +203,9 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
         deliveries = Waiters(database, topics.SETTLED, outbox.settled_of)
         watching = asyncio.create_task(watch((changes, ends, deliveries)))
         stack.push_async_callback(cancel, watching)
-        fetcher = await stack.enter_async_context(Fetcher(settings.fetch))
+        fetcher = await stack.enter_async_context(
+            Fetcher(settings.fetch, Remotes(settings.all_remotes))
+        )
         reader = stack.enter_context(ThreadPoolExecutor(1, "reader"))
         yield Runtime(
             settings,

@@ -33,6 +33,7 @@ from app.logs import LogSettings
 from app.outbound.addresses import Network
 from app.outbound.guard import Guard
 from app.outbound.limits import FetchSettings
+from app.outbound.remotes import RemoteSettings, RemoteTable, read_remotes, remotes_of
 from app.outbound.webhooks import PushSettings, WebhookSettings
 from app.records.settings import JobSettings
 from app.wire.settings import HttpSettings
@@ -40,6 +41,8 @@ from app.wire.settings import HttpSettings
 ROOT_PATH = r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)+"
 """What may go before the paths of links; nothing that a browser would take for a host."""
 Role = Literal["api", "work"]
+OF_NAMES = ("api_keys", "remotes")
+"""Settings whose members have names of the operator's."""
 OWN_PATHS = ("v1", "docs", "openapi.json", "livez", "readyz", "favicon.ico")
 
 
@@ -84,12 +87,12 @@ class _Environment(EnvSettingsSource):
         self, field_name: str, field: FieldInfo, env_vars: Mapping[str, str | None]
     ) -> dict[str, Any]:
         # Keys are not one variable a client: OFFLOAD_API_KEYS_FILE is no key of a client `file`.
-        if field_name == "api_keys":
+        if field_name in OF_NAMES:
             return {}
         return super().explode_env_vars(field_name, field, env_vars)
 
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
-        if field_name == "api_keys":
+        if field_name in OF_NAMES:
             return value  # read by its own type, which knows more mistakes than JSON does
         try:
             return super().decode_complex_value(field_name, field, value)
@@ -140,6 +143,15 @@ class Settings(BaseSettings):
     allow_anonymous: bool = Field(
         default=False,
         description="Allow an address other than loopback without any API key.",
+    )
+    remotes: Annotated[RemoteTable, BeforeValidator(remotes_of)] = Field(
+        default_factory=dict,
+        description="Buckets that clients may fetch from and have results put into, by name, as "
+        'JSON: {"media": {"url": "s3://bucket/path", "options": {"region": "eu-1"}}}; '
+        "docs/buckets.md has all of it.",
+    )
+    remotes_file: Path | None = Field(
+        None, description="File with the same JSON, instead of OFFLOAD_REMOTES."
     )
     root_path: str = Field(
         "",
@@ -206,6 +218,35 @@ class Settings(BaseSettings):
         except ValueError as error:
             raise ValueError(f"OFFLOAD_API_KEYS_FILE: {error}.") from None
         return self
+
+    @model_validator(mode="after")
+    def _remotes_from_one_place(self) -> Self:
+        if self.remotes_file is not None and self.remotes:
+            raise ValueError("OFFLOAD_REMOTES and OFFLOAD_REMOTES_FILE are both set; one is to be.")
+        try:
+            table = self.all_remotes
+        except ValueError as error:
+            raise ValueError(f"OFFLOAD_REMOTES_FILE: {error}.") from None
+        for name, remote in table.items():
+            self._check_endpoint(name, remote)
+        return self
+
+    def _check_endpoint(self, name: str, remote: RemoteSettings) -> None:
+        try:
+            guard = Guard(self.fetch, _no_lookup).wider(remote.allow_networks)
+            if remote.endpoint is not None:
+                guard.check_url(remote.endpoint)
+        except FetchError as error:
+            message = (
+                f"OFFLOAD_REMOTES: the endpoint of `{name}`: {error.detail} Networks that are not "
+                "public are opened to it by its `allow_networks`."
+            )
+            raise ValueError(message) from error
+
+    @property
+    def all_remotes(self) -> RemoteTable:
+        """Give the remotes, wherever they are written. Raises `ValueError` for a broken file."""
+        return read_remotes(self.remotes_file) if self.remotes_file else self.remotes
 
     @field_validator("roles", "trusted_proxies", mode="before")
     @classmethod

@@ -138,7 +138,7 @@ def draft(
         dedupe=fetch is not None and fetch.dedupe,
         webhook=webhook_of(runtime, labels.webhook),
         weigh=_weighing(runtime.operations, planned[:join_at]),
-        asides=_asides_of(runtime, planned),
+        asides=_asides_of(runtime, client, planned),
     )
     return new, fetch
 
@@ -153,7 +153,7 @@ def _weighing(operations: Mapping[str, Offered], steps: Sequence[Step]) -> Calla
     return weigh
 
 
-def _asides_of(runtime: Runtime, steps: Sequence[Step]) -> tuple[str, ...]:
+def _asides_of(runtime: Runtime, client: str, steps: Sequence[Step]) -> tuple[str, ...]:
     """Give the ids of the further files that steps name, and have the guard look at the URLs.
 
     Raises:
@@ -163,7 +163,7 @@ def _asides_of(runtime: Runtime, steps: Sequence[Step]) -> tuple[str, ...]:
     for step in steps:
         for aside in runtime.operations[step.op].asides_of(step.params):
             if aside.url is not None:
-                runtime.fetcher.guard.check_url(aside.url)
+                runtime.fetcher.check(aside.url, client)
             else:
                 file_ids[aside.key] = None
     return tuple(file_ids)

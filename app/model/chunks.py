@@ -54,6 +54,8 @@ class Claim:
     """What it fails with, whenever it runs."""
     submitted_at: datetime | None = None
     """When its job came."""
+    client: str = ""
+    """Whose it is."""
 
     @property
     def fence(self) -> Fence:

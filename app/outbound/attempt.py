@@ -78,7 +78,7 @@ async def send(
     elapsed_s = time.monotonic() - started
     if response is not None:
         error = _judged(response, at)
-        answer = await _first_bytes(response)
+        answer = await first_bytes(response)
     if error is not None and error.log_detail:
         log.info("Delivery failed: %s: %s", error.code, error.log_detail)
     return Attempt(
@@ -136,8 +136,8 @@ def _judged(response: httpx.Response, now: datetime) -> DeliveryError | None:
     return ReceiverRefused(f"The receiver answered with status {status}{where}.", **extra)
 
 
-async def _first_bytes(response: httpx.Response) -> str:
-    """Read as much of the body as is kept; what goes wrong now changes nothing."""
+async def first_bytes(response: httpx.Response) -> str:
+    """Give as much of a body as is kept, as text, and close it; never raises."""
     read = bytearray()
     try:
         async with asyncio.timeout(ANSWER_S):

@@ -14,9 +14,10 @@ from typing import Any, Self, TypeVar
 
 import httpx
 
-from app.errors import FetchError, FetchStatusError
+from app.errors import FetchError, FetchStatusError, InvalidParameter
 from app.ops.fetch import FetchParams
 from app.outbound.addresses import Network
+from app.outbound.attempt import first_bytes
 from app.outbound.body import Body, Wanted
 from app.outbound.client import open_client
 from app.outbound.guard import Guard, Lookup, SystemLookup
@@ -24,7 +25,8 @@ from app.outbound.headers import checked, conditional, file_name, media_type, te
 from app.outbound.limits import FetchSettings
 from app.outbound.pace import Budget, HostTurns
 from app.outbound.proxy import Tunnels
-from app.outbound.redirect import REDIRECTS, Hop, redirected
+from app.outbound.redirect import REDIRECTS, Hop, Way, redirected
+from app.outbound.remotes import NONE, Remote, Remotes, code_in, is_object_url
 from app.outbound.resume import continues, resumable
 from app.outbound.retry import RETRY_STATUSES, retry_after_s, retry_delay_s
 from app.outbound.terms import PLAIN, Fetched, Terms, Unchanged, check_same, conditions
@@ -47,6 +49,7 @@ class Fetcher:
     def __init__(
         self,
         settings: FetchSettings,
+        remotes: Remotes = NONE,
         *,
         lookup: Lookup | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -62,6 +65,8 @@ class Fetcher:
         self.guard = Guard(settings, lookup)
         proxy = settings.proxy
         self._tunnels = Tunnels(proxy, lookup) if proxy else None
+        self.remotes = remotes
+        self._ways: dict[tuple[Network, ...], Way] = {}
         self.turns = HostTurns(settings.per_host_concurrency)
         self.sleep = sleep
         self.clock = clock
@@ -75,6 +80,9 @@ class Fetcher:
         """Make the connections' home; once, before the first fetch, in the loop that fetches."""
         self.client = await self._stack.enter_async_context(self.wider_client(()))
         self._stack.callback(self._system_lookup.close)
+        for networks in self.remotes.networks:
+            client = await self._stack.enter_async_context(self.wider_client(networks))
+            self._ways[networks] = Way(self.guard.wider(networks), client)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -87,6 +95,31 @@ class Fetcher:
         """Open a client of its own (see `open_client`), which may reach `networks` too."""
         return open_client(self.guard.wider(networks), self._settings, self._tunnels)
 
+    def check(self, url: str, client: str) -> None:
+        """Refuse early what could never be fetched for a client.
+
+        Raises:
+            FetchError: as `Guard.check_url`, or for a bucket as `Remotes.find` does.
+        """
+        if is_object_url(url):
+            self.remotes.find(url, client)
+        else:
+            self.guard.check_url(url)
+
+    def way_to(self, remote: Remote) -> Way:
+        """Give who reaches a remote's endpoint."""
+        return self._ways[remote.settings.allow_networks]
+
+    async def _first(self, url: str, headers: Mapping[str, str] | None, client: str) -> Hop:
+        if not is_object_url(url):
+            return Hop(self.guard.check_url(url), checked(headers))
+        found = self.remotes.find(url, client)
+        if headers:
+            raise InvalidParameter("`headers` do not go to a bucket: its URL is signed without.")
+        way = self.way_to(found.remote)
+        target = way.guard.check_url(await found.signed("GET"))
+        return Hop(target, {}, address=found.url, way=way)
+
     async def fetch(
         self,
         url: str,
@@ -98,7 +131,7 @@ class Fetcher:
         """Fetch `url` and give its content to `save`.
 
         Args:
-            url: absolute, http or https.
+            url: absolute, http or https; or of an object that a remote covers.
             params: may only tighten the settings.
             headers: sent to the origin of `url`, dropped for good when a redirect leaves it.
             save: see `Save`; what it raises itself passes through, and ends the fetch.
@@ -112,7 +145,7 @@ class Fetcher:
         limits = self._limits(params)
         if terms.max_bytes is not None:
             limits = limits.model_copy(update={"max_bytes": min(terms.max_bytes, limits.max_bytes)})
-        hop = Hop(self.guard.check_url(url), checked(headers))
+        hop = await self._first(url, headers, terms.client)
         if conditional(hop.headers):
             terms = replace(terms, known=None)
         return await _Fetch(self, hop, limits, params.accept_types, terms).run(save)
@@ -156,7 +189,7 @@ class _Fetch:
 
     def _so_far(self) -> dict[str, Any]:
         return {
-            "final_url": str(self._hop.target.url),
+            "final_url": self._hop.told,
             "redirects": self._hop.redirects,
             "tries": self._tries,
             "resumed": self._resumed,
@@ -190,7 +223,7 @@ class _Fetch:
         async with turn as give_back, self._budget.running():
             began = self._door.clock()
             known = self._terms.known
-            asked = conditions(known, self._hop.target)
+            asked = conditions(known, self._hop.told)
             response = await self._send(asked)
             try:
                 if response.status_code in REDIRECTS:
@@ -201,7 +234,7 @@ class _Fetch:
                     check_same(known, response)
                     facts = _facts(self._hop, response, self._door.clock() - began)
                     return Unchanged(facts)
-                self._check_status(response)
+                await self._check(response)
                 body = Body(response, self._wanted, resume=self._resume, ended=give_back)
                 saved = await _saved(body, save, self._limits.max_bytes)
             finally:
@@ -210,7 +243,7 @@ class _Fetch:
             return Fetched(saved, facts | {"size_bytes": body.size_bytes})
 
     async def _send(self, more: Mapping[str, str]) -> httpx.Response:
-        client = self._door.client
+        client = self._hop.way.client if self._hop.way else self._door.client
         headers = client.headers
         if self._hop.headers or more:
             headers = httpx.Headers(headers)
@@ -252,6 +285,15 @@ class _Fetch:
                 if again is error:
                     raise
                 error = again
+
+    async def _check(self, response: httpx.Response) -> None:
+        try:
+            self._check_status(response)
+        except FetchStatusError as error:
+            if self._hop.address and (code := code_in(await first_bytes(response))):
+                error.detail = f"{error.detail.removesuffix('.')}, {code}."
+                error.extra["bucket_code"] = code
+            raise
 
     def _check_status(self, response: httpx.Response) -> None:
         status = response.status_code

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import httpx
 
@@ -10,6 +11,13 @@ from app.errors import FetchRedirectError, FetchUrlInvalid
 from app.outbound.guard import Guard, Target
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+
+class Way(NamedTuple):
+    """A client and its guard."""
+
+    guard: Guard
+    client: httpx.AsyncClient
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +29,15 @@ class Hop:
     """The caller's."""
     redirects: int = 0
     """How many led here."""
+    address: str = ""
+    """What it is called where its URL is signed, and not to be told."""
+    way: Way | None = None
+    """Who sends it, if not everybody's client."""
+
+    @property
+    def told(self) -> str:
+        """Give its URL as clients may see it."""
+        return self.address or str(self.target.url)
 
 
 def redirected(guard: Guard, hop: Hop, response: httpx.Response, max_redirects: int) -> Hop:
@@ -30,6 +47,8 @@ def redirected(guard: Guard, hop: Hop, response: httpx.Response, max_redirects: 
         FetchRedirectError: one too many, or not to a URL.
         FetchForbidden: to one that the guard refuses.
     """
+    if hop.address:  # what is signed holds for one place
+        raise FetchRedirectError("The bucket redirects: its region or endpoint is another.")
     if hop.redirects >= max_redirects:
         raise FetchRedirectError(f"More than {max_redirects} redirects.", redirects=hop.redirects)
     target = _location(guard, hop.target, response)

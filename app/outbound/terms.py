@@ -9,7 +9,6 @@ from typing import Any, Generic, TypeVar
 import httpx
 
 from app.errors import FetchProtocolError
-from app.outbound.guard import Target
 
 T = TypeVar("T")
 
@@ -18,9 +17,9 @@ Known = Mapping[str, Any]
 """The facts of an earlier fetch, by which to ask whether the content has changed."""
 
 
-def conditions(known: Known | None, target: Target) -> dict[str, str]:
-    """Give the headers that ask `target` for what is newer; none for another URL."""
-    if known is None or str(target.url) != known["final_url"]:
+def conditions(known: Known | None, url: str) -> dict[str, str]:
+    """Give the headers that ask `url` for what is newer; none where something else was known."""
+    if known is None or url != known["final_url"]:
         return {}
     asked = {"if-none-match": known["etag"], "if-modified-since": known["last_modified"]}
     return {name: value for name, value in asked.items() if value}
@@ -54,6 +53,8 @@ class Terms:
     """Ask only for what is newer than this."""
     batch: str = ""
     """Whose `per_host_concurrency` it shares."""
+    client: str = ""
+    """Whose remotes it may use."""
 
 
 PLAIN = Terms()

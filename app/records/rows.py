@@ -198,6 +198,7 @@ class Recipe(NamedTuple):
     joined: tuple[Step, ...]
     """What the one goes through that joins the others."""
     submitted_at: datetime | None
+    client: str
 
 
 def worked(chain: Sequence[Step]) -> tuple[Step, ...]:
@@ -211,7 +212,7 @@ def recipe(job: Row) -> Recipe:
     fetch = chain[0].params if chain and chain[0].op == FETCH else None
     before = worked(chain[:at])
     joined = chain[at:] if at is not None else ()
-    return Recipe(job["id"], fetch, before, joined, from_ms(job["created_ms"]))
+    return Recipe(job["id"], fetch, before, joined, from_ms(job["created_ms"]), job["client"])
 
 
 def claim(item: Row, fence: tuple[int, int], told: Recipe, to_join: Sequence[Row] = ()) -> Claim:
@@ -238,6 +239,7 @@ def claim(item: Row, fence: tuple[int, int], told: Recipe, to_join: Sequence[Row
         max_bytes=item["max_bytes"],
         problem=Problem(**json.loads(item["broken"])) if item["broken"] else None,
         submitted_at=told.submitted_at,
+        client=told.client,
     )
 
 

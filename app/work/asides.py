@@ -52,7 +52,7 @@ class Asides:
                 if aside.key in found:
                     continue
                 if aside.url is not None:
-                    bring = partial(self._fetch, claim.job_id, aside.url)
+                    bring = partial(self._fetch, claim, aside.url)
                     kept = self._kept.of((claim.job_id, aside.url), bring)
                     found[aside.key] = await stack.enter_async_context(kept)
                 else:
@@ -65,13 +65,14 @@ class Asides:
             raise BlobMissing("A file that a step names is gone.", log_detail=file_id)
         return await source_of(self._runtime.blobs, NamedBlob(file.blob, file.name), stack)
 
-    async def _fetch(self, job_id: str, url: str, folder: Path) -> Source:
+    async def _fetch(self, claim: Claim, url: str, folder: Path) -> Source:
         """Give a URL's content: fetched once for a job, as long as it goes well and is kept."""
         runtime, path = self._runtime, folder / "content"
         await asyncio.to_thread(folder.mkdir)
         try:
+            terms = Terms(batch=claim.job_id, client=claim.client)
             fetched = await runtime.fetcher.fetch(
-                url, FetchParams(), None, partial(runtime.blobs.save, path), Terms(batch=job_id)
+                url, FetchParams(), None, partial(runtime.blobs.save, path), terms
             )
         except FetchError as error:
             error.detail = f"Of a URL that a step names: {error.detail}"

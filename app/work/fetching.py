@@ -93,6 +93,7 @@ async def _brought(
         max_bytes=claim.max_bytes,
         known=known.facts if known else None,
         batch=claim.job_id,
+        client=claim.client,
     )
     fetched = await runtime.fetcher.fetch(claim.url, params, claim.headers, save, terms)
     if isinstance(fetched, Unchanged):

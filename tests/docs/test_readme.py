@@ -80,6 +80,8 @@ def test_each_variable_reaches_its_setting(
     """A documented variable that changes nothing is worse than none."""
     keys = tmp_path / "keys.json"
     keys.write_text('{"a": "a-key-of-some-length"}')
+    remotes = tmp_path / "remotes.json"
+    remotes.write_text('{"media": {"url": "s3://media"}}')
     given = {
         "OFFLOAD_HOST": "127.0.0.9",
         "OFFLOAD_ROLES": "work",
@@ -87,6 +89,8 @@ def test_each_variable_reaches_its_setting(
         "OFFLOAD_DATABASE_URL": "postgresql://offload@localhost/offload",
         "OFFLOAD_API_KEYS": '{"a": "a-key-of-some-length"}',
         "OFFLOAD_API_KEYS_FILE": str(keys),
+        "OFFLOAD_REMOTES": '{"media": {"url": "s3://media"}}',
+        "OFFLOAD_REMOTES_FILE": str(remotes),
         "OFFLOAD_ALLOW_ANONYMOUS": "true",
         "OFFLOAD_LOG_FORMAT": "json",
         "OFFLOAD_LOG_LEVEL": "warning",

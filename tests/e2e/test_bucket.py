@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import random
 import subprocess
@@ -16,11 +17,13 @@ import pytest
 import zlib_ng.zlib_ng as zlib
 
 from tests.api.answers import done, errors, problem
-from tests.s3 import bucket_of, s3_server, shared_s3, storage
+from tests.outbound.test_remotes import remote
+from tests.s3 import SECRET, bucket_of, s3_server, shared_s3, storage
 from tests.service import Service
 
 MIB = 1 << 20
 BUCKET = "s3://tests/service"
+MEDIA = "s3://tests/media"
 LARGE = random.Random(1).randbytes(9 * MIB)
 
 
@@ -36,7 +39,11 @@ def env(url: str, bucket: str = BUCKET) -> Mapping[str, str]:
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("bucket")
-    with Service.started(folder / "data", env(shared_s3())) as service:
+    wanted = {
+        **env(shared_s3()),
+        "OFFLOAD_REMOTES": json.dumps({"media": remote(shared_s3(), MEDIA)}),
+    }
+    with Service.started(folder / "data", wanted) as service:
         yield service
 
 
@@ -98,6 +105,21 @@ def test_nothing_is_in_the_data_folder_but_the_records(
     assert new.startswith("objects/")
     # But for what is kept near, which goes with the process.
     assert {path.name for path in (service.data_dir / "blobs").iterdir()} == {"work"}
+
+
+def test_urls_may_be_objects_of_a_bucket_that_the_operator_named(
+    service: Service, http: httpx.Client
+) -> None:
+    obstore.put(bucket_of(storage(shared_s3(), MEDIA)), "in/a b.bin", LARGE)
+    urls = [f"{MEDIA}/in/a b.bin", f"{MEDIA}/in/none", "s3://tests/service/name"]
+    answer = http.post("/v1/fetch?wait=50", json={"urls": urls})
+    assert errors(done(answer, "partial")) == [None, "fetch.status", "fetch.remote"]
+    [result] = answer.json()["items"][0]["results"]
+    assert (result["name"], result["sha256"]) == ("a b.bin", hashlib.sha256(LARGE).hexdigest())
+    # What opens a bucket is nowhere to be seen.
+    for said in (answer.text, service.log.read_text()):
+        assert SECRET not in said
+        assert "X-Amz" not in said
 
 
 def in_bucket(url: str, bucket: str = BUCKET) -> list[str]:

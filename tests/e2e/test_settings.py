@@ -19,6 +19,20 @@ WRONG = {
     ("OFFLOAD_FETCH_TIMEOUT", "5"): (
         "There is no setting OFFLOAD_FETCH_TIMEOUT; did you mean OFFLOAD_FETCH_TIMEOUT_S?"
     ),
+    ("OFFLOAD_REMOTES", '{"shop": {"url": "shop"}}'): (
+        "OFFLOAD_REMOTES: shop.url: write s3://bucket/prefix, gs://bucket/prefix or "
+        "az://container/prefix"
+    ),
+    (
+        "OFFLOAD_REMOTES",
+        '{"shop": {"url": "s3://shop", "options": {"endpoint": "http://10.0.0.1:9000"}}}',
+    ): (
+        "OFFLOAD_REMOTES: the endpoint of `shop`: The address guard does not allow this address. "
+        "Networks that are not public are opened to it by its `allow_networks`."
+    ),
+    ("OFFLOAD_REMOTES_FILE", "/nowhere/remotes.json"): (
+        "OFFLOAD_REMOTES_FILE: /nowhere/remotes.json cannot be read: No such file or directory."
+    ),
     ("OFFLOAD_COLOUR", "red"): "There is no setting OFFLOAD_COLOUR.",
 }
 

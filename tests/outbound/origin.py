@@ -105,6 +105,7 @@ PAGES = {
     "/503": answer(b"no", "503 Service Unavailable"),
     "/429-for-long": answer(b"", "429 Too Many Requests", "Retry-After: 600"),
     "/to-ok": redirect("/ok"),
+    "/bucket/moved": redirect("/ok", "307 Temporary Redirect"),
     "/to-ok-307": redirect("/ok", "307 Temporary Redirect"),
     "/to-spaces": redirect("/echo?a b=\xe4"),
     "/to-404": redirect("/404"),
