@@ -15,6 +15,7 @@ from app.api.download import download as send_file
 from app.api.routes import json_of
 from app.api.schemas import JobView, content_path, job_path, job_view
 from app.errors import Conflict, InvalidParameter
+from app.model.chunks import Submitted
 from app.model.jobs import Item, Job
 from app.records import files, reading
 from app.runtime import Runtime
@@ -88,11 +89,16 @@ async def get_wishes(
 WishesDep = Annotated[Wishes, Depends(get_wishes)]
 
 
-async def until_done(runtime: Runtime, job: Job, wait_s: float) -> Job:
-    """Wait for a job's end, for `wait_s` at most; gives the job as it then is."""
+async def until_done(runtime: Runtime, job: Job, wait_s: float, *, is_new: bool = False) -> Job:
+    """Wait for a job's end, for `wait_s` at most; gives the job as it then is.
+
+    With `is_new` it was submitted a moment ago.
+    """
     if job.status.done or not wait_s:
         return job
-    return await runtime.ended(job.id, wait_s) or job  # deleted under our eyes: as it was
+    return (
+        await runtime.ended(job.id, wait_s, is_new=is_new) or job
+    )  # deleted under our eyes: as it was
 
 
 async def view(runtime: Runtime, job: Job) -> JobView:
@@ -103,9 +109,9 @@ async def view(runtime: Runtime, job: Job) -> JobView:
     return job_view(job, items)
 
 
-async def submitted(runtime: Runtime, job: Job, wishes: Wishes) -> Response:
+async def submitted(runtime: Runtime, made: Submitted, wishes: Wishes) -> Response:
     """Answer the request that made a job: 202, or after a wait 200, 303 or the item's error."""
-    job = await until_done(runtime, job, wishes.wait_s)
+    job = await until_done(runtime, made.job, wishes.wait_s, is_new=made.created)
     headers = {"Location": job_path(job)}
     if wishes.preferred and job.status.done:
         headers["Preference-Applied"] = f"wait={wishes.wait_s:g}"

@@ -56,7 +56,7 @@ def door(operation: Offered) -> Router:
         if operation.runs == "async" and body_kind(request) in LINES:
             steps = [make_step(runtime.operations, operation.name, _asked(request, operation))]
             streamed = await submit_stream(request, runtime, client, steps, outside, key)
-            return await submitted(runtime, streamed.job, how)
+            return await submitted(runtime, streamed, how)
         if operation.runs == "async" and body_kind(request) != JSON:
             raise no_files(door_path(operation), body_kind(request))
         asked = _asked(request, operation)
@@ -83,7 +83,7 @@ def door(operation: Offered) -> Router:
             made = await runtime.submit(await aside(runtime, received.text_bytes, understood))
             if made.created:
                 stored.recorded(upload.blob for upload in received.uploads)
-        return await submitted(runtime, made.job, how)
+        return await submitted(runtime, made, how)
 
     async def submit_named(
         request: Request,

@@ -75,7 +75,7 @@ def router() -> Router:
             steps = make_steps(runtime.operations, said.steps)
             labels = labels_together(outside, said, DOCUMENT)
             streamed = await submit_stream(request, runtime, client, steps, labels, key)
-            return await submitted(runtime, streamed.job, how)
+            return await submitted(runtime, streamed, how)
         if job is not None:
             raise InvalidParameter("`job` stands in the query of lines only; it is in the body.")
         if body_kind(request) not in (JSON, MULTIPART):
@@ -94,7 +94,7 @@ def router() -> Router:
             made = await runtime.submit(await aside(runtime, received.text_bytes, understood))
             if made.created:
                 stored.recorded(upload.blob for upload in received.uploads)
-        return await submitted(runtime, made.job, how)
+        return await submitted(runtime, made, how)
 
     routes.routes += _records.routes
     return routes

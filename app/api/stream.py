@@ -29,7 +29,7 @@ from app.errors import (
 from app.model.chunks import Submitted
 from app.model.deliveries import PutTarget
 from app.model.jobs import NewItem, Step
-from app.records import intake
+from app.records import receiving
 from app.runtime import Runtime
 
 NDJSON = "application/x-ndjson"
@@ -102,18 +102,18 @@ async def submit_stream(
                 if item.problem is None:
                     pace.note(item.url or "")
                 digest.update(line + b"\n")
-            await runtime.database.write(intake.add, job_key, new, batch, at, most)
+            await runtime.database.write(receiving.add, job_key, new, batch, at, most)
         if not items:
             raise MissingInput("The body has no line; give one URL a line.")
         said = digest.hexdigest() if idempotency_key else ""
         whole = replace(new, pace=pace.limit or new.pace, fingerprint=said)
-        return await runtime.database.write(intake.show, job_key, whole, items, most)
+        return await runtime.database.write(receiving.show, job_key, whole, items, most)
 
 
 @asynccontextmanager
 async def _receiving(runtime: Runtime) -> AsyncIterator[int]:
     """Give the key of a job that nobody sees; unless it is shown, nothing of it is left."""
-    job_key = await runtime.database.note(intake.open_job, runtime.node.id)
+    job_key = await runtime.database.note(receiving.open_job, runtime.node.id)
     try:
         yield job_key
     finally:

@@ -11,7 +11,7 @@ from typing import Self
 import structlog
 
 from app.errors import StorageError
-from app.records import intake, nodes, outcome
+from app.records import nodes, outcome, receiving
 from app.stores.base import Database
 from app.tasks import cancel
 
@@ -104,7 +104,7 @@ class Node:
 
     async def _give_up_all(self) -> None:
         for job_key in tuple(self._given_up):
-            await self._database.write(intake.give_up, job_key)
+            await self._database.write(receiving.give_up, job_key)
             self._given_up.discard(job_key)
 
     async def _bury(self, other: nodes.Seen) -> None:

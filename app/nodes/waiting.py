@@ -17,6 +17,8 @@ from app.stores.base import Database, News, Tx
 T = TypeVar("T")
 
 LOOK_EVERY_S = 0.25
+LATELY = 4_096
+"""So many ids that there was news of are remembered, for who is just about to wait."""
 
 Look = Callable[[Tx, Iterable[str]], Mapping[str, tuple[Any, bool]]]
 """Gives, of those of some records that there are, what changes with them and whether they are
@@ -44,12 +46,16 @@ class Waiters:
         self._mark = mark
         self._by_id: dict[str, set[asyncio.Future[None]]] = {}
         self._marks: dict[str, Any] = {}
+        self._lately: dict[str, None] = {}
         self._let_go = False
         database.listen(self._hear)
 
     def _hear(self, news: News) -> None:
         for record_id in news.get(self._topic, ()):
+            self._lately[record_id] = None
             self.wake(record_id)
+        while len(self._lately) > LATELY:
+            del self._lately[next(iter(self._lately))]
 
     @contextmanager
     def registered(self, record_id: str) -> Iterator[asyncio.Future[None]]:
@@ -95,21 +101,26 @@ class Waiters:
         read: Callable[[str], Awaitable[T | None]],
         holds: Callable[[T], bool],
         timeout_s: float,
+        *,
+        is_new: bool = False,
     ) -> T | None:
         """Read the record at each of its news until it is gone or `holds`; give it as it is.
 
-        After `timeout_s`, and after `let_go`, it is given as it is then.
+        After `timeout_s`, and after `let_go`, it is given as it is then. One that `is_new` was
+        made here a moment ago, and nothing held of it: without news of it, it is not read at first.
         """
         give_up_at = asyncio.get_running_loop().time() + timeout_s
         while True:
             # Registered before the read: a commit between the two still wakes us. One before the
             # read may wake us too, with nothing new: then it all begins again.
             with self.registered(record_id) as woken:
-                found = await read(record_id)
-                if found is None or holds(found) or self._let_go:
-                    return found
-                if self._mark is not None:
-                    self._marks.setdefault(record_id, self._mark(found))
+                if not is_new or record_id in self._lately or self._let_go:
+                    found = await read(record_id)
+                    if found is None or holds(found) or self._let_go:
+                        return found
+                    if self._mark is not None:
+                        self._marks.setdefault(record_id, self._mark(found))
+                is_new = False
                 try:
                     async with asyncio.timeout_at(give_up_at):
                         await woken

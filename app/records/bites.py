@@ -42,7 +42,7 @@ def turn_again(tx: Tx, most: int, job: held.Job) -> int:
         QueueFull: they do not fit in.
     """
     lane = job["lane"] if job["pace"] is None else FETCH_LANE
-    turn = backlog.enter(tx, job["client"], lane, job["failed"], most)
+    turn = backlog.enter(tx, backlog.Entry(job["client"], lane, job["failed"]), most)
     job["_unfinished"] += job["failed"]  # so that they are not counted twice
     return turn
 

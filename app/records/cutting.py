@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from app.model.jobs import FETCH_LANE, Lane
 from app.records import topics
@@ -21,6 +22,10 @@ PACED_PARTS = 4
 """A pace is cut into so many chunks: as many of its URLs may wait for the slowest of a chunk."""
 STOPPING = 4
 """Items of a chunk of a job that ends with the first failure: its mates have run for nothing."""
+
+
+Part = dict[str, Any]
+"""A chunk as a row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +72,9 @@ def _closed(pieces: Sequence[Piece]) -> Cut:
     return Cut(first.index, pieces[-1].index, len(pieces), first.lane, first.fetches)
 
 
-def insert(
-    tx: Tx, job_key: int, cuts: Iterable[Cut], *, turn: int, state: str = "ready"
-) -> list[Lane]:
-    """Queue chunks; `turn` is that of the job's first item: see `backlog.enter`.
-
-    Gives the lane of each that is ready, for `tell_ready`.
-    """
-    parts = list(cuts)
-    new = [
+def parts(job_key: int, cuts: Iterable[Cut], *, turn: int, state: str = "ready") -> list[Part]:
+    """Give chunks as rows; `turn` is that of the job's first item: see `backlog.enter_all`."""
+    return [
         {
             "job_pk": job_key,
             "lo": part.lo,
@@ -86,15 +85,14 @@ def insert(
             "priority": -(turn + part.lo),
             "state": state,
         }
-        for part in parts
+        for part in cuts
     ]
+
+
+def put(tx: Tx, new: Sequence[Part]) -> None:
+    """Queue chunks, and let those know who take them."""
     tx.many("insert_chunk", new)
-    return [part.lane for part in parts] if state == "ready" else []
-
-
-def tell_ready(tx: Tx, lanes: Iterable[Lane]) -> None:
-    """Let those know who take chunks."""
-    for lane in set(lanes):
+    for lane in {part["lane"] for part in new if part["state"] == "ready"}:
         tx.tell(topics.READY, lane)
 
 
@@ -111,6 +109,6 @@ def release(tx: Tx, job: Job) -> None:
     if not found:
         return
     pieces = [Piece(row["idx"], FETCH_LANE, fetches=True) for row in found]
-    tell_ready(tx, insert(tx, job["pk"], cut(pieces, size), turn=job["turn"]))
+    put(tx, parts(job["pk"], cut(pieces, size), turn=job["turn"]))
     job["cut"] = pieces[-1].index + 1
     job["released"] += len(pieces)

@@ -82,7 +82,7 @@ def retry(tx: Tx, job_id: str, most: int) -> Job | None:
         _queue_again(tx, job)
         if join is not None:
             part = cutting.Cut(join["idx"], join["idx"], 1, job["lane"], fetches=False)
-            cutting.insert(tx, job["pk"], [part], turn=job["turn"], state="held")
+            cutting.put(tx, cutting.parts(job["pk"], [part], turn=job["turn"], state="held"))
         held.save(tx, [job])
         return rows.job(tx.run("get_job", id=job_id)[0])
     return None
@@ -125,8 +125,7 @@ def _queue_again(tx: Tx, job: held.Job) -> None:
             if bool(row["fetches"]) == fetches
         ]
         most = cutting.STOPPING if job["stops"] else None
-        ready = cutting.insert(tx, job["pk"], cutting.cut(pieces, most), turn=job["turn"])
-        cutting.tell_ready(tx, ready)
+        cutting.put(tx, cutting.parts(job["pk"], cutting.cut(pieces, most), turn=job["turn"]))
 
 
 # -- deleted -------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 from app.model.chunks import Chunk, Claim
 from app.model.jobs import Lane, Progress
@@ -17,13 +18,26 @@ def take(tx: Tx, node: str, lane: Lane, room: int, most: int | None = None) -> l
     one at a time.
     """
     ready = _within(tx.run("ready_chunks", lane=lane, limit=most or room), room)
-    return _taken(tx, node, ready, _recipes(tx, {chunk["job_pk"] for chunk in ready}))
+    # Nothing for who was given up for dead: nobody would bury it again.
+    if not ready or not tx.run("get_node", id=node):
+        return []
+    tx.many("take_chunk", [{"pk": chunk["pk"], "node": node} for chunk in ready])
+    taken = [dict(chunk) | {"delivery": chunk["delivery"] + 1} for chunk in ready]
+    return _chunks(tx, taken, _recipes(tx, {chunk["job_pk"] for chunk in ready}))
 
 
-def take_first(tx: Tx, node: str, job: Row, lane: Lane) -> list[Chunk]:
-    """Take the first chunk of a new job, if it has one in this lane."""
-    ready = tx.run("ready_of_job", job_pk=job["pk"], lane=lane, limit=1)
-    return _taken(tx, node, ready, {job["pk"]: rows.recipe(job)})
+def insert_taken(
+    tx: Tx, node: str, new: Sequence[tuple[Row, Mapping[str, Any]]]
+) -> dict[int, tuple[Chunk, ...]]:
+    """Write chunks of new jobs, one of each, as a node's; gives them by their job's key.
+
+    None, and nothing is written, where the node was given up for dead.
+    """
+    if not new or not tx.run("get_node", id=node):
+        return {}
+    written = tx.many("insert_taken_chunk", [{**part, "node": node} for _, part in new])
+    recipes = {job["pk"]: rows.recipe(job) for job, _ in new}
+    return {chunk.job_key: (chunk,) for chunk in _chunks(tx, written, recipes)}
 
 
 def ready_lanes(tx: Tx) -> list[Lane]:
@@ -42,25 +56,27 @@ def _within(ready: Iterable[Row], room: int) -> list[Row]:
     return picked
 
 
-def _taken(
-    tx: Tx, node: str, ready: Sequence[Row], recipes: Mapping[int, rows.Recipe]
+def _chunks(
+    tx: Tx, taken: Sequence[Mapping[str, Any] | Row], recipes: Mapping[int, rows.Recipe]
 ) -> list[Chunk]:
-    """Take locked chunks; nothing for who was given up for dead: nobody would bury it again."""
-    if not ready or not tx.run("get_node", id=node):
-        return []
-    tx.many("take_chunk", [{"pk": chunk["pk"], "node": node} for chunk in ready])
-    whole = {c["pk"]: c["delivery"] + 1 for c in ready if not c["deaths"]}
+    """Give chunks that a node has, with claims of their items."""
+    whole = {c["pk"]: c["delivery"] for c in taken if not c["deaths"]}
     claims: dict[int, list[Claim]] = {}
     for item in tx.run("chunk_items", pks=tx.array(whole)) if whole else ():
         fence = (item["chunk_pk"], whole[item["chunk_pk"]])
         claim = rows.claim(item, fence, recipes[item["job_pk"]], _to_join(tx, item))
         claims.setdefault(fence[0], []).append(claim)
-    return [_chunk(chunk, claims.get(chunk["pk"], ())) for chunk in ready]
-
-
-def _chunk(row: Row, claims: Iterable[Claim]) -> Chunk:
-    delivery = row["delivery"] + 1
-    return Chunk(row["pk"], delivery, row["job_pk"], row["lane"], tuple(claims), row["deaths"])
+    return [
+        Chunk(
+            c["pk"],
+            c["delivery"],
+            c["job_pk"],
+            c["lane"],
+            tuple(claims.get(c["pk"], ())),
+            c["deaths"],
+        )
+        for c in taken
+    ]
 
 
 def _recipes(tx: Tx, job_keys: Collection[int]) -> dict[int, rows.Recipe]:

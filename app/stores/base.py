@@ -36,8 +36,11 @@ class Tx(Protocol):
     def run(self, statement: str, **values: Any) -> list[Row]:
         """Run a statement by its name; gives the rows that it selects or returns."""
 
-    def many(self, statement: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Run a statement once for each of these rows of values, as cheaply as can be."""
+    def many(self, statement: str, rows: Sequence[Mapping[str, Any]]) -> list[Row]:
+        """Run a statement once for each of these rows of values, as cheaply as can be.
+
+        Gives what it returns of them, in any order.
+        """
 
     def array(self, values: Iterable[Any]) -> Any:
         """Give values as what stands for `:name[]` in a statement."""

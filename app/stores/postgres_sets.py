@@ -12,7 +12,9 @@ from typing import Any
 import psycopg
 
 _VALUE = re.compile(r"%\((\w+)\)s")
-_INSERT = re.compile(r"(INSERT INTO .*?\))\s+VALUES \((.*)\)(\s+ON CONFLICT .*)?", re.DOTALL)
+_INSERT = re.compile(
+    r"(INSERT INTO .*?\))\s+VALUES \((.*)\)(\s+(?:ON CONFLICT|RETURNING) .*)?", re.DOTALL
+)
 _UPDATE = re.compile(r"(UPDATE \w+ SET .*?)\s+(WHERE .*)", re.DOTALL)
 _made: dict[str, str] = {}
 

@@ -125,22 +125,22 @@ class PgTx:
 
     def run(self, statement: str, **values: Any) -> list[Any]:
         """See `Tx.run`."""
-        done = self.db.execute(self._known[statement], values)
-        return done.fetchall() if done.description else []
+        return self._run(self._known[statement], values)
 
-    def many(self, statement: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    def many(self, statement: str, rows: Sequence[Mapping[str, Any]]) -> list[Any]:
         """See `Tx.many`."""
         if not rows:
-            return
+            return []
         text = self._known[statement]
-        if statement in IN_SETS:
-            self.db.execute(text, postgres_sets.columns(text, rows))
-        elif len(rows) == 1:
-            self.db.execute(text, rows[0])
-        else:
-            self.db.execute(
-                postgres_sets.in_a_set(self.db, text), postgres_sets.columns(text, rows)
-            )
+        if len(rows) == 1 and statement not in IN_SETS:
+            return self._run(text, rows[0])
+        if statement not in IN_SETS:
+            text = postgres_sets.in_a_set(self.db, text)
+        return self._run(text, postgres_sets.columns(text, rows))
+
+    def _run(self, text: str, values: Mapping[str, Any]) -> list[Any]:
+        done = self.db.execute(text, values)
+        return done.fetchall() if done.description else []
 
     def array(self, values: Iterable[Any]) -> list[Any]:
         """See `Tx.array`."""

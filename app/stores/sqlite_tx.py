@@ -16,6 +16,7 @@ STATEMENTS = {
     for name, statement in statements.load("sqlite").items()
 }
 """By name, as SQLite takes them."""
+_RETURNING = frozenset(name for name, text in STATEMENTS.items() if "RETURNING" in text)
 
 
 class SqliteTx:
@@ -33,10 +34,14 @@ class SqliteTx:
         """See `Tx.run`."""
         return self.db.execute(STATEMENTS[statement], values).fetchall()
 
-    def many(self, statement: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    def many(self, statement: str, rows: Sequence[Mapping[str, Any]]) -> list[Any]:
         """See `Tx.many`."""
+        text = STATEMENTS[statement]
+        if statement in _RETURNING:
+            return [found for row in rows for found in self.db.execute(text, row).fetchall()]
         if rows:
-            self.db.executemany(STATEMENTS[statement], rows)
+            self.db.executemany(text, rows)
+        return []
 
     def array(self, values: Iterable[Any]) -> str:
         """See `Tx.array`."""

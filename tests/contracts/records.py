@@ -22,6 +22,7 @@ from app.records import (
     outcome,
     queue,
     reading,
+    receiving,
     topics,
     versions,
 )
@@ -41,11 +42,11 @@ class Incoming:
 
     async def add(self, items: Sequence[NewItem]) -> None:
         args = (self.key, self._new, items, self._at, self._store.most)
-        await self._store.db.write(intake.add, *args)
+        await self._store.db.write(receiving.add, *args)
         self._at += len(items)
 
     async def submit(self, new: NewJob) -> Submitted:
-        return await self._store.db.write(intake.show, self.key, new, self._at, self._store.most)
+        return await self._store.db.write(receiving.show, self.key, new, self._at, self._store.most)
 
 
 class Store:
@@ -104,11 +105,11 @@ class Store:
     async def receiving(
         self, client: str, *, dedupe: bool, steps: tuple[Step, ...] = ()
     ) -> AsyncIterator[Incoming]:
-        key = await self.db.write(intake.open_job, self.node)
+        key = await self.db.write(receiving.open_job, self.node)
         try:
             yield Incoming(self, key, NewJob(client, steps, (), 0, dedupe=dedupe))
         finally:
-            await self.db.write(intake.give_up, key)
+            await self.db.write(receiving.give_up, key)
 
     # -- reading -------------------------------------------------------------------------------
 

@@ -4,6 +4,12 @@
 INSERT INTO chunks (job_pk, lo, hi, fetches, n, lane, priority, state)
 VALUES (:job_pk, :lo, :hi, :fetches, :n, :lane, :priority, :state);
 
+-- name: insert_taken_chunk
+-- One that a node has before anybody else can see it.
+INSERT INTO chunks (job_pk, lo, hi, fetches, n, lane, priority, state, node, delivery)
+VALUES (:job_pk, :lo, :hi, :fetches, :n, :lane, :priority, 'taken', :node, 1)
+RETURNING *;
+
 -- name: release_join
 -- All other items are over: what joins them may be taken.
 -- index: chunks_by_job

@@ -10,11 +10,6 @@ SELECT * FROM jobs WHERE pk IN :pks[] ORDER BY pk FOR NO KEY UPDATE;
 SELECT * FROM chunks WHERE state = 'ready' AND lane = :lane
 ORDER BY priority DESC, pk LIMIT :limit FOR UPDATE SKIP LOCKED;
 
--- name: ready_of_job
--- The next chunks of a job, locked.
-SELECT * FROM chunks WHERE job_pk = :job_pk AND state = 'ready' AND lane = :lane
-ORDER BY pk LIMIT :limit FOR UPDATE SKIP LOCKED;
-
 -- name: get_node
 -- Nobody buries it before the commit: whoever does then finds what it takes here.
 SELECT id FROM nodes WHERE id = :id FOR KEY SHARE;

@@ -10,12 +10,6 @@ SELECT * FROM jobs WHERE pk IN :pks[] ORDER BY pk;
 SELECT * FROM chunks WHERE state = 'ready' AND lane = :lane
 ORDER BY priority DESC, pk LIMIT :limit;
 
--- name: ready_of_job
--- The next chunks of a job, locked.
--- index: chunks_by_job
-SELECT * FROM chunks WHERE job_pk = :job_pk AND state = 'ready' AND lane = :lane
-ORDER BY pk LIMIT :limit;
-
 -- name: get_node
 -- index: sqlite_autoindex_nodes_1
 SELECT id FROM nodes WHERE id = :id;
