@@ -20,7 +20,7 @@ from pathlib import Path
 from app.blobs.disk import object_path, sync_folder
 from app.blobs.keeping import nothing_removed
 from app.errors import StorageError
-from app.nodes.folder import BLOBS, DATABASE, OBJECTS
+from app.nodes.folder import BLOBS, BUCKET, DATABASE, OBJECTS
 from app.stores import schema
 from app.stores.sqlite_tx import STATEMENTS
 
@@ -60,6 +60,8 @@ def back_up(data_dir: Path, target: Path, *, bytes_too: bool = True) -> BackedUp
             _copy_database(data_dir / DATABASE, partial)
             if bytes_too:
                 _take_objects(data_dir / OBJECTS, target / OBJECTS, done)
+            elif (data_dir / BUCKET).exists():
+                shutil.copy2(data_dir / BUCKET, target / BUCKET)
         if bytes_too:
             done.missing = _missing(partial, target / OBJECTS)
         partial.rename(target / DATABASE)

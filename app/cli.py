@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -54,12 +55,20 @@ def serve() -> None:
         complain(str(error), as_json=json_wanted())
         raise typer.Exit(3) from None
     except StorageError as error:
-        complain(error.detail, as_json=json_wanted())
-        raise typer.Exit(3) from None
+        raise refused(error) from None
     server = Server(settings, partial(announce, settings.data_dir))
-    server.run(sockets)
+    with suppress(SystemExit):  # uvicorn's own word for it
+        server.run(sockets)
+    if server.refused is not None:
+        raise refused(server.refused)
     if not server.started:
         raise typer.Exit(3)
+
+
+def refused(error: StorageError) -> typer.Exit:
+    """Say in a sentence why the service does not start; gives what ends the process."""
+    complain(f"{error.detail} {error.log_detail}".strip(), as_json=json_wanted())
+    return typer.Exit(3)
 
 
 @cli.command()

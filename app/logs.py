@@ -221,6 +221,7 @@ def say(event: str, text: str, **more: str | int) -> None:
 def complain(text: str, *, as_json: bool) -> None:
     """Print on standard error, also before logging is set up, why the service does not start."""
     stream = _Streams.now.err if _Streams.now else sys.stderr
+    text = clean(text)
     line = _line("error", "not_started", detail=text) if as_json else text
     print(line, file=stream, flush=True)
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import gc
 import logging
+import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import TypedDict
 
 from fastapi import FastAPI
 from starlette.applications import Starlette
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import __version__
 from app.api import (
@@ -28,6 +30,7 @@ from app.api.access import RequestLog
 from app.api.forwarded import Forwarded
 from app.api.linger import LingeringClose
 from app.api.problems import Problems
+from app.errors import StorageError
 from app.logs import number_of
 from app.nodes.chores import Chores
 from app.ops.registry import load_offered
@@ -52,10 +55,21 @@ class Service(FastAPI):
     access_level: int = logging.INFO
     shown_below: str = ""
     trusted_proxies: tuple[Network, ...] = ()
+    refused: StorageError | None = None
+    """Why it did not start, where that is a thing for its operator."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve, without FastAPI's tracing, which costs a tenth of a small request unused."""
+        if scope["type"] == "lifespan":
+            send = partial(self._without_trace, send)
         await Starlette.__call__(self, scope, receive, send)
+
+    async def _without_trace(self, send: Send, message: Message) -> None:
+        """Pass on what becomes of the start; a refusal has a sentence, and needs no traceback."""
+        error = sys.exception()
+        if message["type"] == "lifespan.startup.failed" and isinstance(error, StorageError):
+            self.refused, message = error, {"type": message["type"]}
+        await send(message)
 
     def build_middleware_stack(self) -> ASGIApp:
         """Put together what a request passes through: these, and nothing of the framework's.
@@ -75,7 +89,7 @@ class State(TypedDict):
     """None in a node that only takes requests."""
 
 
-def create_app(settings: Settings) -> FastAPI:
+def create_app(settings: Settings) -> Service:
     """Make the service; its parts open with the lifespan and close with it."""
 
     @asynccontextmanager

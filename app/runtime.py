@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Protocol
 
@@ -20,7 +21,16 @@ from app.keys import Keyring
 from app.model.chunks import Chunk, Submitted
 from app.model.deliveries import Delivery
 from app.model.jobs import Job, Lane, NewJob
-from app.nodes.folder import BLOBS, DATABASE, Held, check_without_records, hold, tie
+from app.nodes.folder import (
+    BLOBS,
+    DATABASE,
+    Held,
+    check_without_bucket,
+    check_without_records,
+    hold,
+    tie,
+    tie_bucket,
+)
 from app.nodes.node import Node
 from app.nodes.waiting import Waiters, watch
 from app.ops.base import Limits, Offered
@@ -44,6 +54,8 @@ SMALL_JOB_ITEMS = 4
 """Jobs of up to so many items are written together."""
 SMALL_JOBS = 16
 """So many of them at once: on the event loop with SQLite, some 5 ms."""
+TIED_WITHIN_S = 2.0
+TIE_LOOK_S = 0.1
 
 
 class Starter(Protocol):
@@ -196,18 +208,37 @@ def held_folder(settings: Settings) -> AbstractContextManager[Held]:
 
 
 async def _tie(
-    settings: Settings, database: PostgresDatabase, blobs: DiskBlobStore | ObjectBlobStore
+    settings: Settings,
+    database: SqliteDatabase | PostgresDatabase,
+    blobs: DiskBlobStore | ObjectBlobStore,
 ) -> None:
-    """Tie the database to where large bodies are. Raises as `tie` does."""
-    if isinstance(blobs, DiskBlobStore):
-        await asyncio.to_thread(tie, settings.data_dir, database.tie)
-        return
+    """Tie the records to where large bodies are. Raises as `tie` does."""
+    folder = settings.data_dir
+    if isinstance(database, SqliteDatabase):
+        if isinstance(blobs, DiskBlobStore):
+            check_without_bucket(folder)
+        else:
+            tied = partial(tie_bucket, folder)
+            await _tie_to_bucket(settings, f"OFFLOAD_DATA_DIR {folder}", tied, blobs)
+    elif isinstance(blobs, DiskBlobStore):
+        await asyncio.to_thread(tie, folder, database.tie)
+    else:
+        await _tie_to_bucket(settings, "OFFLOAD_DATABASE_URL", database.tie, blobs)
+
+
+async def _tie_to_bucket(
+    settings: Settings, records: str, tied: Callable[[str, bool], bool], blobs: ObjectBlobStore
+) -> None:
     name, is_new = await blobs.identity()
-    if not await asyncio.to_thread(database.tie, name, is_new):
-        raise StorageError(
-            f"The database of OFFLOAD_DATABASE_URL does not belong to OFFLOAD_STORAGE_URL "
-            f"{settings.storage.url}: use the two that were first used together, or empty ones."
-        )
+    give_up_at = time.monotonic() + TIED_WITHIN_S
+    while not await asyncio.to_thread(tied, name, is_new):
+        # Another node of these records may have made the name, and be about to tie them.
+        if time.monotonic() > give_up_at:
+            raise StorageError(
+                f"The database of {records} does not belong to OFFLOAD_STORAGE_URL "
+                f"{settings.storage.url}: use the two that were first used together, or empty ones."
+            )
+        await asyncio.sleep(TIE_LOOK_S)
 
 
 @asynccontextmanager
@@ -226,8 +257,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
         for part in (blobs, database):
             await part.open()
             stack.push_async_callback(part.close)
-        if not isinstance(database, SqliteDatabase):
-            await _tie(settings, database, blobs)
+        await _tie(settings, database, blobs)
         held.share()
         if "work" in settings.roles:
             await cpu.open()

@@ -11,6 +11,7 @@ from typing import cast
 
 import uvicorn
 
+from app.errors import StorageError
 from app.main import State, create_app
 from app.settings import Settings
 from app.wire.crowd import Crowd, room
@@ -32,10 +33,11 @@ class Server(uvicorn.Server):
         """Make it; `on_started` is told the URL."""
         reserve = OWN_FILES + settings.fetch.concurrency + settings.webhooks.concurrency
         most, backlog = room(settings.http.max_connections, reserve)
+        self._app = create_app(settings)
         wire = Wire(settings.http, settings.upload.stall_timeout_s, Crowd(most))
         super().__init__(
             uvicorn.Config(
-                create_app(settings),
+                self._app,
                 http=cast("type[BoundedProtocol]", partial(BoundedProtocol, wire)),
                 ws="none",
                 loop="uvloop",
@@ -50,6 +52,11 @@ class Server(uvicorn.Server):
             )
         )
         self._on_started = on_started
+
+    @property
+    def refused(self) -> StorageError | None:
+        """Why it did not start, where that is a thing for its operator."""
+        return self._app.refused
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Open the application, then the doors."""

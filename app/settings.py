@@ -271,9 +271,13 @@ class Settings(BaseSettings):
         if not value.get_secret_value().startswith(("postgresql://", "postgres://")):
             raise ValueError("write a URL such as postgresql://user@host/name")
         try:
-            conninfo.conninfo_to_dict(value.get_secret_value())
+            said = conninfo.conninfo_to_dict(value.get_secret_value())
         except ProgrammingError:  # what it says may have the password in it
             raise ValueError("it is not a URL that PostgreSQL's client reads") from None
+        host, port, name = (str(said.get(part) or "") for part in ("host", "port", "dbname"))
+        # A password that is cut in pieces would be told as the name of a host or a database.
+        if "@" in host + name or not re.fullmatch(r"[\d,]*", port):
+            raise ValueError("write what is special of a password's characters as %40 for @")
         return value
 
     @field_validator("root_path")

@@ -29,6 +29,12 @@ IDENTITY = {
     "credentials": [{"accessKey": KEY, "secretKey": SECRET}],
     "actions": ["Admin", "Read", "Write", "List"],
 }
+READER = {
+    "name": "reader",
+    "credentials": [{"accessKey": "reader", "secretKey": SECRET}],
+    "actions": ["Read", "List"],
+}
+"""May not write, and make no bucket either."""
 WEED = Path(sys.executable).parent / "weed"
 
 
@@ -56,7 +62,7 @@ def s3_server(folder: Path) -> Iterator[str]:
     for part, port, rpc in zip(PARTS, ports[: len(PARTS)], ports[len(PARTS) :], strict=True):
         arguments += [f"-{part}.port={port}", f"-{part}.port.grpc={rpc}"]
     config = folder / "s3.json"
-    config.write_text(json.dumps({"identities": [IDENTITY]}))
+    config.write_text(json.dumps({"identities": [IDENTITY, READER]}))
     arguments += [f"-s3.config={config}", "-volume.max=50", "-master.volumeSizeLimitMB=128"]
     with (folder / "log").open("wb") as log:
         served = subprocess.Popen([WEED, "server", *arguments], stdout=log, stderr=log, cwd=folder)

@@ -161,6 +161,27 @@ def served_within(data_dir: Path, env: Mapping[str, str]) -> Result:
     return told
 
 
+def refused(data_dir: Path, env: Mapping[str, str], *secrets: str) -> str:
+    """Start a service that must not start; gives the last line that it says.
+
+    There is no traceback in what it says, and none of these secrets.
+    """
+    own = {key: value for key, value in os.environ.items() if not key.startswith("OFFLOAD_")}
+    ended = subprocess.run(
+        [sys.executable, "-m", "app", "serve"],
+        env=own | {"OFFLOAD_PORT": "0", "OFFLOAD_DATA_DIR": str(data_dir), **env},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    said = ended.stdout + ended.stderr
+    assert ended.returncode in (2, 3), said
+    assert "Traceback" not in said
+    assert not [secret for secret in secrets if secret in said], said
+    return ended.stderr.splitlines()[-1]
+
+
 def _limited(files: int | None) -> list[str]:
     return ["sh", "-c", f'ulimit -n {files}; exec "$@"', "sh"] if files else []
 

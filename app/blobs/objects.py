@@ -9,19 +9,19 @@ from __future__ import annotations
 import asyncio
 import math
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import obstore
-from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
-from obstore.store import AzureStore, GCSStore, S3Store, from_url
+from obstore.exceptions import AlreadyExistsError
 
-from app.blobs.base import PIECE_BYTES, BlobSettings, Ranges, StorageSettings, missing
+from app.blobs.base import PIECE_BYTES, BlobSettings, Ranges, StorageSettings
+from app.blobs.bucket import Bucket, store_of, told, translated
 from app.blobs.kept import Kept
 from app.blobs.relay import relayed
 from app.blobs.scratch import Scratch
@@ -33,20 +33,19 @@ from app.tasks import cancel
 if TYPE_CHECKING:
     from obstore import ObjectMeta
 
-T = TypeVar("T")
-Bucket = S3Store | GCSStore | AzureStore
 
 PART_BYTES = 5 << 20
 """The least that S3 takes; what is smaller goes in one request."""
 MOST_PARTS = 10_000
 PARTS_AT_ONCE = 2
 """A body takes so many parts of memory, whatever its size."""
+START_S = 5.0
+"""So long a bucket that cannot be reached is tried at the start."""
 COPY_BYTES = 5 << 30
 """S3 copies no more in one request."""
 OBJECTS = "objects"
 PROBES = "probes"
 NAME = "name"
-OUT_OF_REACH = "The object store could not be used."
 
 
 class ObjectBlobStore(Scratch):
@@ -60,7 +59,8 @@ class ObjectBlobStore(Scratch):
         """
         super().__init__(root, settings)
         self._storage = storage
-        self._remote = _store_of(storage)
+        self._remote = store_of(storage)
+        self._identity = ("", False)
         self._near: Kept[str, Path] = Kept(self, storage.cache_bytes)
 
     async def open(self) -> None:
@@ -71,11 +71,17 @@ class ObjectBlobStore(Scratch):
                 f"OFFLOAD_DATA_DIR has stored bytes, in {self._root / OBJECTS}, and "
                 f"OFFLOAD_STORAGE_URL {self._storage.url} is not where they are."
             )
+        # An operator who waits is not to wait for as long as a request may.
+        hasty = self._storage.model_copy(update={"retry_s": min(START_S, self._storage.retry_s)})
+        patient, self._remote = self._remote, store_of(hasty)
         try:
             await self._probed_at()
+            self._identity = await self._identified()
         except StorageError as error:
+            await self.close()
             message = f"OFFLOAD_STORAGE_URL {self._storage.url} cannot be used: {error.log_detail}"
             raise StorageError(message) from error
+        self._remote = patient
 
     async def put(
         self, chunks: AsyncIterator[bytes], max_bytes: int, *, sha256: bool = True
@@ -95,7 +101,7 @@ class ObjectBlobStore(Scratch):
         """See `BlobStore.link`."""
         linked = replace(blob, key=new_key())
         if blob.value is None and blob.size_bytes <= COPY_BYTES:
-            await _told(obstore.copy_async(self._remote, _path(blob.key), _path(linked.key)))
+            await told(obstore.copy_async(self._remote, _path(blob.key), _path(linked.key)))
         elif blob.value is None:
             await self._send(linked.key, _all(self.ranges(blob)), blob.size_bytes)
         return linked
@@ -116,14 +122,14 @@ class ObjectBlobStore(Scratch):
         if not self._storage.redirect:
             return None
         seconds = timedelta(seconds=self._storage.redirect_s)
-        signed: str = await _told(obstore.sign_async(self._remote, "GET", _path(blob.key), seconds))
+        signed: str = await told(obstore.sign_async(self._remote, "GET", _path(blob.key), seconds))
         return signed
 
     async def unused_since(self, age_s: float) -> AsyncIterator[list[str]]:
         """See `BlobStore.unused_since`. The clock is the store's."""
         limit = await self._probed_at() - timedelta(seconds=age_s)
         listed = obstore.list(self._remote, prefix=OBJECTS)
-        with _translated():
+        with translated():
             async for found in listed:
                 yield [_key(meta) for meta in found if self._stored_at(meta) <= limit]
 
@@ -131,22 +137,30 @@ class ObjectBlobStore(Scratch):
         """See `BlobStore.delete`."""
         await self._near.drop(key)
         with suppress(BlobMissing):
-            await _told(obstore.head_async(self._remote, _path(key)))
-            await _told(obstore.delete_async(self._remote, _path(key)))
+            await told(obstore.head_async(self._remote, _path(key)))
+            await told(obstore.delete_async(self._remote, _path(key)))
             return True
         return False
 
     async def identity(self) -> tuple[str, bool]:
-        """Give the bucket's name for itself, made once, and whether there are no objects yet."""
-        with _translated(), suppress(AlreadyExistsError):
+        """Give the bucket's name for itself, and whether it is new.
+
+        Then opening it has made the name, as nobody else's opening can have, and it has no objects.
+        """
+        return self._identity
+
+    async def _identified(self) -> tuple[str, bool]:
+        made = False
+        with translated(), suppress(AlreadyExistsError):
             new = secrets.token_hex(16).encode()
             await obstore.put_async(self._remote, NAME, new, mode="create")
-        got = await _told(obstore.get_async(self._remote, NAME))
-        name = bytes(await _told(got.bytes_async())).decode()
-        with _translated():
+            made = True
+        got = await told(obstore.get_async(self._remote, NAME))
+        name = bytes(await told(got.bytes_async())).decode()
+        with translated():
             async for found in obstore.list(self._remote, prefix=OBJECTS, chunk_size=1):
-                return name, not found
-        return name, True
+                return name, made and not found
+        return name, made
 
     async def may_remove(self) -> bool:
         """See `BlobStore.may_remove`: a bucket is backed up by its own means."""
@@ -185,7 +199,7 @@ class ObjectBlobStore(Scratch):
         # Written over, not «created»: that would be one request, the whole body in memory. Nobody
         # else has the key; a second try of a part that arrived writes the same.
         part_bytes = max(PART_BYTES, math.ceil(max_bytes / MOST_PARTS))
-        await _told(
+        await told(
             obstore.put_async(
                 self._remote,
                 _path(key),
@@ -223,9 +237,9 @@ class ObjectBlobStore(Scratch):
     async def _probed_at(self) -> datetime:
         """Write something; gives the time by the store's clock."""
         path = f"{PROBES}/{self._own.path.name}"
-        await _told(obstore.put_async(self._remote, path, b""))
-        met = await _told(obstore.head_async(self._remote, path))
-        await _told(obstore.delete_async(self._remote, path))
+        await told(obstore.put_async(self._remote, path, b""))
+        met = await told(obstore.head_async(self._remote, path))
+        await told(obstore.delete_async(self._remote, path))
         return met["last_modified"]
 
 
@@ -242,7 +256,7 @@ class _Ranges:
         self._ahead: asyncio.Future[bytes] | None = None
 
     async def check(self) -> None:
-        await _told(obstore.head_async(self._remote, _path(self._blob.key)))
+        await told(obstore.head_async(self._remote, _path(self._blob.key)))
 
     async def read(self, size_bytes: int) -> bytes:
         piece = await (self._ahead or self._get(size_bytes))
@@ -265,7 +279,7 @@ class _Ranges:
         if size_bytes <= 0:
             return b""
         path = _path(self._blob.key)
-        got = await _told(
+        got = await told(
             obstore.get_range_async(self._remote, path, start=self._at, length=size_bytes)
         )
         if len(got) != size_bytes:
@@ -278,54 +292,9 @@ async def _all(reader: Ranges) -> AsyncIterator[bytes]:
         yield piece
 
 
-def _store_of(storage: StorageSettings) -> Bucket:
-    options: Any = dict(storage.options)
-    if storage.url.startswith("s3"):
-        options.setdefault("checksum_algorithm", "sha256")
-    try:
-        found = from_url(
-            storage.url,
-            config=options or None,
-            client_options={
-                "allow_http": True,  # where the operator wrote it
-                "connect_timeout": timedelta(seconds=5),
-                "read_timeout": timedelta(seconds=20),
-                "timeout": timedelta(seconds=120),
-            },
-            retry_config={"retry_timeout": timedelta(seconds=storage.retry_s)},
-        )
-    except BaseError as error:
-        message = f"OFFLOAD_STORAGE_URL or OFFLOAD_STORAGE_OPTIONS: {_first(error)}"
-        raise ValueError(message) from error
-    if not isinstance(found, Bucket):
-        raise ValueError("OFFLOAD_STORAGE_URL: write s3://…, gs://… or az://…")  # noqa: TRY004
-    return found
-
-
 def _path(key: str) -> str:
     return f"{OBJECTS}/{key}"
 
 
 def _key(meta: ObjectMeta) -> str:
     return meta["path"].removeprefix(f"{OBJECTS}/")
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    """Raise the store's errors as ours."""
-    try:
-        yield
-    except (NotFoundError, FileNotFoundError) as error:
-        raise missing(_first(error)) from error
-    except BaseError as error:
-        raise StorageError(OUT_OF_REACH, log_detail=_first(error)) from error
-
-
-def _first(error: Exception) -> str:
-    """Give what a store's client says, without the part for its developers."""
-    return str(error).split("\n\nDebug source", 1)[0]
-
-
-async def _told(call: Awaitable[T]) -> T:
-    with _translated():
-        return await call

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -20,6 +21,8 @@ OBJECTS = Path(BLOBS, "objects")
 """What there is in a data folder."""
 TIED = "database"
 """In a folder of which the records are in PostgreSQL: the name that the two have in common."""
+BUCKET = "bucket"
+"""In a folder of which the large bytes are in a bucket: the name that the two have in common."""
 PATIENCE_S = 5.0
 """For another process that starts at the same time and brings the database up to date."""
 _LOOK_EVERY_S = 0.1
@@ -153,10 +156,47 @@ def tie(data_dir: Path, tied: Callable[[str, bool], bool]) -> None:
     """
     file = data_dir / TIED
     if not file.exists():
-        file.write_text(secrets.token_hex(16), "utf-8")
+        _write_whole(file, secrets.token_hex(16))
     is_new = not next((data_dir / OBJECTS).glob("*/*"), None)
     if not tied(file.read_text("utf-8"), is_new):
         raise StorageError(
             f"The database of OFFLOAD_DATABASE_URL does not belong to OFFLOAD_DATA_DIR {data_dir}: "
             "use the folder that it was first used with, or an empty database and an empty folder."
         )
+
+
+def tie_bucket(data_dir: Path, name: str, is_new: bool) -> bool:
+    """Tie the records of a folder to the bucket of a name; False if they are another one's.
+
+    `is_new`: nobody can have tied anything to it, so it may be given to records that have none yet.
+    """
+    file = data_dir / BUCKET
+    if is_new and not file.exists():
+        _write_whole(file, name)
+    return file.exists() and file.read_text("utf-8") == name
+
+
+def check_without_bucket(data_dir: Path) -> None:
+    """See that the large bytes of a folder's records are in it.
+
+    Raises:
+        StorageError: they are in a bucket; with a sentence for the operator.
+    """
+    if (data_dir / BUCKET).exists():
+        raise StorageError(
+            f"The records in OFFLOAD_DATA_DIR {data_dir} have their large bytes in a bucket; set "
+            "OFFLOAD_STORAGE_URL to it."
+        )
+
+
+def _write_whole(file: Path, text: str) -> None:
+    """Write a file, or none: half a name would tie something to nothing."""
+    new = file.with_suffix(".new")
+    try:
+        with new.open("w") as written:
+            written.write(text)
+            written.flush()
+            os.fsync(written.fileno())
+        new.replace(file)
+    except OSError as error:
+        raise StorageError(f"OFFLOAD_DATA_DIR {file.parent} cannot be used: {error}.") from error

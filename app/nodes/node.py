@@ -37,7 +37,8 @@ class Node:
 
         So whoever is noted with one is dead, and is buried at once.
         """
-        self.id = secrets.token_hex(8)
+        self.id = _new_id()
+        """Once it has joined, nobody else's."""
         self.roles = frozenset(roles)
         self._database = database
         self._alone = alone
@@ -53,7 +54,8 @@ class Node:
             for other in await self._database.read(nodes.seen):
                 if other.roles & self.roles:
                     await self._bury(other)
-        await self._database.note(nodes.join, self.id, self.roles)
+        while not await self._database.note(nodes.join, self.id, self.roles):
+            self.id = _new_id()
         self._beating = asyncio.create_task(self._beat())
         return self
 
@@ -110,3 +112,7 @@ class Node:
     async def _bury(self, other: nodes.Seen) -> None:
         requeued = await self._database.write(outcome.bury, other.id, other.beat)
         log.info("recovered", node=other.id, items=requeued)
+
+
+def _new_id() -> str:
+    return secrets.token_hex(8)

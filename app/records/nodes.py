@@ -16,9 +16,10 @@ class Seen(NamedTuple):
     """Stands still once it is dead."""
 
 
-def join(tx: Tx, node: str, roles: frozenset[str]) -> None:
-    """Note that a node is there."""
-    tx.run("join_node", id=node, roles=",".join(sorted(roles)), now_ms=tx.now())
+def join(tx: Tx, node: str, roles: frozenset[str]) -> bool:
+    """Note that a node is there; False if one of that name is."""
+    values = {"id": node, "roles": ",".join(sorted(roles)), "now_ms": tx.now()}
+    return bool(tx.run("join_node", **values))
 
 
 def beat(tx: Tx, node: str) -> bool:

@@ -16,6 +16,9 @@ from app.stores.statements import migrations
 MIGRATING = 0x0FF10AD
 """The advisory lock of whoever brings the schema up to date: the others wait."""
 
+OLDEST = 15
+"""The oldest major version of PostgreSQL that this program is tested with."""
+
 
 def newest() -> int:
     """Give the version that this program works with."""
@@ -29,7 +32,7 @@ def bring_up_to_date(db: psycopg.Connection[Any]) -> None:
 
     Raises:
         StorageError: a newer program has written it, or another one altogether, or it is not one
-            for Unicode; said in a sentence for the operator.
+            for Unicode, or of too old a server; said in a sentence for the operator.
         psycopg.Error: it cannot be read or written to.
     """
     with db.transaction():
@@ -76,6 +79,12 @@ def tie(db: psycopg.Connection[Any], folder: str, is_new: bool) -> bool:
 def _checked(db: psycopg.Connection[Any]) -> int:
     """Give the version of a database that can be used; 0: it is empty."""
     name = db.info.dbname
+    if db.info.server_version < OLDEST * 10_000:
+        old = db.info.parameter_status("server_version")
+        raise StorageError(
+            f"The server of OFFLOAD_DATABASE_URL is PostgreSQL {old}; {OLDEST} is the oldest "
+            "version that this program works with."
+        )
     if db.info.parameter_status("server_encoding") != "UTF8":
         raise StorageError(f"The database {name} is not encoded in UTF-8; make one that is.")
     found = db.execute("SELECT tablename FROM pg_tables WHERE schemaname = current_schema()")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import os
 import random
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import httpx
@@ -16,10 +17,13 @@ import obstore
 import pytest
 import zlib_ng.zlib_ng as zlib
 
+from app.blobs.base import BlobSettings, StorageSettings
+from app.blobs.objects import ObjectBlobStore
+from app.errors import StorageError
 from tests.api.answers import done, errors, problem
 from tests.outbound.test_remotes import remote
 from tests.s3 import SECRET, bucket_of, s3_server, shared_s3, storage
-from tests.service import Service
+from tests.service import Service, refused
 
 MIB = 1 << 20
 BUCKET = "s3://tests/service"
@@ -177,24 +181,63 @@ def test_a_bucket_that_is_away_refuses_uploads_and_loses_nothing(tmp_path: Path)
         running.stop()
 
 
+def given(**options: str) -> dict[str, str]:
+    """Give variables with other options for the bucket's client."""
+    known = storage(shared_s3()).options
+    return {"OFFLOAD_STORAGE_OPTIONS": json.dumps(known | options)}
+
+
+WRONG = "a-secret-that-is-wrong"
+NOBODY = "http://127.0.0.1:1"
+NOBODY_WITH_A_KEY = f"http://key:{WRONG}@127.0.0.1:1"
+
+
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        ({"OFFLOAD_STORAGE_URL": "ftp://tests/x"}, "OFFLOAD_STORAGE_URL"),
-        ({"OFFLOAD_STORAGE_URL": "memory:///"}, "OFFLOAD_STORAGE_URL"),
-        ({"OFFLOAD_STORAGE_OPTIONS": '{"endpont": "x"}'}, "OFFLOAD_STORAGE_OPTIONS"),
+        (lambda: {"OFFLOAD_STORAGE_URL": "ftp://tests/x"}, "OFFLOAD_STORAGE_URL"),
+        (lambda: {"OFFLOAD_STORAGE_URL": "memory:///"}, "OFFLOAD_STORAGE_URL"),
+        (lambda: given(endpont="x"), "OFFLOAD_STORAGE_OPTIONS"),
+        (lambda: given(endpoint=NOBODY), "s3://tests/service cannot be used: .*127.0.0.1:1"),
+        (lambda: given(secret_access_key=WRONG), "cannot be used: .*SignatureDoesNotMatch"),
+        (lambda: given(access_key_id="reader"), "cannot be used: .*AccessDenied"),
         (
-            {"OFFLOAD_STORAGE_OPTIONS": '{"endpoint": "http://127.0.0.1:1"}'},
-            "OFFLOAD_STORAGE_URL s3://tests/service cannot be used",
+            lambda: given(access_key_id="reader") | {"OFFLOAD_STORAGE_URL": "s3://not-there/x"},
+            "s3://not-there/x cannot be used: .*(NoSuchBucket|AccessDenied)",
         ),
     ],
 )
 def test_a_bucket_that_cannot_be_used_is_told_at_the_start(
-    tmp_path: Path, more: Mapping[str, str], said: str
+    tmp_path: Path, more: Callable[[], Mapping[str, str]], said: str
 ) -> None:
-    wanted = dict(env("http://127.0.0.1:1")) | {"OFFLOAD_STORAGE_RETRY_S": "0"} | more
-    with pytest.raises(AssertionError, match=said):
-        Service(tmp_path / "data", wanted)
+    wanted = {**env(shared_s3()), "OFFLOAD_STORAGE_RETRY_S": "0", **more()}
+    storage = StorageSettings(
+        url=wanted["OFFLOAD_STORAGE_URL"],
+        options=json.loads(wanted["OFFLOAD_STORAGE_OPTIONS"]),
+        retry_s=0,
+    )
+
+    async def opened() -> None:
+        try:
+            await ObjectBlobStore(tmp_path, BlobSettings(), storage).open()
+        except ValueError as error:
+            raise StorageError(str(error)) from None
+
+    with pytest.raises(StorageError, match=said) as told:
+        asyncio.run(opened())
+    assert "\n" not in told.value.detail
+    assert SECRET not in told.value.detail
+
+
+def test_why_it_does_not_start_is_the_last_that_is_said(tmp_path: Path) -> None:
+    wanted = {**env(shared_s3()), **given(secret_access_key=WRONG, endpoint=NOBODY_WITH_A_KEY)}
+    told = refused(tmp_path / "data", wanted | {"OFFLOAD_STORAGE_RETRY_S": "0"}, SECRET, WRONG)
+    assert told.startswith("OFFLOAD_STORAGE_URL s3://tests/service cannot be used")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "blobs").write_bytes(b"")
+    told = refused(tmp_path / "other", {"OFFLOAD_LOG_FORMAT": "json"})
+    assert json.loads(told)["event"] == "not_started"
+    assert "Not a directory" in json.loads(told)["detail"]
 
 
 def test_stored_bytes_are_not_left_behind_unseen(tmp_path: Path) -> None:
@@ -203,8 +246,18 @@ def test_stored_bytes_are_not_left_behind_unseen(tmp_path: Path) -> None:
         httpx.Client(base_url=service.url, timeout=60) as http,
     ):
         stored(http, LARGE)
-    with pytest.raises(AssertionError, match="is not where they are"):
-        Service(tmp_path / "data", env(shared_s3()))
+    assert "is not where they are" in refused(tmp_path / "data", env(shared_s3()))
+
+
+def test_records_and_bucket_belong_together(tmp_path: Path) -> None:
+    wanted = env(shared_s3(), "s3://tests/tied")
+    with Service.started(tmp_path / "first", wanted):
+        pass
+    # Nothing is in the bucket yet: it would let each remove what the other one stores.
+    assert "does not belong to" in refused(tmp_path / "second", wanted)
+    assert "set OFFLOAD_STORAGE_URL" in refused(tmp_path / "first", {})
+    with Service.started(tmp_path / "first", wanted):
+        pass
 
 
 def test_a_backup_is_of_the_records_and_says_so(service: Service, http: httpx.Client) -> None:
@@ -219,7 +272,7 @@ def test_a_backup_is_of_the_records_and_says_so(service: Service, http: httpx.Cl
         check=True,
     )
     assert f"Not the bytes: they are in {BUCKET}" in told.stdout
-    assert [found.name for found in folder.iterdir()] == ["offload.db"]
+    assert {found.name for found in folder.iterdir()} == {"offload.db", "bucket"}
     with (
         Service.started(folder, env(shared_s3())) as restored,
         httpx.Client(base_url=restored.url, timeout=60) as other,

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import gzip
 import random
-import subprocess
-import sys
+import re
+import select
+import socket
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 
+from app.errors import StorageError
+from app.nodes.folder import check_with_postgres
 from tests.postgres import Server, running
-from tests.service import Service
+from tests.service import Service, refused, served_within
 
+SECRET, WRONG = "hunter2", "hunter3"
 LARGE = random.Random(3).randbytes(3 << 20)
 
 
@@ -66,18 +72,6 @@ def test_jobs_are_done_and_are_there_after_the_service_and_the_server_were_kille
         assert [gzip.decompress(r) for r in results(http, second)] == small
 
 
-def refused(data_dir: Path, env: dict[str, str]) -> str:
-    """Start a service that must not start; gives what it says."""
-    done = subprocess.run(
-        [sys.executable, "-m", "app", "serve"],
-        env={"OFFLOAD_PORT": "0", "OFFLOAD_DATA_DIR": str(data_dir), "PATH": ""} | env,
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
-    assert done.returncode != 0
-    assert "Traceback" not in done.stderr
-    return done.stderr
-
-
 def test_a_folder_and_a_database_that_are_not_each_others_are_refused(
     postgres: Server, tmp_path: Path
 ) -> None:
@@ -98,15 +92,88 @@ def test_a_folder_and_a_database_that_are_not_each_others_are_refused(
     assert "records of its own" in refused(tmp_path / "sqlite", env)
 
 
+@pytest.fixture(scope="module")
+def guarded(postgres: Server) -> str:
+    """Give the name of a role that has to give a password, which is SECRET."""
+    postgres.execute(f"CREATE ROLE guarded LOGIN PASSWORD '{SECRET}'")
+    rules = postgres.folder / "data" / "pg_hba.conf"
+    rules.write_text("local all guarded scram-sha-256\n" + rules.read_text())
+    postgres.execute("SELECT pg_reload_conf()")
+    return "guarded"
+
+
 def test_a_database_that_cannot_be_used_is_told_in_a_sentence_without_its_password(
-    postgres: Server, tmp_path: Path
+    postgres: Server, guarded: str, tmp_path: Path
 ) -> None:
-    for bad in (
-        "postgresql://offload:secret@127.0.0.1:1/none",
-        postgres.url("none"),
-        "mysql://offload:secret@127.0.0.1/none",
-        "postgresql://offload:secret@127.0.0.1/none?nonsense=1",
+    url = postgres.url(postgres.new_database())
+    for bad, said in {
+        f"postgresql://offload:{SECRET}@127.0.0.1:1/none": "connection refused",
+        f"postgresql://offload:{SECRET}@not-there.invalid/none": "resolve host",
+        postgres.url("none"): "does not exist",
+        url.replace("postgres@", f"{guarded}:{WRONG}@"): "password authentication failed",
+        url.replace("postgres@", f"{guarded}:{SECRET}@"): "permission denied",
+    }.items():
+        with pytest.raises(StorageError, match=f"(?i)OFFLOAD_DATABASE_URL.*{said}") as told:
+            check_with_postgres(tmp_path / "data", ["work"], bad, bucket=False)
+        assert "\n" not in told.value.detail
+        assert not {SECRET, WRONG} & set(re.split(r"\W", told.value.detail))
+    wrong = {"OFFLOAD_DATABASE_URL": url.replace("postgres@", f"{guarded}:{WRONG}@")}
+    assert "password" in refused(tmp_path / "data", wrong, WRONG)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        f"mysql://offload:{SECRET}@127.0.0.1/none",
+        f"postgresql://offload:{SECRET}@127.0.0.1/none?nonsense=1",
+        f"postgresql://offload:{SECRET}%@127.0.0.1/none",
+        f"postgresql://offload:and@{SECRET}@127.0.0.1/none",
+        f"postgresql://offload:{SECRET}/and@127.0.0.1/none",
+        f"postgresql://offload:and/{SECRET}@127.0.0.1/none",
+    ],
+)
+def test_a_url_that_is_none_is_not_shown(bad: str, tmp_path: Path) -> None:
+    told = served_within(tmp_path, {"OFFLOAD_DATABASE_URL": bad})
+    assert told.exit_code == 2
+    assert "OFFLOAD_DATABASE_URL: " in told.stderr
+    assert SECRET not in told.stderr
+
+
+def test_a_newer_database_and_an_older_server_are_refused(postgres: Server, tmp_path: Path) -> None:
+    database = postgres.new_database()
+    with Service.started(tmp_path / "data", env_of(postgres, database)):
+        pass
+    postgres.execute("UPDATE offload_schema SET version = 1000", database)
+    with pytest.raises(StorageError, match="newer program"):
+        check_with_postgres(tmp_path / "data", ["work"], postgres.url(database), bucket=False)
+    with (
+        said_to_be(postgres, b"14.9") as url,
+        pytest.raises(StorageError, match=r"is PostgreSQL 14\.9; 15 is the oldest"),
     ):
-        said = refused(tmp_path / "data", {"OFFLOAD_DATABASE_URL": bad})
-        assert "OFFLOAD_DATABASE_URL" in said
-        assert "secret" not in said
+        check_with_postgres(tmp_path / "other", ["work"], url, bucket=False)
+
+
+@contextmanager
+def said_to_be(server: Server, version: bytes) -> Iterator[str]:
+    """Give a URL at which the server says that it has this version."""
+    [[own]] = server.execute("SHOW server_version")
+    begun = b"server_version\0"
+    told, instead = begun + own.encode(), begun + version.ljust(len(own))
+    door = socket.create_server(("127.0.0.1", 0))
+
+    def relay() -> None:
+        client, _ = door.accept()
+        with client, socket.socket(socket.AF_UNIX) as there:
+            there.connect(str(server.folder / ".s.PGSQL.5432"))
+            while ready := select.select([client, there], [], [], 20)[0]:
+                source, target = (client, there) if client in ready else (there, client)
+                if not (data := source.recv(1 << 16)):
+                    return
+                target.sendall(data.replace(told, instead))
+
+    between = threading.Thread(target=relay, daemon=True)
+    between.start()
+    with door:
+        port = door.getsockname()[1]
+        yield f"postgresql://postgres@127.0.0.1:{port}/postgres?sslmode=disable"
+    between.join(20)

@@ -75,6 +75,19 @@ async def test_who_starts_alone_buries_at_once_who_had_its_roles_and_nobody_else
         assert await there(database) == {"b", "d", node.id}
 
 
+async def test_no_two_nodes_have_one_name(
+    database: SqliteDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = iter(["twice", "twice", "twice", "once"])
+    monkeypatch.setattr("app.nodes.node._new_id", lambda: next(names))
+    async with (
+        Node(database, {"work"}, alone=False) as first,
+        Node(database, {"work"}, alone=False) as second,
+    ):
+        assert (first.id, second.id) == ("twice", "once")
+        assert await there(database) == {"twice", "once"}
+
+
 async def test_who_leaves_gives_back_what_it_has_and_nobody_pays_for_it(tmp_path: Path) -> None:
     async with opened(tmp_path) as other:
         async with opened(tmp_path) as at:

@@ -1,7 +1,8 @@
 -- Nodes, what one of them does for all, and what is done bit by bit.
 
 -- name: join_node
-INSERT INTO nodes (id, roles, beat, started_ms) VALUES (:id, :roles, 0, :now_ms);
+INSERT INTO nodes (id, roles, beat, started_ms) VALUES (:id, :roles, 0, :now_ms)
+ON CONFLICT (id) DO NOTHING RETURNING id;
 
 -- name: beat
 UPDATE nodes SET beat = beat + 1 WHERE id = :id RETURNING beat;

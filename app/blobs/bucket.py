@@ -1,0 +1,79 @@
+"""A bucket's client: how it is made of the settings, and what its errors mean here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from html import unescape
+from typing import Any, TypeVar
+
+from obstore.exceptions import BaseError, NotFoundError
+from obstore.store import AzureStore, GCSStore, S3Store, from_url
+
+from app.blobs.base import StorageSettings, missing
+from app.errors import StorageError
+
+T = TypeVar("T")
+Bucket = S3Store | GCSStore | AzureStore
+
+OUT_OF_REACH = "The object store could not be used."
+_S3_ERROR = re.compile(r"<Code>(?P<code>\w+)</Code>.*?<Message>(?P<message>[^<]*)", re.DOTALL)
+
+
+def store_of(storage: StorageSettings) -> Bucket:
+    """Give the client of the bucket that the settings name.
+
+    Raises:
+        ValueError: they name no store that is known, or have options that it does not.
+    """
+    options: Any = dict(storage.options)
+    if storage.url.startswith("s3"):
+        options.setdefault("checksum_algorithm", "sha256")
+    try:
+        found = from_url(
+            storage.url,
+            config=options or None,
+            client_options={
+                "allow_http": True,  # where the operator wrote it
+                "connect_timeout": timedelta(seconds=5),
+                "read_timeout": timedelta(seconds=20),
+                "timeout": timedelta(seconds=120),
+            },
+            retry_config={"retry_timeout": timedelta(seconds=storage.retry_s)},
+        )
+    except BaseError as error:
+        message = f"OFFLOAD_STORAGE_URL or OFFLOAD_STORAGE_OPTIONS: {_first(error)}"
+        raise ValueError(message) from error
+    if not isinstance(found, Bucket):
+        raise ValueError("OFFLOAD_STORAGE_URL: write s3://…, gs://… or az://…")  # noqa: TRY004
+    return found
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raise the store's errors as ours."""
+    try:
+        yield
+    except (NotFoundError, FileNotFoundError) as error:
+        raise missing(_first(error)) from error
+    except BaseError as error:
+        raise StorageError(OUT_OF_REACH, log_detail=_first(error)) from error
+
+
+def _first(error: Exception) -> str:
+    """Give what a store's client says in one line, without the part for its developers.
+
+    Of a document of S3 its code and message: beside them some servers send what was signed.
+    """
+    said = str(error).split("\n\nDebug source", 1)[0]
+    if told := _S3_ERROR.search(said):
+        said = f"{said[: said.find('<')]}{told['code']}, {unescape(told['message'])}"
+    return " ".join(said.split())
+
+
+async def told(call: Awaitable[T]) -> T:
+    """Await a call of the client; its errors are raised as ours."""
+    with translated():
+        return await call
