@@ -18,6 +18,7 @@ from benchmarks.cases import (
     handover,
     image_12mp,
     memory,
+    nodes,
     pictures,
     records,
     saturated,
@@ -38,6 +39,7 @@ CASES: dict[str, Case] = {
     "memory": memory.run,
     "records": records.run,
     "handover": handover.run,
+    "nodes": nodes.run,
     "fetch-million": fetch_million.run,
 }
 ON_REQUEST = ("fetch-million",)

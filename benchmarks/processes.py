@@ -64,6 +64,12 @@ def cpu(group: int) -> Cpu:
     return Cpu(first_s, threads_s, cpu_s(group) - first_s)
 
 
+def tree_s(pid: int) -> float:
+    """Give the seconds of CPU that a process and its children have used, ended ones too."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return _used_s(pid, _CPU_FIELDS) + sum(_used_s(int(one), _OWN_FIELDS) for one in children)
+
+
 def cpu_of_children() -> Cpu:
     """Give what was used by what this process has started in its own group, ended or not.
 

@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -38,8 +38,9 @@ def binaries() -> Path:
 class Server:
     """One that runs on a folder of its own, for as long as it is wanted."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, settings: Mapping[str, str] = SETTINGS) -> None:
         self.folder = folder
+        self._settings = settings
         self._other_user: dict[str, Any] = {}
         if os.geteuid() == 0:
             os.chown(folder, NOBODY, NOBODY)
@@ -55,7 +56,7 @@ class Server:
         return f"postgresql://postgres@/{database}?host={quote(str(self.folder), safe='')}"
 
     def start(self) -> None:
-        options = " ".join(f"-c {name}={value!r}" for name, value in SETTINGS.items())
+        options = " ".join(f"-c {name}={value!r}" for name, value in self._settings.items())
         self._ctl("start", "-o", f"-k {self.folder} {options}", "-l", str(self.folder / "log"))
 
     def stop(self, how: str = "fast") -> None:
@@ -89,8 +90,13 @@ class Server:
         )
         return len(killed)
 
+    @property
+    def pid(self) -> int:
+        """Give the process that the others are children of."""
+        return int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
+
     def _signal(self, number: signal.Signals) -> None:
-        pid = int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
+        pid = self.pid
         found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         for process in (pid, *map(int, found)):
             os.kill(process, number)
@@ -117,11 +123,11 @@ class Server:
 
 
 @contextmanager
-def running() -> Iterator[Server]:
-    """Run a server while the context is open; nothing is left of it."""
+def running(**settings: str) -> Iterator[Server]:
+    """Run a server while the context is open, with other `SETTINGS`; nothing is left of it."""
     folder = Path(tempfile.mkdtemp(prefix="offload-pg-"))  # short: a socket's path has 107 bytes
     try:
-        server = Server(folder)
+        server = Server(folder, SETTINGS | settings)
         try:
             yield server
         finally:
