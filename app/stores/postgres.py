@@ -11,6 +11,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -61,7 +62,9 @@ class PostgresDatabase:
 
     def tie(self, folder: str, is_new: bool) -> bool:
         """Tie the database to a folder: see `postgres_schema.tie`. Not for the event loop."""
-        return self._link().once(partial(tie, folder=folder, is_new=is_new))
+        link = Link(self._url, self._clock, self._given_up)  # asked once: no thread is to keep it
+        with closing(link):
+            return link.once(partial(tie, folder=folder, is_new=is_new))
 
     async def close(self) -> None:
         """Finish the writes that were asked for, then stop."""

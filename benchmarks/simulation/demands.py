@@ -1,4 +1,4 @@
-"""What one item takes of each part, as benchmarks/RESULTS.md has it from the last run of `nodes`."""
+"""What one item takes of each part: what benchmarks/RESULTS.md has of the last run of `nodes`."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from benchmarks.simulation.demands import Demand
 from benchmarks.simulation.model import Deployment
 
 BUSY = 0.6
-"""Share of its time that a part is meant to work: the rest is for bursts, and for a node that dies."""
+"""Share of its time that a part is to work: the rest is for bursts, and for a node that dies."""
 POOL = 4
 DATABASE_CORES = 32
 """Of the largest database that one would run; more is a second one, by clients."""
