@@ -46,9 +46,12 @@ def free_ports(count: int) -> list[int]:
         return [one.getsockname()[1] for one in sockets]
 
 
+ANYBODY = IDENTITY | {"name": "anonymous", "credentials": []}
+
+
 @contextmanager
-def s3_server(folder: Path) -> Iterator[str]:
-    """Give the URL of an S3 server that keeps its buckets in a folder."""
+def s3_server(folder: Path, *others: object) -> Iterator[str]:
+    """Give the URL of an S3 server that keeps its buckets in a folder; `others` may use it too."""
     folder.mkdir(parents=True, exist_ok=True)
     ports = free_ports(2 * len(PARTS))
     arguments = [
@@ -62,7 +65,7 @@ def s3_server(folder: Path) -> Iterator[str]:
     for part, port, rpc in zip(PARTS, ports[: len(PARTS)], ports[len(PARTS) :], strict=True):
         arguments += [f"-{part}.port={port}", f"-{part}.port.grpc={rpc}"]
     config = folder / "s3.json"
-    config.write_text(json.dumps({"identities": [IDENTITY, READER]}))
+    config.write_text(json.dumps({"identities": [IDENTITY, READER, *others]}))
     arguments += [f"-s3.config={config}", "-volume.max=50", "-master.volumeSizeLimitMB=128"]
     with (folder / "log").open("wb") as log:
         served = subprocess.Popen([WEED, "server", *arguments], stdout=log, stderr=log, cwd=folder)

@@ -6,6 +6,7 @@ import asyncio
 import secrets
 from collections.abc import Iterable
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from typing import Self
 
 import structlog
@@ -45,6 +46,8 @@ class Node:
         self._seen: dict[str, tuple[int, float]] = {}
         """By node, its last beat, and for how many seconds it has stood still."""
         self._looked_at: float | None = None
+        self._slow = timedelta()
+        """How much this machine's clock is behind the one that all nodes go by."""
         self._given_up: set[int] = set()
         """Keys of jobs that nobody receives any more, and that may still be there."""
 
@@ -56,6 +59,7 @@ class Node:
                     await self._bury(other)
         while not await self._database.note(nodes.join, self.id, self.roles):
             self.id = _new_id()
+        await self._compare_clocks()
         self._beating = asyncio.create_task(self._beat())
         return self
 
@@ -92,6 +96,15 @@ class Node:
             if still_s >= DEAD_AFTER_S:
                 await self._bury(other)
         await self._give_up_all()
+        await self._compare_clocks()
+
+    def now(self) -> datetime:
+        """Give the time by the records' clock, which is the same for all nodes."""
+        return datetime.now(UTC) + self._slow
+
+    async def _compare_clocks(self) -> None:
+        now_ms = await self._database.look(nodes.now)
+        self._slow = datetime.fromtimestamp(now_ms / 1000, UTC) - datetime.now(UTC)
 
     def _passed_s(self) -> float:
         """Give what counts of the time since the last look."""

@@ -34,6 +34,11 @@ def seen(tx: Tx) -> list[Seen]:
     ]
 
 
+def now(tx: Tx) -> int:
+    """Give the time that all nodes go by, in milliseconds since the epoch."""
+    return tx.now()
+
+
 def take_chore(tx: Tx, name: str, node: str, lease_s: float) -> bool:
     """Make a chore this node's for a while, unless it is another's; True if it is this node's now.
 

@@ -70,4 +70,6 @@ def deliveries_of(runtime: Runtime) -> Deliveries:
         runtime.fetcher,
         settings.webhooks.model_copy(update={"base_url": base_url}),
         settings.push,
+        # Receivers hold the time of a webhook against their own; one machine's may be off.
+        clock=runtime.node.now,
     )

@@ -5,9 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
-import socket
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,24 +14,11 @@ import pytest
 
 from app.records.settings import JobSettings
 from tests.api.answers import done, problem
+from tests.nginx import SITE, running
 from tests.service import Service
 
-PAGE = (Path(__file__).parents[2] / "docs" / "operating.md").read_text()
-[SITE] = re.findall(r"^```nginx\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
-NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
 MAX_BYTES = 12 << 20
 SUB_PATH = "/tools/offload"
-# What surrounds a site in Debian's nginx.conf, with everything in a folder of its own.
-MAIN = """
-daemon off; master_process off; pid {folder}/pid; error_log stderr;
-events {{}}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/1; scgi_temp_path {folder}/2; uwsgi_temp_path {folder}/3;
-    {site}
-}}
-"""
 
 
 @pytest.fixture(scope="module")
@@ -52,36 +36,10 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 @pytest.fixture(scope="module")
 def front(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of nginx in front of it."""
-    if NGINX is None:
-        assert not os.environ.get("NGINX_REQUIRED"), "nginx is not installed"
-        pytest.skip("nginx is not installed")
-    folder = tmp_path_factory.mktemp("nginx")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     [location] = re.findall(r"^    location / \{\n.*?^    \}\n", SITE, re.DOTALL | re.MULTILINE)
     site = SITE.replace(location, location + below(SUB_PATH, location))
-    site = site.replace("listen 80;", f"listen 127.0.0.1:{port};")
-    site = site.replace("127.0.0.1:8000", service.url.removeprefix("http://"))
-    assert site.count("127.0.0.1:") == 2
-    (folder / "nginx.conf").write_text(MAIN.format(folder=folder, site=site))
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(
-            [NGINX, "-p", str(folder), "-c", str(folder / "nginx.conf")], stderr=log
-        )
-    try:
-        deadline = time.monotonic() + 20
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                break
-            except ConnectionRefusedError:
-                assert process.poll() is None, (folder / "log").read_text()
-                assert time.monotonic() < deadline
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(10)
+    with running(tmp_path_factory.mktemp("nginx"), site, service.url) as url:
+        yield url
 
 
 def below(path: str, location: str) -> str:

@@ -23,6 +23,7 @@ class MisbehaveParams(Params):
         "copy",
         "die",
         "die_if_poison",
+        "kill_node_if_poison",
         "ignore_alarm",
         "wait",
         "raise",
@@ -42,6 +43,8 @@ def misbehave(work: Work, params: MisbehaveParams) -> Result:
     content = work.source.path.read_bytes()
     if params.how == "die" or (params.how == "die_if_poison" and content == b"poison"):
         os.kill(os.getpid(), signal.SIGKILL)
+    if params.how == "kill_node_if_poison" and content == b"poison":
+        os.killpg(os.getpgrp(), signal.SIGKILL)  # of a node that is a group of its own
     if params.how == "ignore_alarm":
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])
         threading.Event().wait()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -121,6 +123,19 @@ async def test_a_beat_that_cannot_be_written_is_not_the_last(
         async with asyncio.timeout(10):
             while await beat_of(at.database, at.node) == before:  # noqa: ASYNC110 - a row
                 await asyncio.sleep(0)
+
+
+async def test_a_node_goes_by_the_clock_of_the_records_and_not_by_its_own(tmp_path: Path) -> None:
+    ahead_ms = 3_600_000
+    clock = lambda: time.time_ns() // 1_000_000 + ahead_ms  # noqa: E731 - as short as it is
+    records = SqliteDatabase(tmp_path / "offload.db", clock=clock)
+    await records.open()
+    async with Node(records, {"work"}, alone=True) as node:
+        assert abs((node.now() - datetime.now(UTC)).total_seconds() - 3600) < 5
+        ahead_ms = 0  # it was this one that was off, and is put right
+        await node.beat()
+        assert abs((node.now() - datetime.now(UTC)).total_seconds()) < 5
+    await records.close()
 
 
 # -- who hears of it -------------------------------------------------------------------------------

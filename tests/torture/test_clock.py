@@ -1,0 +1,74 @@
+"""Nodes whose clocks are an hour off: nobody's work is taken, and nothing expires early."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.load.world import World
+from tests.postgres import Server
+from tests.s3 import ANYBODY, s3_server
+from tests.service import Service
+from tests.torture.deployment import Deployment
+from tests.torture.ledger import Ledger
+
+ORDERS = 150
+OFF = {"api2": "+3600s", "work1": "+3600s", "work2": "-3600s"}
+
+
+def clock(off: str) -> Mapping[str, str]:
+    """Give what puts the clock of a process forward or back: all of it, not Python's alone."""
+    found = importlib.util.find_spec("libfaketime")
+    if found is None or found.origin is None:
+        pytest.skip("libfaketime is not installed: `make torture` installs it")
+    library = Path(found.origin).parent / "vendor" / "libfaketime" / "src" / "libfaketime.so.1"
+    return {"LD_PRELOAD": str(library), "FAKETIME": off, "DONT_FAKE_MONOTONIC": "1"}
+
+
+@pytest.mark.timeout(300)
+def test_clocks_an_hour_off_change_nothing(
+    postgres: Server, world: World, tmp_path: Path, seed: str, tell: Callable[[str], None]
+) -> None:
+    # Who signs with such a clock is refused: a bucket that asks for no signature stands for stores
+    # that know no time.
+    unsigned = {"skip_signature": "true", "region": "us-east-1"}
+
+    def told(name: str) -> Mapping[str, str]:
+        return clock(OFF[name]) if name in OFF else {}
+
+    with s3_server(tmp_path / "s3", ANYBODY) as s3:
+        options = json.dumps(unsigned | {"endpoint": s3})
+        env = {"OFFLOAD_STORAGE_OPTIONS": options}
+        with Deployment.running(
+            tmp_path, postgres, s3, apis=2, workers=3, env=env, told=told
+        ) as nodes:
+            ledger = Ledger(nodes, world, seed)
+            with ledger.at_work(ORDERS):
+                while len(ledger.ledger) < ORDERS:
+                    world.strike_in(50)
+                    world.strike.wait(1)
+            attempts = nodes.postgres.execute(
+                "SELECT max(attempt - attempts_before), count(*) FROM items", nodes.database
+            )
+            counted = ledger.settle()
+            logs = {name: nodes.log(name) for name in nodes.names}
+    for name, log in logs.items():
+        assert "given_up_for_dead" not in log, name
+        assert "recovered" not in log, name
+    [[most, items]] = attempts
+    assert most == 1, attempts
+    tell(f"{OFF}: no node buried, {items} items begun once each; " + counted)
+
+
+def test_a_clock_that_the_bucket_refuses_is_told_in_a_sentence(s3: str, tmp_path: Path) -> None:
+    from tests.e2e.test_bucket import env
+
+    with pytest.raises(AssertionError) as refused:
+        Service(tmp_path / "data", dict(env(s3)) | dict(clock("+3600s")))
+    [said] = [line for line in str(refused.value).splitlines() if "cannot be used" in line]
+    assert "RequestTimeTooSkewed: The difference between the request time" in said
+    assert "Traceback" not in str(refused.value)
