@@ -117,6 +117,7 @@ def configure_logging(settings: LogSettings) -> None:
     rendered: list[structlog.typing.Processor] = [
         structlog.processors.format_exc_info,
         _in_one_line,
+        _with_node,
         _as_json if as_json else _console(),
     ]
     handler = logging.StreamHandler(said.err if said else None)
@@ -182,6 +183,21 @@ def _in_one_line(
     return event
 
 
+def name_node(node: str) -> None:
+    """Have all further lines say which node they are of."""
+    _this_node["node"] = node
+
+
+_this_node: dict[str, str] = {}
+
+
+def _with_node(
+    _logger: Any, _method: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    event.update(_this_node)  # behind what makes values fit for a line: this one is
+    return event
+
+
 def clean(text: str, max_chars: int = MAX_CHARS) -> str:
     """Make a text from anywhere fit for a line: cut, without secrets of URLs, all printable."""
     plain = len(text) <= max_chars and text.isascii() and text.isprintable()
@@ -228,7 +244,7 @@ def complain(text: str, *, as_json: bool) -> None:
 
 def _line(level: Level, event: str, **more: str | int) -> str:
     at = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-    return json.dumps({"event": event, **more, "level": level, "timestamp": at})
+    return json.dumps({"event": event, **more, "level": level, "timestamp": at, **_this_node})
 
 
 class _Streams:

@@ -12,6 +12,7 @@ from typing import Self
 import structlog
 
 from app.errors import StorageError
+from app.logs import name_node
 from app.records import nodes, outcome, receiving
 from app.stores.base import Database
 from app.tasks import cancel
@@ -40,6 +41,7 @@ class Node:
         """
         self.id = _new_id()
         """Once it has joined, nobody else's."""
+        name_node(self.id)
         self.roles = frozenset(roles)
         self._database = database
         self._alone = alone
@@ -59,6 +61,7 @@ class Node:
                     await self._bury(other)
         while not await self._database.note(nodes.join, self.id, self.roles):
             self.id = _new_id()
+            name_node(self.id)
         await self._compare_clocks()
         self._beating = asyncio.create_task(self._beat())
         return self
@@ -84,7 +87,7 @@ class Node:
         whose beat stood still while so much of it went by under this node's eyes.
         """
         if not await self._database.note(nodes.beat, self.id):
-            log.warning("given_up_for_dead", node=self.id)
+            log.warning("given_up_for_dead")
             await self._database.note(nodes.join, self.id, self.roles)
         others = [n for n in await self._database.read(nodes.seen) if n.id != self.id]
         passed_s = self._passed_s()
@@ -124,7 +127,7 @@ class Node:
 
     async def _bury(self, other: nodes.Seen) -> None:
         requeued = await self._database.write(outcome.bury, other.id, other.beat)
-        log.info("recovered", node=other.id, items=requeued)
+        log.info("recovered", dead=other.id, items=requeued)
 
 
 def _new_id() -> str:

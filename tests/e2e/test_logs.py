@@ -91,6 +91,18 @@ def test_every_line_is_one_json_object(run: Run) -> None:
     assert [line["url"] for line in map(json.loads, run.out.splitlines())]
 
 
+def test_every_line_says_which_node_it_is_of(run: Run) -> None:
+    lines = run.lines()
+    without = [line["event"] for line in lines if "node" not in line]
+    # Before it has a name.
+    assert [event.split(" [")[0] for event in without] == [
+        "Started server process",
+        "Waiting for application startup.",
+    ]
+    [node] = {line["node"] for line in lines if "node" in line}
+    assert re.fullmatch("[0-9a-f]{16}", node)
+
+
 def test_what_is_written_past_the_log_is_in_it(run: Run) -> None:
     said = " ".join(line["text"] for line in run.lines("stray_output"))
     for words in ("from C", "no line's end", "from print\\x1b[31m", "from warnings", "{not json}"):
@@ -196,3 +208,4 @@ def test_the_levels_decide_which_lines_there_are(quiet: Service) -> None:
     assert [re.search(r"\[(\w+) *\] (\w+)", line).groups() for line in lines] == [
         ("error", "request")
     ]
+    assert re.search(r"node=[0-9a-f]{16}\b", lines[0])
