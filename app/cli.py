@@ -1,9 +1,10 @@
-"""The commands: `serve`, `backup`, `demo`, `check-url` and `version`."""
+"""The commands: `serve`, `backup`, `migrate`, `demo`, `check-url` and `version`."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
@@ -102,6 +103,36 @@ def backup(
     if done.missing:
         typer.echo(
             f"{done.missing} files that records point at were missing in {data_dir}.", err=True
+        )
+        raise typer.Exit(1)
+
+
+@cli.command()
+def migrate(
+    folder: Annotated[
+        Path,
+        typer.Option("--from", help="A data folder that no service runs on.", metavar="DIR"),
+    ],
+) -> None:
+    """Move a data folder to the deployment that the settings name; run again, it goes on."""
+    settings = read_settings()
+    if settings.database_url is None:
+        typer.echo("OFFLOAD_DATABASE_URL is to name the database that records go to.", err=True)
+        raise typer.Exit(2)
+    from app.migrate.run import migrate as moving
+
+    configure_logging(settings.log)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        done = asyncio.run(moving(settings, settings.database_url.get_secret_value(), folder))
+    except StorageError as error:
+        complain(" ".join(filter(None, (error.detail, error.log_detail))), as_json=json_wanted())
+        raise typer.Exit(3) from None
+    moved = f"{done.rows} records and {done.bodies} large bodies"
+    typer.echo(f"{folder}: {moved} {'had been' if done.before else 'have been'} moved.")
+    if done.missing:
+        typer.echo(
+            f"{done.missing} bodies that records name are missing or damaged in {folder}.", err=True
         )
         raise typer.Exit(1)
 

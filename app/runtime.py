@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanag
 from dataclasses import dataclass, field
 from functools import partial
 from operator import attrgetter
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from app.blobs.base import BlobStore
 from app.blobs.disk import DiskBlobStore
@@ -48,6 +48,9 @@ from app.tasks import cancel
 if TYPE_CHECKING:
     from app.blobs.objects import ObjectBlobStore
     from app.stores.postgres import PostgresDatabase
+
+LargeBytes: TypeAlias = "DiskBlobStore | ObjectBlobStore"
+"""Where large bodies are kept."""
 
 ROOM_S = 0.1
 SMALL_JOB_ITEMS = 4
@@ -210,7 +213,7 @@ def held_folder(settings: Settings) -> AbstractContextManager[Held]:
 async def _tie(
     settings: Settings,
     database: SqliteDatabase | PostgresDatabase,
-    blobs: DiskBlobStore | ObjectBlobStore,
+    blobs: LargeBytes,
 ) -> None:
     """Tie the records to where large bodies are. Raises as `tie` does."""
     folder = settings.data_dir
@@ -220,10 +223,18 @@ async def _tie(
         else:
             tied = partial(tie_bucket, folder)
             await _tie_to_bucket(settings, f"OFFLOAD_DATA_DIR {folder}", tied, blobs)
-    elif isinstance(blobs, DiskBlobStore):
-        await asyncio.to_thread(tie, folder, database.tie)
     else:
-        await _tie_to_bucket(settings, "OFFLOAD_DATABASE_URL", database.tie, blobs)
+        await tie_postgres(settings, database.tie, blobs)
+
+
+async def tie_postgres(
+    settings: Settings, tied: Callable[[str, bool], bool], blobs: LargeBytes
+) -> None:
+    """Tie a PostgreSQL database, by its `tied`, to where large bodies are. Raises as `tie` does."""
+    if isinstance(blobs, DiskBlobStore):
+        await asyncio.to_thread(tie, settings.data_dir, tied)
+    else:
+        await _tie_to_bucket(settings, "OFFLOAD_DATABASE_URL", tied, blobs)
 
 
 async def _tie_to_bucket(
@@ -249,7 +260,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
         StorageError: the data folder cannot be used, or another service uses it.
     """
     keys = Keyring(settings.api_keys, settings.api_keys_file)
-    blobs, database = _blobs(settings), database_of(settings)
+    blobs, database = blobs_of(settings), database_of(settings)
     cpu = CpuPool(settings.pool)
     node = Node(database, settings.roles, alone=not settings.shared)
     async with AsyncExitStack() as stack:
@@ -288,7 +299,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
         )
 
 
-def _blobs(settings: Settings) -> DiskBlobStore | ObjectBlobStore:
+def blobs_of(settings: Settings) -> LargeBytes:
     """Give where the settings want large bodies kept."""
     root = settings.data_dir / BLOBS
     if not settings.storage.url:

@@ -132,6 +132,15 @@ class BlobStore(Protocol):
         Raises `StorageFull` while the free-space floor is not kept.
         """
 
+    async def take(self, path: Path, blob: Blob) -> None:
+        """Store a copy of a file under `blob`'s own key, if its bytes are what `blob` says.
+
+        Raises `BytesDiffer` if they are not, and otherwise as `put` does; then nothing is stored.
+        """
+
+    async def has(self, blob: Blob) -> bool:
+        """Tell whether bytes of this size are stored under this key."""
+
     async def link(self, blob: Blob) -> Blob:
         """Store the same bytes once more, under a key of their own, without a copy.
 

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from app.blobs.base import BlobSettings, missing
+from app.blobs.checked import checked
 from app.blobs.keeping import Removals
 from app.blobs.scratch import Scratch
 from app.blobs.upload import Upload
@@ -54,6 +55,22 @@ class DiskBlobStore(Scratch):
     async def adopt(self, path: Path, blob: Blob) -> None:
         """See `BlobStore.adopt`."""
         await self._run(self._adopt, path, blob.key)
+
+    async def take(self, path: Path, blob: Blob) -> None:
+        """See `BlobStore.take`."""
+        written = self.spare()
+        upload = Upload(
+            written, self._path(blob.key), blob.size_bytes, self.check_space, sha256=False
+        )
+        pieces = checked(path, blob, self._run)
+        await upload.receive(pieces, self._start, partial(self._publish, written, blob.key))
+
+    async def has(self, blob: Blob) -> bool:
+        """See `BlobStore.has`."""
+        try:
+            return self._path(blob.key).stat().st_size == blob.size_bytes
+        except FileNotFoundError:
+            return False
 
     async def link(self, blob: Blob) -> Blob:
         """See `BlobStore.link`."""

@@ -22,6 +22,7 @@ from obstore.exceptions import AlreadyExistsError
 
 from app.blobs.base import PIECE_BYTES, BlobSettings, Ranges, StorageSettings
 from app.blobs.bucket import Bucket, store_of, told, translated
+from app.blobs.checked import checked
 from app.blobs.kept import Kept
 from app.blobs.relay import relayed
 from app.blobs.scratch import Scratch
@@ -96,6 +97,19 @@ class ObjectBlobStore(Scratch):
         told = {"Content-Type": blob.media_type}
         await self._put(blob.key, path, blob.size_bytes, attributes=told)
         await self._run(path.unlink)
+
+    async def take(self, path: Path, blob: Blob) -> None:
+        """See `BlobStore.take`."""
+        said = {"Content-Type": blob.media_type}
+        pieces = checked(path, blob, self._run)
+        await self._send(blob.key, pieces, blob.size_bytes, attributes=said)
+
+    async def has(self, blob: Blob) -> bool:
+        """See `BlobStore.has`."""
+        with suppress(BlobMissing):
+            met = await told(obstore.head_async(self._remote, _path(blob.key)))
+            return bool(met["size"] == blob.size_bytes)
+        return False
 
     async def link(self, blob: Blob) -> Blob:
         """See `BlobStore.link`."""
@@ -190,8 +204,10 @@ class ObjectBlobStore(Scratch):
             await self._run(tally.add, piece)
             yield piece
 
-    async def _send(self, key: str, pieces: AsyncIterator[bytes], max_bytes: int) -> None:
-        await relayed(pieces, lambda source: self._put(key, source, max_bytes))
+    async def _send(
+        self, key: str, pieces: AsyncIterator[bytes], max_bytes: int, **more: Any
+    ) -> None:
+        await relayed(pieces, lambda source: self._put(key, source, max_bytes, **more))
 
     async def _put(
         self, key: str, source: AsyncIterator[bytes] | Path, max_bytes: int, **more: Any

@@ -19,6 +19,7 @@ DATABASE = "offload.db"
 BLOBS = "blobs"
 OBJECTS = Path(BLOBS, "objects")
 """What there is in a data folder."""
+LOCK = "lock"
 TIED = "database"
 """In a folder of which the records are in PostgreSQL: the name that the two have in common."""
 BUCKET = "bucket"
@@ -59,7 +60,7 @@ def hold(
             data_dir.mkdir(parents=True, exist_ok=True)
             locks = [
                 stack.enter_context((data_dir / name).open("w"))
-                for name in ("lock", *(f"lock.{role}" for role in sorted(roles)))
+                for name in (LOCK, *(f"{LOCK}.{role}" for role in sorted(roles)))
             ]
         except OSError as error:
             raise StorageError(f"OFFLOAD_DATA_DIR {data_dir} cannot be used: {error}.") from error
@@ -71,6 +72,23 @@ def hold(
                 f"Another service runs on OFFLOAD_DATA_DIR {data_dir}; give this one its own."
             )
         yield Held(whole)
+
+
+@contextmanager
+def unused(data_dir: Path) -> Iterator[None]:
+    """Keep every service from a data folder while the context is open.
+
+    Raises:
+        StorageError: one uses it, or the folder cannot be used; with a sentence for the operator.
+    """
+    try:
+        lock = (data_dir / LOCK).open("w")
+    except OSError as error:
+        raise StorageError(f"{data_dir} cannot be used: {error}.") from error
+    with lock:
+        if not _taken(lock, fcntl.LOCK_EX):
+            raise StorageError(f"A service runs on {data_dir}; stop it first.")
+        yield
 
 
 def _entered(lock: IO[str], up_to_date: Callable[[], bool]) -> bool:
@@ -140,6 +158,17 @@ def check_without_records(data_dir: Path) -> None:
             f"OFFLOAD_DATA_DIR {data_dir} has records of its own in {DATABASE}; with "
             "OFFLOAD_DATABASE_URL give the service another folder."
         )
+
+
+def check_with_records(data_dir: Path) -> None:
+    """See that a folder has records.
+
+    Raises:
+        StorageError: it has none; with a sentence for the operator.
+    """
+    path = data_dir / DATABASE
+    if not path.is_file() or not path.stat().st_size:
+        raise StorageError(f"{data_dir} has no database {DATABASE}; there is nothing to do.")
 
 
 def tie(data_dir: Path, tied: Callable[[str, bool], bool]) -> None:

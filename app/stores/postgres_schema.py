@@ -15,6 +15,8 @@ from app.stores.statements import migrations
 
 MIGRATING = 0x0FF10AD
 """The advisory lock of whoever brings the schema up to date: the others wait."""
+MIGRATION = "offload_migration"
+"""The table in which `offload migrate` notes how far it is."""
 
 OLDEST = 15
 """The oldest major version of PostgreSQL that this program is tested with."""
@@ -32,7 +34,8 @@ def bring_up_to_date(db: psycopg.Connection[Any]) -> None:
 
     Raises:
         StorageError: a newer program has written it, or another one altogether, or it is not one
-            for Unicode, or of too old a server; said in a sentence for the operator.
+            for Unicode, or of too old a server, or records are still being moved there; said in a
+            sentence for the operator.
         psycopg.Error: it cannot be read or written to.
     """
     with db.transaction():
@@ -100,5 +103,10 @@ def _checked(db: psycopg.Connection[Any]) -> int:
         raise StorageError(
             f"The database {name} was written by a newer program (schema {version}, this one knows "
             f"{newest()}): start that one, or restore a backup made before the upgrade."
+        )
+    if MIGRATION in tables and db.execute("SELECT FROM offload_migration WHERE NOT ended").rowcount:
+        raise StorageError(
+            f"Not all records have been moved into the database {name} yet: run `offload migrate` "
+            "again, to its end."
         )
     return int(version)

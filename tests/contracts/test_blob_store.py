@@ -9,11 +9,13 @@ import re
 import tracemalloc
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from blake3 import blake3
 
 from app.blobs.base import BlobStore
+from app.blobs.checked import BytesDiffer
 from app.errors import BlobMissing, BodyTooLarge
 from app.model.blobs import Blob, new_key
 from tests.contracts.backends import BlobBackend
@@ -119,6 +121,40 @@ async def test_a_key_is_opaque_and_never_used_again(
     assert await blobs.delete(made[0].key)  # and no other goes with it
     for blob in made[1:]:
         assert await read(blobs, blob) == content
+
+
+@pytest.mark.parametrize("size_bytes", [0, 1, MIB, 6 * MIB])
+@pytest.mark.parametrize("sha256", [True, False])
+async def test_a_file_is_taken_under_a_key_that_it_has(
+    bytes_room: BlobBackend, blobs: BlobStore, tmp_path: Path, size_bytes: int, sha256: bool
+) -> None:
+    content = random.Random(size_bytes).randbytes(size_bytes)
+    file = tmp_path / "file"
+    file.write_bytes(content)
+    blob = (
+        of(content) if sha256 else replace(of(content), digest=f"b3-{blake3(content).hexdigest()}")
+    )
+    assert not await blobs.has(blob)
+    for _ in range(2):  # who is not sure does it again
+        await blobs.take(file, blob)
+    assert await blobs.has(blob)
+    assert not await blobs.has(replace(blob, size_bytes=size_bytes + 1))
+    assert await read(blobs, blob) == file.read_bytes() == content
+    assert bytes_room.stored() == [blob.key]
+    assert bytes_room.leftovers() == []
+
+
+@pytest.mark.parametrize("size_bytes", [MIB, 11 * MIB])
+async def test_a_file_that_is_not_what_it_was_is_not_taken(
+    bytes_room: BlobBackend, blobs: BlobStore, tmp_path: Path, size_bytes: int
+) -> None:
+    content = random.Random(size_bytes).randbytes(size_bytes)
+    file = tmp_path / "file"
+    for damaged in (content[:-1], content + b"x", content[:-1] + b"?", b""):
+        file.write_bytes(damaged)
+        with pytest.raises(BytesDiffer):
+            await blobs.take(file, of(content))
+    assert (bytes_room.stored(), bytes_room.leftovers()) == ([], [])
 
 
 @pytest.mark.parametrize("max_bytes", [0, 10, MIB, 3 * MIB])
