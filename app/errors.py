@@ -220,6 +220,10 @@ class AttemptsExhausted(DeliveryError, code="delivery.exhausted", title="Every a
     """No attempt of the whole schedule succeeded."""
 class EndpointMissing(DeliveryError, code="delivery.endpoint", status=409, title="No endpoint to deliver to"):
     """No endpoint is configured, or no secret to sign with."""
+class NoKey(DeliveryError, code="delivery.key", status=422, title="The result's key cannot be used"):
+    """What `store` makes of a result's name is none that an object may have, or that of another result."""
+class TooLargeToPut(DeliveryError, code="delivery.too_large", status=413, title="The result is too large for one object"):
+    """A bucket takes no more than 5,000 MiB in one request."""
 class NotOneResult(DeliveryError, code="delivery.results", status=422, title="Not exactly one result to put"):
     """One URL takes one result, and the item has none or several."""
 

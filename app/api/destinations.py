@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 
-from app.errors import EndpointMissing, FetchError, InvalidParameter
+from app.errors import EndpointMissing, FetchError, InvalidParameter, RemoteUnknown
 from app.model.deliveries import EVENTS, PutTarget, Webhook
 from app.model.jobs import NewItem
+from app.ops import object_keys
 from app.ops.jsontext import value_of
 from app.outbound.headers import MAX_VALUE_CHARS, checked
 from app.outbound.webhooks import Event, secret_key
@@ -59,16 +68,38 @@ class WebhookInput(BaseModel):
         return [self.url, self.events, secret]
 
 
-class StoreInput(BaseModel):
-    """Where one result is put; in a form or a query, the URL alone will do."""
+class BucketInput(BaseModel):
+    """Where results are put in a bucket that the operator named."""
 
     model_config = ConfigDict(extra="forbid")
 
-    put_url: str = Field(
+    remote: str = Field(
+        min_length=1, max_length=64, description="The operator's name for it.", examples=["media"]
+    )
+    key: Annotated[str, AfterValidator(object_keys.checked)] = Field(
+        default=object_keys.DEFAULT,
+        min_length=1,
+        max_length=object_keys.MAX_CHARACTERS,
+        description=f"Name of each object below the remote's prefix. {object_keys.MEANING}",
+        examples=["thumbnails/{job}/{index}-{name}"],
+    )
+
+
+class StoreInput(BaseModel):
+    """Where results are put: `put_url` or `s3`; in a form or a query, a URL alone will do."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    put_url: str | None = Field(
+        default=None,
         min_length=1,
         max_length=MAX_URL_CHARACTERS,
-        description="Takes the result with PUT: a presigned URL, as a rule.",
+        description="Takes one result with PUT: a presigned URL, as a rule.",
         examples=["https://bucket.example.com/small.jpg?signature=…"],
+    )
+    s3: BucketInput | None = Field(
+        default=None,
+        description="Takes every result: a bucket that the operator named, of S3 or another kind.",
     )
     headers: dict[str, HeaderText] = Field(
         default={},
@@ -79,9 +110,25 @@ class StoreInput(BaseModel):
 
     _short = model_validator(mode="before")(lambda given: _or_url(given, "put_url"))
 
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if (self.put_url is None) == (self.s3 is None):
+            raise ValueError("must have `put_url` or `s3`, and not both")
+        if self.s3 is not None and self.headers:
+            raise ValueError("must have no `headers` beside `s3`")
+        return self
+
     def target(self) -> PutTarget:
-        """Give it as the records have it."""
-        return PutTarget(self.put_url, self.headers)
+        """Give it as the records have it, but for where its remote is: see `settled`."""
+        if self.s3 is not None:
+            return PutTarget(self.s3.key, remote=self.s3.remote)
+        return PutTarget(self.put_url or "", self.headers)
+
+    def said(self) -> dict[str, Any]:
+        """Give all that it says, for a digest."""
+        if self.s3 is not None:
+            return {"s3": self.s3.model_dump()}
+        return {"put_url": self.put_url, "headers": self.headers}
 
 
 def _or_url(given: Any, name: str) -> Any:
@@ -133,24 +180,31 @@ def endpoint_to_test(runtime: Runtime, given: WebhookInput | None) -> Webhook:
 
 
 def placed(
-    runtime: Runtime, store: StoreInput | None, items: Sequence[NewItem], *, joins: bool
+    runtime: Runtime,
+    client: str,
+    store: StoreInput | None,
+    items: Sequence[NewItem],
+    *,
+    joins: bool,
 ) -> tuple[list[NewItem], PutTarget | None]:
     """Give the items with the job's own `store`, and the one of the item that joins them.
 
+    A bucket takes the results of all items that name no place of their own.
+
     Raises:
         InvalidParameter: a job's `store` where it has more than one result, two of them for one
-            item, or one for an item that is joined.
-        FetchError: the guard refuses a URL.
+            item, one for an item that is joined, or one key for several items.
+        FetchError: the guard refuses a URL, or no remote of this client has that name.
     """
-    for item in items:
-        if item.store is not None:
-            check_target(runtime, item.store, joins=joins)
+    found = [_settled_item(runtime, client, item, joins=joins) for item in items]
     if store is None:
-        return list(items), None
-    target = store.target()
-    check_target(runtime, target)
+        return found, None
+    target = settled(runtime, client, store.target())
     if joins:
-        return list(items), target
+        return found, target
+    if target.remote is not None:
+        _check_apart(store, several=len(items) > 1)
+        return [item if item.store else replace(item, store=target) for item in found], None
     if len(items) > 1:
         raise InvalidParameter(
             f"`store`: one URL takes one result, and there are {len(items)} items; give each "
@@ -162,32 +216,57 @@ def placed(
 
 
 def placed_in_stream(
-    runtime: Runtime, store: StoreInput | None, *, joins: bool
-) -> PutTarget | None:
-    """Give where the result of a job that comes line by line is put. Raises as `placed` does."""
+    runtime: Runtime, client: str, store: StoreInput | None, *, joins: bool
+) -> tuple[PutTarget | None, PutTarget | None]:
+    """Give where the results of a job go that comes line by line: of each line, and joined.
+
+    Raises as `placed` does.
+    """
     if store is None:
-        return None
-    if not joins:
+        return None, None
+    target = settled(runtime, client, store.target())
+    if joins:
+        return None, target
+    if target.remote is None:
         raise InvalidParameter(
             "`store`: one URL takes one result, and each line has its own; give each line its own "
             "`store`, or join them in an `archive` step."
         )
-    target = store.target()
-    check_target(runtime, target)
-    return target
+    _check_apart(store, several=True)
+    return target, None
 
 
-def check_target(runtime: Runtime, target: PutTarget, *, joins: bool = False) -> None:
-    """Refuse early what could never be put anywhere: an item's results, where a job `joins` them.
+def _check_apart(store: StoreInput, *, several: bool) -> None:
+    if several and store.s3 and not object_keys.tells_items_apart(store.s3.key):
+        raise InvalidParameter(
+            "`store.s3.key`: all items would have one key; give it `{index}` or `{name}`."
+        )
 
-    Raises as `placed` does.
+
+def _settled_item(runtime: Runtime, client: str, item: NewItem, *, joins: bool) -> NewItem:
+    if item.store is None:
+        return item
+    return replace(item, store=settled(runtime, client, item.store, joins=joins))
+
+
+def settled(runtime: Runtime, client: str, target: PutTarget, *, joins: bool = False) -> PutTarget:
+    """Give a place with the URL of its remote, and refuse early what could never be put anywhere.
+
+    An item's results are put nowhere where a job `joins` them. Raises as `placed` does.
     """
     if joins:
         raise InvalidParameter(
             "`store` of an item: this job joins its items; give the job the `store`."
         )
-    _check(runtime, "store.put_url", target.url)
-    checked(target.headers, "store")
+    if target.remote is None:
+        _check(runtime, "store.put_url", target.url)
+        checked(target.headers, "store")
+        return target
+    try:
+        remote = runtime.fetcher.remotes.named(target.remote, client)
+    except RemoteUnknown as error:
+        raise RemoteUnknown(f"`store.s3.remote`: {error.detail}") from None
+    return replace(target, url=f"{remote.settings.url}/{target.url}")
 
 
 def _check(runtime: Runtime, name: str, url: str) -> None:

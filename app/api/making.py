@@ -98,7 +98,7 @@ def new_job(
     urls = any(item.url is not None for item in items)
     files = any(item.url is None for item in items)
     new, fetch = draft(runtime, client, steps, labels, idempotency_key, urls=urls, files=files)
-    items, store = placed(runtime, labels.store, items, joins=new.join_at is not None)
+    items, store = placed(runtime, client, labels.store, items, joins=new.join_at is not None)
     return replace(
         new,
         items=tuple(items),
@@ -205,7 +205,7 @@ def fingerprint(steps: Sequence[Step], items: Sequence[NewItem], labels: Labels)
     say("[", [[step.op, step.params] for step in steps])
     for n, item in enumerate(items):
         say(", " if n else ", [", _said(item))
-    stores = [[n, i.store.url, dict(i.store.headers)] for n, i in enumerate(items) if i.store]
+    stores = [[n, *i.store.said] for n, i in enumerate(items) if i.store]
     for n, told in enumerate(labels_said(labels, stores)):
         say(", " if n else "], ", told)
     digest.update(b"]")
@@ -232,7 +232,7 @@ def labels_said(labels: Labels, stores: Sequence[Any] = ()) -> list[Any]:
     """
     told = [
         labels.webhook.said() if labels.webhook else None,
-        labels.store.model_dump() if labels.store else None,
+        labels.store.said() if labels.store else None,
         list(stores),
     ]
     return [[*vars(labels.marks()).values()], *([told] if any(told) else [])]

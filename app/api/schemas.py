@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSche
 from app.api.links import link
 from app.api.problems import ProblemView, view_of
 from app.model.blobs import File
-from app.model.deliveries import DeliveryStatus, Push
+from app.model.deliveries import DeliveryStatus, Push, Pushed
 from app.model.jobs import Item, ItemStatus, Job, JobStatus
 from app.moments import rfc3339
 
@@ -81,8 +81,20 @@ class RefusalView(_Same):
     detail: str
 
 
+class ObjectView(BaseModel):
+    """One result on its way to an object of a bucket."""
+
+    url: str = Field(examples=["s3://shop-media/offload/out/small.jpg"])
+    status: DeliveryStatus
+    etag: str | None = Field(description="As the bucket says it, quotes included.")
+    size_bytes: int | None = Field(description="Of what arrived; null before that.")
+    error: ProblemView | None = Field(
+        description="What went wrong at the last attempt, or why it is dead."
+    )
+
+
 class PushView(BaseModel):
-    """How it stands with putting a result elsewhere."""
+    """How it stands with putting an item's results elsewhere; of several, with all together."""
 
     status: DeliveryStatus
     attempts: int
@@ -90,6 +102,9 @@ class PushView(BaseModel):
     ended_at: Moment | None = Field(description="When it was put, or given up.")
     error: ProblemView | None = Field(
         description="What went wrong at the last attempt, or why it is dead."
+    )
+    objects: list[ObjectView] = Field(
+        description="With `store.s3`, each result in its order; else empty."
     )
 
 
@@ -203,13 +218,27 @@ def file_view(file: File) -> FileView:
     )
 
 
-def push_view(push: Push) -> PushView:
-    """Show a push."""
+def push_view(pushed: Pushed) -> PushView:
+    """Show what an item's results are put to."""
+    pushes, status = pushed.pushes, pushed.status
+    problem = next((push.problem for push in pushes if push.problem), None)
+    ended = [push.ended_at for push in pushes if push.ended_at]
     return PushView(
+        status=status,
+        attempts=max(push.attempts for push in pushes),
+        next_attempt_at=min((push.due_at for push in pushes if push.due_at), default=None),
+        ended_at=max(ended) if status.done else None,
+        error=view_of(problem) if problem else None,
+        objects=[_object_view(push, push.url) for push in pushes if push.url is not None],
+    )
+
+
+def _object_view(push: Push, url: str) -> ObjectView:
+    return ObjectView(
+        url=url,
         status=push.status,
-        attempts=push.attempts,
-        next_attempt_at=push.due_at,
-        ended_at=push.ended_at,
+        etag=push.etag,
+        size_bytes=push.size_bytes,
         error=view_of(push.problem) if push.problem else None,
     )
 

@@ -8,12 +8,13 @@ import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 
 from fastapi import Request
 from pydantic_core import from_json
 
 from app.api.batch import Pace
-from app.api.destinations import check_target, placed_in_stream
+from app.api.destinations import placed_in_stream, settled
 from app.api.documents import parse
 from app.api.ingest import body_chunks, body_kind, check_coding
 from app.api.inputs import Labels, UrlInput
@@ -60,7 +61,7 @@ async def submit_stream(
     line that is neither is an item that fails, unless the first failure is to end the batch.
 
     A line's own `store` is where its result is put; the job's is where that of the item that joins
-    them is.
+    them is, or a bucket for all lines that have none.
 
     Nobody sees the job before its last line is written; if the body ends early, is refused or the
     service dies, nothing of it is left.
@@ -80,15 +81,17 @@ async def submit_stream(
     chunks = body_chunks(request, jobs.max_streamed_bytes)
     items = 0
     most = jobs.max_unfinished_items
+    each, joined = placed_in_stream(runtime, client, labels.store, joins=joins)
     new = replace(
         new,
         pace=AHEAD * runtime.settings.fetch.concurrency,
-        store=placed_in_stream(runtime, labels.store, joins=joins),
+        store=joined,
     )
+    place = partial(_placed, runtime, client, each, joins)
     async with _receiving(runtime) as job_key:
         async for first, lines in _lines(chunks):
             batch = [
-                _item(number, line, plain=plain, strict=new.stops)
+                place(number, _item(number, line, plain=plain, strict=new.stops))
                 for number, line in enumerate(lines, first)
             ]
             at, items = items, items + len(batch)
@@ -96,9 +99,7 @@ async def submit_stream(
                 raise TooManyItems(
                     f"More than {limit} URLs; this job may have no more.", max_items=limit
                 )
-            for number, (item, line) in enumerate(zip(batch, lines, strict=True), first):
-                if item.store is not None:
-                    _check_store(runtime, number, item.store, joins=joins)
+            for item, line in zip(batch, lines, strict=True):
                 if item.problem is None:
                     pace.note(item.url or "")
                 digest.update(line + b"\n")
@@ -127,9 +128,19 @@ def _said(steps: Sequence[Step], labels: Labels, kind: str) -> bytes:
     return json.dumps([kind, asked, *own, *told], sort_keys=True).encode()
 
 
-def _check_store(runtime: Runtime, number: int, store: PutTarget, *, joins: bool) -> None:
+def _placed(
+    runtime: Runtime,
+    client: str,
+    each: PutTarget | None,
+    joins: bool,
+    number: int,
+    item: NewItem,
+) -> NewItem:
+    """Give a line's item with where its results are put: a place of its own, or everybody's."""
+    if item.store is None:
+        return replace(item, store=each) if each else item
     try:
-        check_target(runtime, store, joins=joins)
+        return replace(item, store=settled(runtime, client, item.store, joins=joins))
     except (InvalidParameter, FetchError) as error:
         said = f"Line {number}: {error.detail}"
         raise type(error)(said, line=number, log_detail=error.log_detail, **error.extra) from None

@@ -42,7 +42,7 @@ class StorageSettings(BaseModel):
         "",
         max_length=2_000,
         description="Bucket for stored bytes, with a path in it: `s3://bucket/path`, `gs://…` or "
-        "`az://account/container/path`. Empty: the data folder.",
+        "`az://container/path`. Empty: the data folder.",
     )
     options: dict[str, str] = Field(
         default_factory=dict,

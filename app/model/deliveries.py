@@ -41,6 +41,14 @@ class PutTarget:
     url: str
     headers: Mapping[str, str] = field(default_factory=dict)
     """Sent beside, or in place of, those that describe the result."""
+    remote: str | None = None
+    """The operator's name for the bucket that `url` leads into; then each result of an item is put
+    there, and the end of `url` is a template (`app/ops/object_keys.py`) until one is."""
+
+    @property
+    def said(self) -> list[Any]:
+        """Give all that it says, for a digest."""
+        return [self.url, dict(self.headers), *([self.remote] if self.remote else [])]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +75,8 @@ class Attempt:
     """None where it succeeded."""
     answer: str = ""
     """The first bytes of the answer's body, as text."""
+    etag: str | None = None
+    """Of what was put, if the receiver says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +105,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Push:
-    """One result on its way to the URL that its item named."""
+    """One result on its way to the place that its item named."""
 
     status: DeliveryStatus
     attempts: int
@@ -103,6 +113,26 @@ class Push:
     ended_at: datetime | None
     problem: Problem | None
     """Of the last attempt, or why it is dead."""
+    url: str | None = None
+    """Of the object in a bucket; None for a URL of the client's, which may be signed."""
+    etag: str | None = None
+    size_bytes: int | None = None
+    """Both: of what was put into a bucket."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """How it stands with all that an item's results are put to."""
+
+    pushes: tuple[Push, ...]
+    """In the order of the results; one where there is one place."""
+
+    @property
+    def status(self) -> DeliveryStatus:
+        """Tell where they stand together: dead if one is, once nothing more is tried."""
+        found = {push.status for push in self.pushes}
+        order = (DeliveryStatus.SENDING, DeliveryStatus.PENDING, DeliveryStatus.DEAD)
+        return next((status for status in order if status in found), DeliveryStatus.DELIVERED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +160,7 @@ class Parcel:
     event: str | None
     """None for a push."""
     data: dict[str, Any]
-    """What the event says."""
+    """What the event says; of a push into a bucket, which result it is of."""
     url: str | None
     secret: str | None
     asked: bool
@@ -139,6 +169,8 @@ class Parcel:
     """Where a push goes; None for an event."""
     content: NamedBlob | None = None
     """What a push sends; None for an event, and where it is gone."""
+    client: str = ""
+    """Whose it is."""
 
 
 @dataclass(frozen=True, slots=True)

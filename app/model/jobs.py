@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from app.errors import Problem, Refusal
 from app.model.blobs import Blob, File, NamedBlob
-from app.model.deliveries import Push, PutTarget, Webhook
+from app.model.deliveries import Pushed, PutTarget, Webhook
 from app.model.marks import Marks
 
 
@@ -223,8 +223,8 @@ class Item:
     results: tuple[File, ...]
     started_at: datetime | None
     finished_at: datetime | None
-    pushed: Push | None = None
-    """How it stands with putting its result elsewhere; None where nobody asked, or not yet."""
+    pushed: Pushed | None = None
+    """How it stands with putting its results elsewhere; None where nobody asked, or not yet."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 import logging
 import time
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +21,16 @@ from app.errors import (
     FetchError,
     FetchTimeout,
     OffloadError,
+    Problem,
     ReceiverGone,
     ReceiverRefused,
+    RemoteUnready,
+    TooLargeToPut,
 )
 from app.model.blobs import Blob
 from app.model.deliveries import Attempt, PutTarget
+from app.outbound.redirect import Way
+from app.outbound.remotes import RemoteObject, code_in
 from app.outbound.retry import retry_after_s
 
 log = logging.getLogger(__name__)
@@ -31,6 +40,9 @@ ANSWER_BYTES = 512
 ANSWER_S = 2.0
 """How long that much is waited for; the status is all that counts."""
 CHUNK_BYTES = 256 * 1024
+MAX_OBJECT_BYTES = 5_000 << 20
+"""What Azure takes in one request; S3 takes a little more."""
+MAX_ETAG_CHARACTERS = 200
 
 
 async def send(
@@ -87,7 +99,13 @@ async def send(
         http_status=response.status_code if response is not None else None,
         problem=error.problem() if error else None,
         answer=answer,
+        etag=_etag(response) if error is None and response is not None else None,
     )
+
+
+def _etag(response: httpx.Response) -> str | None:
+    etag = response.headers.get("etag")
+    return etag if etag and len(etag) <= MAX_ETAG_CHARACTERS and etag.isprintable() else None
 
 
 async def put(
@@ -112,6 +130,53 @@ async def put(
     headers = described | given | {"content-length": str(blob.size_bytes)}
     body = content if isinstance(content, bytes) else _chunks(content)
     return await send(client, "PUT", target.url, headers, body, timeout_s=timeout_s, at=at)
+
+
+async def put_object(
+    way: Way,
+    found: RemoteObject,
+    content: Path | bytes,
+    blob: Blob,
+    *,
+    timeout_s: float,
+    at: datetime,
+) -> Attempt:
+    """Put a result into a bucket as `put` does, by a URL that is signed for this attempt.
+
+    The bucket checks what arrives by its Content-MD5, which all of them know.
+
+    Raises:
+        TooLargeToPut: no bucket would take it.
+    """
+    if blob.size_bytes > MAX_OBJECT_BYTES:
+        raise TooLargeToPut(f"A bucket takes {MAX_OBJECT_BYTES} bytes.", max_bytes=MAX_OBJECT_BYTES)
+    try:
+        url = await found.signed("PUT")
+    except RemoteUnready as error:
+        log.info("Delivery failed: %s: %s", error.code, error.log_detail)
+        return Attempt(at, 0, None, error.problem())
+    checked = {"content-md5": await asyncio.to_thread(_md5, content)}
+    target = PutTarget(url, {**found.put_headers, **checked})
+    attempt = await put(way.client, target, content, blob, timeout_s=timeout_s, at=at)
+    code = code_in(attempt.answer) if attempt.problem else None
+    return replace(attempt, problem=_told(attempt.problem, code)) if code else attempt
+
+
+def _told(problem: Problem | None, code: str) -> Problem | None:
+    if problem is None:
+        return None
+    said = f"{problem.detail.removesuffix('.')}, {code}."
+    return replace(problem, detail=said, extra=problem.extra | {"bucket_code": code})
+
+
+def _md5(content: Path | bytes) -> str:
+    """Give what Content-MD5 has of it (RFC 1864): a checksum, and nobody's proof."""
+    if isinstance(content, bytes):
+        digest = hashlib.md5(content, usedforsecurity=False)
+    else:
+        with content.open("rb") as file:
+            digest = hashlib.file_digest(file, partial(hashlib.md5, usedforsecurity=False))
+    return base64.b64encode(digest.digest()).decode()
 
 
 async def _chunks(path: Path) -> AsyncIterator[bytes]:

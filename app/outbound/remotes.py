@@ -27,6 +27,7 @@ from pydantic import (
 
 from app.errors import FetchUrlInvalid, RemoteUnknown, RemoteUnready
 from app.ops import spellings
+from app.ops.object_keys import checked_key
 from app.outbound.addresses import Network
 
 if TYPE_CHECKING:
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
 
 MAX_REMOTES = 100
 MAX_FILE_BYTES = 1 << 20
-MAX_KEY_BYTES = 1024
-"""Of an object's name, prefix included: what S3 and its like take."""
 HOLDS = timedelta(hours=12)
 """How long a signed URL can be used: longer than anything waits for its host's turn."""
 PATIENCE = timedelta(seconds=5)
@@ -45,7 +44,6 @@ BLOCK_BLOB = {"x-ms-blob-type": "BlockBlob"}
 _URL = re.compile(r"(s3|gs|az)://([A-Za-z0-9][A-Za-z0-9._-]{1,254})(?:/(.*))?", re.DOTALL)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _CODE = re.compile(r"<Code>([A-Za-z]{1,64})</Code>")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def is_object_url(url: str) -> bool:
@@ -57,20 +55,6 @@ def code_in(answer: str) -> str | None:
     """Give the code that a bucket's answer has, such as `AccessDenied`, if it is of that kind."""
     found = _CODE.search(answer)
     return found[1] if found else None
-
-
-def checked_key(key: str) -> str:
-    """Give an object's name, if it is one that leads where it says.
-
-    Raises:
-        ValueError: it is empty or too long, has a part that is empty, `.` or `..`, or a control
-            character.
-    """
-    if not key or len(key.encode("utf-8", "replace")) > MAX_KEY_BYTES:
-        raise ValueError(f"an object's name has 1 to {MAX_KEY_BYTES} bytes")
-    if _CONTROL.search(key) or any(part in ("", ".", "..") for part in key.split("/")):
-        raise ValueError("an object's name has no control characters and no empty, . or .. parts")
-    return key
 
 
 class RemoteSettings(BaseModel):
@@ -257,6 +241,14 @@ class Remotes:
         if remote is None or not remote.serves(client):
             raise RemoteUnknown("There is no remote of this name for this client.")
         return remote
+
+    def at(self, name: str, url: str, client: str) -> RemoteObject:
+        """Give the object at a URL of a remote. Raises as `named`, also for another place."""
+        remote = self.named(name, client)
+        below = f"{remote.settings.url}/"
+        if not url.startswith(below):
+            raise RemoteUnknown("The remote of this name is another bucket by now.")
+        return remote.object(url.removeprefix(below))
 
     def find(self, url: str, client: str) -> RemoteObject:
         """Give the object that a URL names, of the remote that covers it most closely.

@@ -69,4 +69,6 @@ def _hopeless(parcel: Parcel, attempt: Attempt, problem: Problem) -> bool:
     if problem.code in HOPELESS or parcel.event == TEST_EVENT:
         return True
     status = attempt.http_status or 0
+    if parcel.target is not None and parcel.target.remote is not None:
+        return False  # it is signed anew each time, and the operator can mend what is wrong
     return parcel.target is not None and 400 <= status < 500 and status not in PUT_AGAIN

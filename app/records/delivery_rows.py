@@ -28,7 +28,8 @@ def dump_webhook(webhook: Webhook) -> str:
 
 def dump_target(target: PutTarget) -> str:
     """Give where an item's result goes as a JSON text."""
-    return rows.dump({"url": target.url, "headers": dict(target.headers)})
+    told = {"url": target.url, "headers": dict(target.headers)}
+    return rows.dump(told | ({"remote": target.remote} if target.remote else {}))
 
 
 def problem(text: str | None) -> Problem | None:
@@ -75,7 +76,11 @@ def push(row: Row) -> Push:
     told = None
     if status is not DeliveryStatus.DELIVERED:
         told = problem(row["problem"]) or problem(row["last_problem"])
+    put = rows.load(row["data"])
     return Push(
+        url=row["url"] if "remote" in put else None,
+        etag=put.get("etag"),
+        size_bytes=put.get("size_bytes"),
         status=status,
         attempts=row["tries"],
         due_at=rows.from_ms(row["due_ms"]),
@@ -92,6 +97,7 @@ def parcel(row: Row, target: PutTarget | None = None, content: NamedBlob | None 
         key=row["pk"],
         claim=row["claims"],
         id=row["id"],
+        client=row["client"],
         tries=row["tries"],
         route=Route(row["pk"], row["origin"], row["lane"]),
         created_at=created_at,

@@ -67,12 +67,15 @@ def take(tx: Tx, node: str, keys: Sequence[int]) -> list[Parcel]:
 
 
 def _parcel(row: Row, sources: list[Row]) -> Parcel:
+    put = rows.load(row["data"]) if row["kind"] == "push" else {}
+    if remote := put.get("remote"):
+        sources = [source for source in sources if source["position"] == put["result"]]
     if row["kind"] == "webhook" or len(sources) != 1:  # a result was deleted
         return delivery_rows.parcel(row)
     [source] = sources
     store, stored = rows.load(source["store"]), rows.valued(source)
     assert stored is not None  # noqa: S101 - NOT NULL
-    target = PutTarget(row["url"], store.get("headers", {}))
+    target = PutTarget(row["url"], store.get("headers", {}), remote)
     return delivery_rows.parcel(row, target, NamedBlob(stored, source["name"]))
 
 
@@ -113,7 +116,17 @@ def _settled(one: Settled, now_ms: int) -> dict[str, Any]:
         "problem": rows.dump_problem(verdict.problem) if verdict.problem else None,
         "due_ms": rows.to_ms(verdict.due_at) if verdict.due_at else None,
         "ended_ms": now_ms if verdict.status.done else None,
+        "data": _put(one),
     }
+
+
+def _put(one: Settled) -> str | None:
+    """Say what arrived in a bucket; None where nothing is to be noted."""
+    parcel, attempt = one.parcel, one.attempt
+    if "remote" not in parcel.data or attempt is None or attempt.problem or not parcel.content:
+        return None
+    size_bytes = parcel.content.blob.size_bytes
+    return rows.dump(parcel.data | {"etag": attempt.etag, "size_bytes": size_bytes})
 
 
 def _keep(tx: Tx, pk: int, attempt: Attempt) -> None:
@@ -134,7 +147,8 @@ def _push_settled(tx: Tx, row: Row, verdict: Verdict) -> None:
     for job in held.named(tx, row["job_id"]):
         if verdict.status.done:
             code = verdict.problem.code if verdict.problem else None
-            events.item_ended(tx, job, row["item_idx"], code, kind="push")
+            url = row["url"] if rows.load(row["data"]) else None
+            events.push_ended(tx, job, row["item_idx"], code, url)
         held.save(tx, [job])
 
 
@@ -220,7 +234,6 @@ def test(tx: Tx, client: str, webhook: Webhook) -> Delivery:
     """Record an event that says nothing, due at once."""
     delivery_id = events.insert(
         tx,
-        kind="webhook",
         client=client,
         event=TEST_EVENT,
         data="{}",

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from app.errors import Interrupted
-from app.model.blobs import Blob, NamedBlob
+from app.model.blobs import Blob
 from app.model.chunks import MAX_INTERRUPTIONS, Chunk, Done, Ended, Failed, Fence, Outcome
 from app.model.jobs import ItemStatus
 from app.records import cutting, ending, events, files, held, rows, topics, twins
@@ -127,8 +127,8 @@ def _follow(tx: Tx, job: Job, item: Row, e: Ended) -> None:
     failed = e.outcome if isinstance(e.outcome, Failed) else None
     events.item_ended(tx, job, item["idx"], failed.problem.code if failed else None)
     if item["store"] is not None and isinstance(e.outcome, Done):
-        results: tuple[NamedBlob, ...] = e.outcome.results
-        events.result_ready(tx, job, item["pk"], item["idx"], item["store"], len(results))
+        names = [result.name for result in e.outcome.results]
+        events.result_ready(tx, job, item["pk"], item["idx"], item["store"], names)
     if item["has_twins"] and twins.follow(tx, job, item["pk"], twins.AT_ONCE):
         held.bite_later(tx, "follow", job["pk"], item_key=item["pk"])
 

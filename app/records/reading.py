@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from app.model.blobs import File
-from app.model.deliveries import Push
+from app.model.deliveries import Pushed
 from app.model.jobs import Item, ItemStatus, Job, JobStatus
 from app.records import delivery_rows, rows
 from app.records.pages import INPUT_ORDER, NEWEST_FIRST, read_page
@@ -77,12 +77,15 @@ def _results(tx: Tx, items: list[Row]) -> dict[int, list[File]]:
     return results
 
 
-def _pushes(tx: Tx, items: list[Row]) -> dict[int, Push]:
+def _pushes(tx: Tx, items: list[Row]) -> dict[int, Pushed]:
     keys = [row["pk"] for row in items if row["store"] is not None]
     if not keys:
         return {}
     found = tx.run("pushes_of", item_pks=tx.array(keys))
-    return {row["item_pk"]: delivery_rows.push(row) for row in found}
+    pushes: dict[int, list[Row]] = {}
+    for row in found:
+        pushes.setdefault(row["item_pk"], []).append(row)
+    return {key: Pushed(tuple(map(delivery_rows.push, of))) for key, of in pushes.items()}
 
 
 def seqs(tx: Tx, job_ids: Iterable[str]) -> dict[str, tuple[int, bool]]:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from app.errors import Problem, Refusal
 from app.model.blobs import Blob, File, NamedBlob
 from app.model.chunks import Claim
-from app.model.deliveries import Push
+from app.model.deliveries import Pushed
 from app.model.jobs import (
     Counts,
     Item,
@@ -156,7 +156,7 @@ def file(row: Row) -> File:
     )
 
 
-def item(row: Row, results: tuple[File, ...], pushed: Push | None) -> Item:
+def item(row: Row, results: tuple[File, ...], pushed: Pushed | None) -> Item:
     """Read an items row joined with its job's `job_id`."""
     return Item(
         job_id=row["job_id"],

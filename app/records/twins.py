@@ -63,14 +63,16 @@ def _end(tx: Tx, job: Job, first: Row, followers: list[Row]) -> None:
     new: list[dict[str, Any]] = []
     code = json.loads(first["problem"])["code"] if first["problem"] else None
     for item in followers:
+        names = []
         for result in results:
             source = _result(job, result, item["name"], facts)
+            names.append(source.name)
             place = {"job_key": job["pk"], "item_key": item["pk"]}
             position = result["position"]
             new.append(files.row(job["client"], source, now_ms, **place, position=position))
         events.item_ended(tx, job, item["idx"], code)
         if item["store"] is not None and code is None:
-            events.result_ready(tx, job, item["pk"], item["idx"], item["store"], len(results))
+            events.result_ready(tx, job, item["pk"], item["idx"], item["store"], names)
     tx.many("insert_file", new)
 
 

@@ -231,7 +231,7 @@ class Deliveries:
         return attempt
 
     async def _put(self, parcel: Parcel, at: datetime) -> Attempt:
-        """Send a result; raises `BlobMissing` where it is no longer there."""
+        """Send a result; raises `BlobMissing` or `RemoteUnknown` where it or its place is gone."""
         if parcel.target is None or parcel.content is None:
             raise BlobMissing("The result was removed before it could be put there.")
         blob = parcel.content.blob
@@ -240,6 +240,14 @@ class Deliveries:
             if blob.value is None:
                 content = await stack.enter_async_context(self._blobs.local(blob))
             timeout_s = self._push.timeout_s
+            if parcel.target.remote is not None:
+                found = self._door.remotes.at(
+                    parcel.target.remote, parcel.target.url, parcel.client
+                )
+                way = self._door.way_to(found.remote)
+                return await outbound.put_object(
+                    way, found, content, blob, timeout_s=timeout_s, at=at
+                )
             return await outbound.put(
                 self._door.client, parcel.target, content, blob, timeout_s=timeout_s, at=at
             )

@@ -26,6 +26,7 @@ from app.model.deliveries import (
     DeliveryStatus,
     Parcel,
     Push,
+    Pushed,
     PutTarget,
     Route,
     Verdict,
@@ -118,7 +119,8 @@ async def events(outbox: Outbox) -> list[str]:
 
 
 async def pushes(store: Any, job: Job) -> list[Push | None]:
-    return [item.pushed for item in await items_of(store, job)]
+    found = [item.pushed for item in await items_of(store, job)]
+    return [one.pushes[-1] if one else None for one in found]
 
 
 # -- written with what they tell of ------------------------------------------------------------
@@ -627,7 +629,41 @@ async def test_a_result_that_is_to_be_put_elsewhere_is_pushed(
     assert push == Push(DeliveryStatus.DELIVERED, 2, None, clock.now, None)
     # Pushes are shown by their items, not among the events.
     assert await deliveries(outbox) == []
-    assert (await store.items_since(job.id, (0, 0)))[0].pushed == push
+    assert (await store.items_since(job.id, (0, 0)))[0].pushed == Pushed((push,))
+
+
+async def test_into_a_bucket_each_result_is_pushed_for_itself(
+    store: Any, outbox: Outbox, clock: Clock
+) -> None:
+    bucket = PutTarget("s3://bucket/{index}/{name}", remote="media")
+    job = await submitted(store, upload("1"), storing("2", bucket), webhook=ALL)
+    await run_all(store, done("a"), done("a", "b", "a"))
+    parcels = await claimed(outbox)
+    first, second = [parcel for parcel in parcels if parcel.target]
+    assert [one.content for one in (first, second)] == [
+        NamedBlob(blob(n), f"{n}.out") for n in "ab"
+    ]
+    assert first.target == PutTarget("s3://bucket/1/a.out", remote="media")
+    assert (first.client, first.route) == ("shop", Route(first.key, "s3://bucket", "s3://bucket"))
+    await outbox.settle(second, tried(clock, etag='"b"'), DELIVERED)
+    await outbox.settle(first, tried(clock, REFUSED, etag='"no"'), again(clock, 5))
+    _, pushed = [item.pushed for item in await items_of(store, job)]
+    assert [(push.url, push.etag, push.size_bytes, push.attempts) for push in pushed.pushes] == [
+        ("s3://bucket/1/a.out", None, None, 1),
+        ("s3://bucket/1/b.out", '"b"', blob("b").size_bytes, 1),
+        ("s3://bucket/1/a.out", None, None, 0),
+    ]
+    assert [push.problem and push.problem.code for push in pushed.pushes] == [
+        REFUSED.code,
+        None,
+        "delivery.key",  # it would write over the first
+    ]
+    assert pushed.status is DeliveryStatus.PENDING
+    told = [p for p in [*parcels, *await claimed(outbox)] if (p.event or "").startswith("push.")]
+    assert [(p.event, p.data["url"], p.data["index"]) for p in told] == [
+        ("push.failed", "s3://bucket/1/a.out", 1),
+        ("push.succeeded", "s3://bucket/1/b.out", 1),
+    ]
 
 
 async def test_who_watches_a_job_learns_of_its_push(

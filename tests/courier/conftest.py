@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import math
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from app.model.chunks import Claim, Done
 from app.model.deliveries import JOB_EVENTS, Delivery, PutTarget, Webhook
 from app.model.jobs import Job, NewItem, NewJob, Step
 from app.outbound.fetch import Fetcher, FetchSettings
+from app.outbound.remotes import Remotes, remotes_of
 from app.outbound.webhooks import PushSettings, WebhookSettings
 from app.work.deliveries import Deliveries
 from tests.contracts.backends import DiskBackend, SqliteBackend
@@ -55,12 +56,13 @@ class House:
         fetch: Mapping[str, Any] | None = None,
         lookup: Any = None,
         push_timeout_s: float = 20,
+        remotes: Mapping[str, Any] | None = None,
         started: bool = False,
         **settings: Any,
     ) -> Deliveries:
         """Make a courier; one that is not `started` is worked by hand, with `deliver`."""
         allowed = {"allow_networks": "127.0.0.0/8", "connect_timeout_s": 2} | dict(fetch or {})
-        door = Fetcher(FetchSettings(**allowed), lookup=lookup)
+        door = Fetcher(FetchSettings(**allowed), Remotes(remotes_of(remotes or {})), lookup=lookup)
         await self._stack.enter_async_context(door)
         made = Deliveries(
             database or self.store.db,
@@ -102,8 +104,8 @@ class House:
         )
         return (await self.store.submit(new)).job
 
-    async def end(self, *contents: bytes) -> None:
-        """Have one item after the other succeed with one result each."""
+    async def end(self, *contents: bytes, each: Sequence[str] = ("r.bin",)) -> None:
+        """Have one item after the other succeed, with a result of each of some names."""
         wanted = max(1, len(contents))
         if len(self._claims) < wanted:
             self._claims += await self.store.claim("cpu", wanted - len(self._claims))
@@ -111,8 +113,10 @@ class House:
         for claim in claims:
             content = contents[0] if contents else b"result"
             contents = contents[1:]
-            blob = await self.blobs.put(once(content), 1 << 30)
-            assert await self.store.finish(claim, Done((NamedBlob(blob, "r.bin"),), {}))
+            results = [
+                NamedBlob(await self.blobs.put(once(content), 1 << 30), name) for name in each
+            ]
+            assert await self.store.finish(claim, Done(tuple(results), {}))
 
     async def ended(self, url: str | None, **others: Any) -> Delivery:
         """Have a job end that tells `url`, and give the delivery that says so."""

@@ -18,7 +18,7 @@ BIG = bytes(range(256)) * (24 << 12)  # 24 MiB
 
 async def pushed(house, job):
     items, _ = await house.store.list_items(job.id)
-    return [item.pushed for item in items]
+    return [push for item in items for push in item.pushed.pushes]
 
 
 async def one_push(house, url, content=b"result", **headers):

@@ -9,8 +9,10 @@ import os
 import random
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import httpx
 import obstore
@@ -124,6 +126,84 @@ def test_urls_may_be_objects_of_a_bucket_that_the_operator_named(
     for said in (answer.text, service.log.read_text()):
         assert SECRET not in said
         assert "X-Amz" not in said
+
+
+def put_to(http: httpx.Client, answer: httpx.Response) -> list[dict[str, Any]]:
+    """Give the items of a job once what is put elsewhere of its last one is there, or given up."""
+    job, until = done(answer), time.monotonic() + 30
+    while not (pushed := job["items"][-1]["pushed"]) or not pushed["ended_at"]:
+        assert time.monotonic() < until, pushed
+        job = http.get(f"/v1/jobs/{job['id']}").json()
+    items: list[dict[str, Any]] = job["items"]
+    return items
+
+
+def test_results_are_put_into_a_bucket_that_the_operator_named(
+    service: Service, http: httpx.Client
+) -> None:
+    bucket = bucket_of(storage(shared_s3(), MEDIA))
+    large, small = stored(http, LARGE).split("/")[3], stored(http, b"small").split("/")[3]
+    place = {"remote": "media", "key": "out/{index:03}-{stem}.bin{ext}"}
+    document = {"file_ids": [small, large], "format": "gzip", "store": {"s3": place}}
+    answer = http.post("/v1/compress?wait=50", json=document)
+    for item, content in zip(put_to(http, answer), (b"small", LARGE), strict=True):
+        [one] = item["pushed"]["objects"]
+        path = one["url"].removeprefix(f"{MEDIA}/")
+        got = bytes(obstore.get(bucket, path).bytes())
+        assert zlib.decompress(got, 31) == content
+        assert one["size_bytes"] == len(got)
+        assert one["etag"] == obstore.head(bucket, path)["e_tag"]
+        assert (one["status"], one["error"]) == ("delivered", None)
+    assert SECRET not in service.log.read_text()
+
+
+def test_a_job_of_lines_and_one_that_joins_put_theirs_too(http: httpx.Client) -> None:
+    bucket = bucket_of(storage(shared_s3(), MEDIA))
+    obstore.put(bucket, "lines/in", b"a line")
+    lines = f'{{"url": "{MEDIA}/lines/in"}}\n"{MEDIA}/lines/in"\n'
+    store = json.dumps({"s3": {"remote": "media", "key": "lines/{index}"}})
+    answer = http.post(
+        "/v1/fetch",
+        params={"wait": 50, "store": store, "dedupe": "true"},
+        content=lines,
+        headers={"Content-Type": "application/x-ndjson"},
+    )
+    urls = [f"{MEDIA}/lines/{n}" for n in range(2)]
+    assert [item["pushed"]["objects"][0]["url"] for item in put_to(http, answer)] == urls
+    assert {bytes(obstore.get(bucket, f"lines/{n}").bytes()) for n in range(2)} == {b"a line"}
+    joined = {
+        "urls": urls,
+        "format": "zip",
+        "store": {"s3": {"remote": "media", "key": "lines/all{ext}"}},
+    }
+    *others, last = put_to(http, http.post("/v1/archive?wait=50", json=joined))
+    assert obstore.head(bucket, "lines/all.zip")["size"] == last["results"][0]["size_bytes"]
+    assert [item["pushed"] for item in others] == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("store", "status", "code", "said"),
+    [
+        ({"s3": {"remote": "other"}}, 422, "fetch.remote", "`store.s3.remote`: There is no remote"),
+        ({"s3": {"remote": "media", "key": "../{name}"}}, 422, "input.invalid", "`store.s3.key`"),
+        ({"s3": {"remote": "media", "key": "{nam}"}}, 422, "input.invalid", "must not have {nam}"),
+        ({"s3": {"remote": "media", "key": "same"}}, 422, "input.invalid", "would have one key"),
+        ({"s3": {}}, 422, "input.invalid", "remote"),
+        ({}, 422, "input.invalid", "`put_url` or `s3`"),
+        (
+            {"s3": {"remote": "media"}, "put_url": "https://example.com/"},
+            422,
+            "input.invalid",
+            "not both",
+        ),
+        ({"s3": {"remote": "media"}, "headers": {"a": "b"}}, 422, "input.invalid", "no `headers`"),
+    ],
+)
+def test_a_place_that_cannot_be_is_refused(
+    http: httpx.Client, store: dict[str, Any], status: int, code: str, said: str
+) -> None:
+    document = {"urls": [f"{MEDIA}/a", f"{MEDIA}/b"], "store": store}
+    assert said in problem(http.post("/v1/fetch", json=document), status, code)["detail"]
 
 
 def in_bucket(url: str, bucket: str = BUCKET) -> list[str]:

@@ -21,7 +21,7 @@ WHERE items.pk IN :item_pks[] ORDER BY items.pk, files.position;
 -- What an attempt came to.
 -- index: INTEGER PRIMARY KEY
 UPDATE deliveries SET status = :status, tries = tries + :tried, problem = :problem,
-                      due_ms = :due_ms, ended_ms = :ended_ms
+                      due_ms = :due_ms, ended_ms = :ended_ms, data = coalesce(:data, data)
 WHERE pk = :pk;
 
 -- name: resend
@@ -77,7 +77,7 @@ WHERE job_id = :job_id AND client = :client AND kind = 'webhook' AND pk < :befor
 ORDER BY pk DESC LIMIT :limit;
 
 -- name: pushes_of
--- How it stands with putting some items' results elsewhere: of each item, its last push.
+-- How it stands with putting some items' results elsewhere: of each item, in their order.
 -- index: deliveries_by_item
 SELECT deliveries.*, (SELECT problem FROM attempts WHERE delivery_pk = deliveries.pk
                       ORDER BY n DESC LIMIT 1) AS last_problem
