@@ -36,15 +36,22 @@ http {{
 @contextmanager
 def running(folder: Path, site: str, *urls: str) -> Iterator[str]:
     """Have it pass on to these services, in turn; gives its own URL."""
-    if NGINX is None:
-        assert not os.environ.get("NGINX_REQUIRED"), "nginx is not installed"
-        pytest.skip("nginx is not installed")
     [port] = free_ports(1)
     assert site.count("listen 80;") == site.count(SERVER) == 1
     site = site.replace("listen 80;", f"listen 127.0.0.1:{port};")
     servers = [SERVER.replace("127.0.0.1:8000", url.removeprefix("http://")) for url in urls]
     site = site.replace(SERVER, "".join(servers))
-    (folder / "nginx.conf").write_text(MAIN.format(folder=folder, site=site))
+    with started(folder, MAIN.format(folder=folder, site=site), port) as url:
+        yield url
+
+
+@contextmanager
+def started(folder: Path, conf: str, port: int) -> Iterator[str]:
+    """Run it by a whole configuration that has it listen on this port; gives its URL."""
+    if NGINX is None:
+        assert not os.environ.get("NGINX_REQUIRED"), "nginx is not installed"
+        pytest.skip("nginx is not installed")
+    (folder / "nginx.conf").write_text(conf)
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(
             [NGINX, "-p", str(folder), "-c", str(folder / "nginx.conf")], stderr=log

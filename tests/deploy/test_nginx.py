@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
-import pytest
 
-from tests.e2e.test_nginx import NGINX
+from tests.nginx import started
+from tests.s3 import free_ports
 
 CONF = (Path(__file__).parents[2] / "deploy" / "nginx.conf").read_text()
 
@@ -65,45 +61,22 @@ def served(node: Node) -> Iterator[Node]:
         thread.join()
 
 
-def answers(port: int) -> bool:
-    with socket.socket() as tried:
-        return tried.connect_ex(("127.0.0.1", port)) == 0
-
-
-@contextmanager
-def in_front(nodes: list[Node], folder: Path) -> Iterator[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    conf = CONF.replace("listen 8080;", f"listen 127.0.0.1:{port};").replace("/tmp/", f"{folder}/")
+def conf(nodes: list[Node], port: int, folder: Path) -> str:
+    found = CONF.replace("listen 8080;", f"listen 127.0.0.1:{port};").replace("/tmp/", f"{folder}/")
     for nth, node in enumerate(nodes, 1):
-        conf = conf.replace(f"api{nth}:8000", f"127.0.0.1:{node.server_address[1]}")
+        found = found.replace(f"api{nth}:8000", f"127.0.0.1:{node.server_address[1]}")
     # One process that takes the turns, and that ends with the test.
-    conf = conf.replace("worker_processes auto;", "daemon off; master_process off;")
-    (folder / "nginx.conf").write_text(conf)
-    assert NGINX is not None
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen([NGINX, "-c", str(folder / "nginx.conf")], stderr=log)
-    try:
-        deadline = time.monotonic() + 20
-        while not answers(port):
-            assert process.poll() is None, (folder / "log").read_text()
-            assert time.monotonic() < deadline
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(10)
+    return found.replace("worker_processes auto;", "daemon off; master_process off;")
 
 
-@pytest.mark.skipif(
-    NGINX is None and not os.environ.get("NGINX_REQUIRED"), reason="nginx is not installed"
-)
 def test_requests_go_to_nodes_in_turns_and_never_twice(tmp_path: Path) -> None:
     first, second = Node("first"), Node("second")
     with ExitStack() as stack:
         stack.enter_context(served(second))
         with served(first):
-            url = stack.enter_context(in_front([first, second], tmp_path))
+            [port] = free_ports(1)
+            site = conf([first, second], port, tmp_path)
+            url = stack.enter_context(started(tmp_path, site, port))
             http = stack.enter_context(httpx.Client(base_url=url, timeout=30))
             forged = {"X-Forwarded-Host": "evil.example"}
             names = [http.get("/", headers=forged).text for _ in range(4)]
