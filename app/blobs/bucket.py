@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from html import unescape
 from typing import Any, TypeVar
 
+import obstore
 from obstore.exceptions import BaseError, NotFoundError
 from obstore.store import AzureStore, GCSStore, S3Store, from_url
 
@@ -19,6 +20,12 @@ T = TypeVar("T")
 Bucket = S3Store | GCSStore | AzureStore
 
 OUT_OF_REACH = "The object store could not be used."
+MOST_TRIES = 10_000
+"""More than there is time for."""
+BACKOFF_S = 2.0
+"""The longest pause between two tries: so soon a bucket that is back is noticed."""
+NAME = "name"
+"""An object that every bucket in use has: its name for itself."""
 _S3_ERROR = re.compile(r"<Code>(?P<code>\w+)</Code>.*?<Message>(?P<message>[^<]*)", re.DOTALL)
 
 
@@ -32,7 +39,7 @@ def store_of(storage: StorageSettings) -> Bucket:
     if storage.url.startswith("s3"):
         options.setdefault("checksum_algorithm", "sha256")
     try:
-        found = from_url(
+        made = from_url(
             storage.url,
             config=options or None,
             client_options={
@@ -41,14 +48,19 @@ def store_of(storage: StorageSettings) -> Bucket:
                 "read_timeout": timedelta(seconds=20),
                 "timeout": timedelta(seconds=120),
             },
-            retry_config={"retry_timeout": timedelta(seconds=storage.retry_s)},
+            retry_config={
+                "retry_timeout": timedelta(seconds=storage.retry_s),
+                # Ten, as its own default has it, are used up within seconds where nobody answers.
+                "max_retries": MOST_TRIES if storage.retry_s else 0,
+                "backoff": {"max_backoff": timedelta(seconds=BACKOFF_S)},
+            },
         )
     except BaseError as error:
         message = f"OFFLOAD_STORAGE_URL or OFFLOAD_STORAGE_OPTIONS: {_first(error)}"
         raise ValueError(message) from error
-    if not isinstance(found, Bucket):
+    if not isinstance(made, Bucket):
         raise ValueError("OFFLOAD_STORAGE_URL: write s3://…, gs://… or az://…")  # noqa: TRY004
-    return found
+    return made
 
 
 @contextmanager
@@ -56,9 +68,7 @@ def translated() -> Iterator[None]:
     """Raise the store's errors as ours."""
     try:
         yield
-    except (NotFoundError, FileNotFoundError) as error:
-        raise missing(_first(error)) from error
-    except BaseError as error:
+    except (BaseError, FileNotFoundError) as error:
         raise StorageError(OUT_OF_REACH, log_detail=_first(error)) from error
 
 
@@ -77,3 +87,20 @@ async def told(call: Awaitable[T]) -> T:
     """Await a call of the client; its errors are raised as ours."""
     with translated():
         return await call
+
+
+async def found(remote: Bucket, call: Awaitable[T]) -> T:
+    """Await a call that is about an object, as `told` does.
+
+    Raises `BlobMissing` where there is no such object, and the bucket is there: with one that has
+    vanished, or is named wrongly by now, nothing is known to be lost.
+    """
+    with translated():
+        try:
+            return await call
+        except (NotFoundError, FileNotFoundError) as error:
+            lost = error
+        with suppress(NotFoundError, FileNotFoundError):
+            await obstore.head_async(remote, NAME)
+            raise missing(_first(lost)) from lost
+    raise StorageError(OUT_OF_REACH, log_detail=f"It is not there any more: {_first(lost)}")

@@ -21,7 +21,7 @@ import obstore
 from obstore.exceptions import AlreadyExistsError
 
 from app.blobs.base import PIECE_BYTES, BlobSettings, Ranges, StorageSettings
-from app.blobs.bucket import Bucket, store_of, told, translated
+from app.blobs.bucket import NAME, Bucket, found, store_of, told, translated
 from app.blobs.checked import checked
 from app.blobs.kept import Kept
 from app.blobs.relay import relayed
@@ -46,7 +46,6 @@ COPY_BYTES = 5 << 30
 """S3 copies no more in one request."""
 OBJECTS = "objects"
 PROBES = "probes"
-NAME = "name"
 
 
 class ObjectBlobStore(Scratch):
@@ -107,7 +106,7 @@ class ObjectBlobStore(Scratch):
     async def has(self, blob: Blob) -> bool:
         """See `BlobStore.has`."""
         with suppress(BlobMissing):
-            met = await told(obstore.head_async(self._remote, _path(blob.key)))
+            met = await found(self._remote, obstore.head_async(self._remote, _path(blob.key)))
             return bool(met["size"] == blob.size_bytes)
         return False
 
@@ -115,7 +114,8 @@ class ObjectBlobStore(Scratch):
         """See `BlobStore.link`."""
         linked = replace(blob, key=new_key())
         if blob.value is None and blob.size_bytes <= COPY_BYTES:
-            await told(obstore.copy_async(self._remote, _path(blob.key), _path(linked.key)))
+            copy = obstore.copy_async(self._remote, _path(blob.key), _path(linked.key))
+            await found(self._remote, copy)
         elif blob.value is None:
             await self._send(linked.key, _all(self.ranges(blob)), blob.size_bytes)
         return linked
@@ -144,15 +144,15 @@ class ObjectBlobStore(Scratch):
         limit = await self._probed_at() - timedelta(seconds=age_s)
         listed = obstore.list(self._remote, prefix=OBJECTS)
         with translated():
-            async for found in listed:
-                yield [_key(meta) for meta in found if self._stored_at(meta) <= limit]
+            async for page in listed:
+                yield [_key(meta) for meta in page if self._stored_at(meta) <= limit]
 
     async def delete(self, key: str) -> bool:
         """See `BlobStore.delete`."""
         await self._near.drop(key)
         with suppress(BlobMissing):
-            await told(obstore.head_async(self._remote, _path(key)))
-            await told(obstore.delete_async(self._remote, _path(key)))
+            await found(self._remote, obstore.head_async(self._remote, _path(key)))
+            await found(self._remote, obstore.delete_async(self._remote, _path(key)))
             return True
         return False
 
@@ -172,8 +172,8 @@ class ObjectBlobStore(Scratch):
         got = await told(obstore.get_async(self._remote, NAME))
         name = bytes(await told(got.bytes_async())).decode()
         with translated():
-            async for found in obstore.list(self._remote, prefix=OBJECTS, chunk_size=1):
-                return name, made and not found
+            async for page in obstore.list(self._remote, prefix=OBJECTS, chunk_size=1):
+                return name, made and not page
         return name, made
 
     async def may_remove(self) -> bool:
@@ -272,7 +272,7 @@ class _Ranges:
         self._ahead: asyncio.Future[bytes] | None = None
 
     async def check(self) -> None:
-        await told(obstore.head_async(self._remote, _path(self._blob.key)))
+        await found(self._remote, obstore.head_async(self._remote, _path(self._blob.key)))
 
     async def read(self, size_bytes: int) -> bytes:
         piece = await (self._ahead or self._get(size_bytes))
@@ -295,9 +295,8 @@ class _Ranges:
         if size_bytes <= 0:
             return b""
         path = _path(self._blob.key)
-        got = await told(
-            obstore.get_range_async(self._remote, path, start=self._at, length=size_bytes)
-        )
+        asked = obstore.get_range_async(self._remote, path, start=self._at, length=size_bytes)
+        got = await found(self._remote, asked)
         if len(got) != size_bytes:
             raise StorageError("The stored bytes are damaged.", log_detail=self._blob.key)
         return bytes(got)

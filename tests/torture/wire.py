@@ -35,6 +35,7 @@ class Wire:
         self.most_answered: int | None = None
         self.refusing = False
         self.instead: bytes | None = None
+        self._made = threading.Condition()
         self._loop = asyncio.new_event_loop()
         self._open = asyncio.Event()
         self._writers: set[asyncio.StreamWriter] = set()
@@ -52,6 +53,11 @@ class Wire:
         finally:
             wire._loop.call_soon_threadsafe(wire._loop.stop)
             thread.join(10)
+
+    def wait_for(self, connections: int) -> None:
+        """Return once so many have been made through it."""
+        with self._made:
+            assert self._made.wait_for(lambda: self.connections >= connections, 30)
 
     # -- what a test does to it ----------------------------------------------------------------
 
@@ -107,7 +113,9 @@ class Wire:
             _reset(writer)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
+        with self._made:
+            self.connections += 1
+            self._made.notify_all()
         self._writers.add(writer)
         try:
             with suppress(OSError, asyncio.CancelledError):
