@@ -37,6 +37,7 @@ from app.ops.base import Limits, Offered
 from app.ops.registry import load_offered
 from app.outbound.fetch import Fetcher
 from app.outbound.remotes import Remotes
+from app.queues.base import Engine
 from app.records import backlog, files, intake, outbox, reading, topics
 from app.records.intake import Asked
 from app.settings import Settings
@@ -89,6 +90,8 @@ class Runtime:
     ends: Waiters
     deliveries: Waiters
     """Those who wait for a change of a job, for its end, and for the end of a delivery."""
+    engine: Engine | None = None
+    """What hands chunks to this node; None where it looks for them itself."""
     starter: Starter | None = None
     """What works here; None where others do."""
     leaving: asyncio.Event = field(default_factory=asyncio.Event)
@@ -197,9 +200,20 @@ def database_of(settings: Settings) -> SqliteDatabase | PostgresDatabase:
     """Give the database that the settings name, not opened yet."""
     if settings.database_url is None:
         return SqliteDatabase(settings.data_dir / DATABASE)
+    from app.queues import pgqueuer
     from app.stores.postgres import PostgresDatabase
+    from app.stores.postgres_link import Messages
 
-    return PostgresDatabase(settings.database_url.get_secret_value())
+    messages = Messages(pgqueuer.install, pgqueuer.send)
+    return PostgresDatabase(settings.database_url.get_secret_value(), messages=messages)
+
+
+def _engine_of(settings: Settings, database: Database, node: Node) -> Engine | None:
+    if settings.database_url is None or "work" not in settings.roles:
+        return None
+    from app.queues.pgqueuer import PgQueuerEngine
+
+    return PgQueuerEngine(settings.database_url.get_secret_value(), database, node.id)
 
 
 def held_folder(settings: Settings) -> AbstractContextManager[Held]:
@@ -296,6 +310,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
             changes,
             ends,
             deliveries,
+            _engine_of(settings, database, node),
         )
 
 

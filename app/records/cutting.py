@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.model.jobs import FETCH_LANE, Lane
-from app.records import topics
 from app.records.held import Job
 from app.stores.base import Tx
 
@@ -91,9 +90,7 @@ def parts(job_key: int, cuts: Iterable[Cut], *, turn: int, state: str = "ready")
 
 def put(tx: Tx, new: Sequence[Part]) -> None:
     """Queue chunks, and let those know who take them."""
-    tx.many("insert_chunk", new)
-    for lane in {part["lane"] for part in new if part["state"] == "ready"}:
-        tx.tell(topics.READY, lane)
+    tx.send([chunk for chunk in tx.many("insert_chunk", new) if chunk["state"] == "ready"])
 
 
 def release(tx: Tx, job: Job) -> None:

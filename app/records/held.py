@@ -60,8 +60,7 @@ def save(tx: Tx, jobs: Iterable[Job]) -> None:
 def _settle(tx: Tx, job: Job) -> None:
     unfinished = job["queued"] + job["running"]
     if job["join_at"] is not None and unfinished == job["queued"] == 1:
-        for ready in tx.run("release_join", job_pk=job["pk"]):
-            tx.tell(topics.READY, ready["lane"])
+        tx.send(tx.run("release_join", job_pk=job["pk"]))
     status = job_status(rows.counts(job), stops=bool(job["stops"]))
     if status is JobStatus.RUNNING and job["started_ms"] is None:
         status = JobStatus.QUEUED

@@ -7,7 +7,7 @@ from typing import Any
 
 from app.model.chunks import Chunk, Claim
 from app.model.jobs import Lane, Progress
-from app.records import held, rows, topics
+from app.records import held, rows
 from app.stores.base import Row, Tx
 
 
@@ -17,13 +17,33 @@ def take(tx: Tx, node: str, lane: Lane, room: int, most: int | None = None) -> l
     Items of a chunk with which a node has died are not among its claims: `next_suspect` gives them
     one at a time.
     """
-    ready = _within(tx.run("ready_chunks", lane=lane, limit=most or room), room)
-    # Nothing for who was given up for dead: nobody would bury it again.
+    return _taken(tx, node, _within(tx.run("ready_chunks", lane=lane, limit=most or room), room))
+
+
+def take_named(tx: Tx, node: str, keys: Collection[int], room: int) -> tuple[list[Chunk], set[int]]:
+    """Take chunks as `take` does, of these; gives too those that are ready and had no room."""
+    ready = tx.run("ready_named", pks=tx.array(keys))
+    within = _within(ready, room)
+    return _taken(tx, node, within), {chunk["pk"] for chunk in ready[len(within) :]}
+
+
+def _taken(tx: Tx, node: str, ready: Sequence[Row]) -> list[Chunk]:
+    """Take locked chunks; nothing for who was given up for dead: nobody would bury it again."""
     if not ready or not tx.run("get_node", id=node):
         return []
     tx.many("take_chunk", [{"pk": chunk["pk"], "node": node} for chunk in ready])
     taken = [dict(chunk) | {"delivery": chunk["delivery"] + 1} for chunk in ready]
     return _chunks(tx, taken, _recipes(tx, {chunk["job_pk"] for chunk in ready}))
+
+
+def send_again(tx: Tx, most: int) -> int:
+    """Send messages of chunks that are ready and have none; gives how many, `most` at a time.
+
+    For databases with a queue engine: what was ready before there was one, or was restored.
+    """
+    found = tx.run("unsent_chunks", limit=most)
+    tx.send(found)
+    return len(found)
 
 
 def insert_taken(
@@ -145,8 +165,10 @@ def requeue(tx: Tx, chunks: Sequence[Row], *, died: bool) -> list[Row]:
     changed: set[int] = set()
     for chunk in chunks:
         fence = {"pk": chunk["pk"], "delivery": chunk["delivery"]}
-        if not tx.run("give_back_chunk", **fence, deaths=int(died)):
+        ready = tx.run("give_back_chunk", **fence, deaths=int(died))
+        if not ready:
             continue
+        tx.send(ready)
         where = {name: chunk[name] for name in ("job_pk", "lo", "hi", "fetches")}
         # What goes one by one is known to have begun, or not.
         waiting = tx.run("charge_waiting", **where) if died and not chunk["deaths"] else []
@@ -155,7 +177,6 @@ def requeue(tx: Tx, chunks: Sequence[Row], *, died: bool) -> list[Row]:
             jobs[chunk["job_pk"]]["queued"] += len(running)
             changed.add(chunk["job_pk"])
         touched += [*waiting, *running]
-        tx.tell(topics.READY, chunk["lane"])
     held.save(tx, [jobs[key] for key in changed])
     return touched
 

@@ -16,6 +16,8 @@ News = Mapping[str, Sequence[Any]]
 """By topic, what transactions have told: each value once, in the order of its first telling."""
 
 
+READY = "ready"
+"""A topic: a lane in which chunks may be taken."""
 FEW = 32
 """So many things at most are a few for `Database.note`."""
 
@@ -44,6 +46,9 @@ class Tx(Protocol):
 
     def array(self, values: Iterable[Any]) -> Any:
         """Give values as what stands for `:name[]` in a statement."""
+
+    def send(self, chunks: Sequence[Row]) -> None:
+        """Once all of this is durable, let nodes know of these chunks, which are ready."""
 
     def tell(self, topic: str, value: Hashable) -> None:
         """Once all of this is durable, let this process's listeners know: a hint to look."""

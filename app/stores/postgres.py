@@ -19,7 +19,7 @@ import structlog
 
 from app.errors import StorageError
 from app.stores.base import News, Tx
-from app.stores.postgres_link import Link
+from app.stores.postgres_link import Link, Messages
 from app.stores.postgres_schema import bring_up_to_date, tie
 
 log = structlog.get_logger(__name__)
@@ -34,8 +34,15 @@ READERS = 2
 class PostgresDatabase:
     """`Database` for any number of nodes. Open it on a running event loop."""
 
-    def __init__(self, url: str, *, clock: Callable[[], int] | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        clock: Callable[[], int] | None = None,
+        messages: Messages | None = None,
+    ) -> None:
         """Name the database by a URL as libpq takes it; tests have a clock of their own."""
+        self._messages = messages
         self._url = url
         self._clock = clock
         self._given_up = threading.Event()
@@ -54,8 +61,10 @@ class PostgresDatabase:
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="records-writer")
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="records-reader")
         loop = asyncio.get_running_loop()
+        install = self._messages.install if self._messages else None
+        prepare = partial(bring_up_to_date, install=install)
         try:
-            await loop.run_in_executor(self._writer, lambda: self._link().once(bring_up_to_date))
+            await loop.run_in_executor(self._writer, lambda: self._link().once(prepare))
         except BaseException:
             await self.close()
             raise
@@ -130,6 +139,6 @@ class PostgresDatabase:
     def _link(self) -> Link:
         link: Link | None = getattr(self._local, "link", None)
         if link is None:
-            link = self._local.link = Link(self._url, self._clock, self._given_up)
+            link = self._local.link = Link(self._url, self._clock, self._given_up, self._messages)
             self._links.append(link)
         return link

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import psycopg
 from psycopg import conninfo, errors
 
 from app.errors import StorageError
+from app.stores.base import Row
 from app.stores.postgres_tx import READING, PgRow, PgTx, adapt, rows, translated
 
 T = TypeVar("T")
@@ -62,6 +63,15 @@ _IN_THE_WAY = (errors.DeadlockDetected, errors.SerializationFailure, errors.Uniq
 """Somebody else wrote at the same time: seen from here, it was before."""
 
 
+class Messages(NamedTuple):
+    """A queue engine in the same database."""
+
+    install: Callable[[psycopg.Connection[Any]], None]
+    """Makes its tables, in a transaction that others wait for."""
+    send: Callable[[psycopg.Connection[Any], Sequence[Row]], None]
+    """Sends messages of chunks that are ready, in the transaction that they are of."""
+
+
 class _Unknown(Exception):
     """The connection was lost in the commit of this transaction."""
 
@@ -74,9 +84,14 @@ class Link:
     """Runs rules on a connection of its own. For one thread, but for `give_up`."""
 
     def __init__(
-        self, url: str, clock: Callable[[], int] | None, given_up: threading.Event
+        self,
+        url: str,
+        clock: Callable[[], int] | None,
+        given_up: threading.Event,
+        messages: Messages | None = None,
     ) -> None:
         """Name the database; without `clock`, its own is asked. `given_up` ends all patience."""
+        self._messages = messages
         self._said = {**DEFAULTS, **conninfo.conninfo_to_dict(url)}
         self._clock = clock
         self._given_up = given_up
@@ -128,6 +143,8 @@ class Link:
         try:
             tx = PgTx(db, self._clock or _clock_from(begun["now_ms"]))
             outcome = rule(tx), tx.told
+            if tx.sent and self._messages is not None:
+                self._messages.send(db, tx.sent)
         except BaseException:
             _roll_back(db)
             raise

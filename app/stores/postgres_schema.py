@@ -27,8 +27,13 @@ def newest() -> int:
     return max(migrations("postgres"))
 
 
-def bring_up_to_date(db: psycopg.Connection[Any]) -> None:
+def bring_up_to_date(
+    db: psycopg.Connection[Any],
+    install: Callable[[psycopg.Connection[Any]], None] | None = None,
+) -> None:
     """Check the database, and make or migrate its schema: all in one transaction.
+
+    `install` is called in it too.
 
     Who starts beside others waits for them, and finds nothing left to do.
 
@@ -45,6 +50,8 @@ def bring_up_to_date(db: psycopg.Connection[Any]) -> None:
             if number > version:
                 db.execute(cast("Any", file.read_text("utf-8")))
                 db.execute("UPDATE offload_schema SET version = %s", [number])
+        if install is not None:
+            install(db)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from psycopg.types.string import StrDumper
 
 from app.errors import StorageError, StorageFull
 from app.stores import postgres_sets, statements
+from app.stores.base import READY, Row
 
 _ESCAPE = "\x01"
 _LOCK = re.compile(r"\s+FOR (NO KEY UPDATE|UPDATE|KEY SHARE)( OF \w+)?( SKIP LOCKED)?$")
@@ -109,7 +110,7 @@ def adapt(adapters: AdaptersMap) -> None:
 class PgTx:
     """`Tx` on one connection."""
 
-    __slots__ = ("_known", "_now", "db", "told")
+    __slots__ = ("_known", "_now", "db", "sent", "told")
 
     def __init__(
         self,
@@ -122,6 +123,8 @@ class PgTx:
         self._now = now
         self._known = known
         self.told: list[tuple[str, Any]] = []
+        self.sent: list[Row] = []
+        """Chunks that messages are to be sent of before the commit."""
 
     def run(self, statement: str, **values: Any) -> list[Any]:
         """See `Tx.run`."""
@@ -145,6 +148,12 @@ class PgTx:
     def array(self, values: Iterable[Any]) -> list[Any]:
         """See `Tx.array`."""
         return list(values)
+
+    def send(self, chunks: Sequence[Row]) -> None:
+        """See `Tx.send`."""
+        self.sent += chunks
+        for lane in {chunk["lane"] for chunk in chunks}:
+            self.tell(READY, lane)
 
     def tell(self, topic: str, value: Hashable) -> None:
         """See `Tx.tell`."""

@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 import structlog
 
@@ -16,10 +16,11 @@ from app.errors import StorageError
 from app.model.blobs import Blob
 from app.model.chunks import Chunk, Claim, Done, Ended, Fence, Outcome
 from app.model.jobs import Lane
-from app.records import cutting, outcome, queue, topics
+from app.records import outcome, queue, topics
+from app.records.cutting import MOST_ITEMS
 from app.records.intake import Taker
 from app.runtime import Runtime
-from app.stores.base import News, Tx, write_of
+from app.stores.base import READY, News, Tx, write_of
 from app.tasks import cancel
 from app.work.items import Items
 from app.work.lanes import LaneRoom
@@ -32,7 +33,29 @@ CHUNKS_PER_WORKER = 3
 """In hand for each worker process: while one computes, others are taken and recorded."""
 _ANY = 1 << 30
 _Run = Callable[[Sequence[Claim], Unrecorded], Awaitable[list[Outcome]]]
-_Wanted = dict[Lane, tuple[int, int]]
+
+
+class _Want(NamedTuple):
+    """What a lane has room for."""
+
+    room: int
+    """Items, or as many as there are."""
+    most: int
+    """Chunks."""
+    named: tuple[int, ...] | None = None
+    """Of these, where an engine says which."""
+
+
+class _Got(NamedTuple):
+    """What was taken."""
+
+    chunks: list[Chunk]
+    left: set[int]
+    """Of those that were named, which are ready yet."""
+
+
+_Wanted = dict[Lane, _Want]
+_Taken = dict[Lane, _Got]
 LOOK_EVERY_S = 0.5
 """So often is seen whether what runs here is still to be run: another node may have canceled it."""
 
@@ -61,6 +84,7 @@ class Chunks:
             "io": LaneRoom("io", fetches, by_item=True),
             "cpu": LaneRoom("cpu", runtime.cpu.workers * CHUNKS_PER_WORKER, by_item=False),
         }
+        self._engine = runtime.engine
         self._recorder: Recorder[_Entry] = Recorder(self._write, "items")
         self._crashes: Recorder[Chunk] = Recorder(self._write_crashed, "crashes")
         self._looked_at = 0.0
@@ -73,6 +97,8 @@ class Chunks:
         """Begin to take chunks."""
         await self._telling.__aenter__()
         self._loop.begin()
+        if self._engine is not None:
+            self._engine.serve(self._room, self._offered)
         self._looking = asyncio.create_task(self._look())
         return self
 
@@ -83,6 +109,8 @@ class Chunks:
     async def drain(self, timeout_s: float) -> None:
         """Let what runs end, for so long; give the rest back."""
         self._loop.stop()
+        if self._engine is not None:
+            await self._engine.stop()
         with suppress(StorageError):
             await self._telling.tell_begun()  # of what is cut off an attempt is counted
         cut_off = await self._loop.drain(timeout_s)
@@ -108,13 +136,22 @@ class Chunks:
     # -- taking ------------------------------------------------------------------------------
 
     def _hear(self, news: News) -> None:
-        for name in news.get(topics.READY, ()):
-            self._lanes[name].more = True
-            self._lanes[name].hints += 1
-            self._loop.wake()
+        if self._engine is None:
+            for name in news.get(READY, ()):
+                self._offered(name)
         if topics.GONE in news:
             gone = set(news[topics.GONE])
             self._cancel(lambda chunk: chunk.job_key in gone)
+
+    def _offered(self, name: Lane) -> None:
+        self._lanes[name].more = True
+        self._lanes[name].hints += 1
+        self._loop.wake()
+
+    def _room(self, name: Lane) -> int:
+        """Say how many chunks an engine may hand over."""
+        lane = self._lanes[name]
+        return 0 if self._loop.stopping else lane.free // (MOST_ITEMS[name] if lane.by_item else 1)
 
     @contextmanager
     def taking(self, lane_name: Lane) -> Iterator[Taker | None]:
@@ -123,8 +160,9 @@ class Chunks:
         Its slot is kept until the context ends; hand over what was taken with `start`.
         """
         lane = self._lanes[lane_name]
-        room = min(lane.free, cutting.MOST_ITEMS[lane_name]) if lane.by_item else lane.free
-        if lane.more or not room or self._loop.stopping:
+        room = min(lane.free, MOST_ITEMS[lane_name]) if lane.by_item else lane.free
+        others = self._engine.may_have_more(lane_name) if self._engine else lane.more
+        if others or not room or self._loop.stopping:
             yield None
             return
         kept = room if lane.by_item else 1
@@ -151,12 +189,13 @@ class Chunks:
         wanted, hints = self._wanted(), self._hints()
         if wanted:
             taken = await self._database.note(_take, self._node, wanted)
-            self._count(wanted, hints, taken)
-            for chunk in taken:
+            for chunk in self._count(wanted, hints, taken):
                 yield chunk
 
     def _is_look_due(self) -> bool:
         """Tell whether a lane may have something that no hint has told of; another may be busy."""
+        if self._engine is not None:
+            return False
         if not any(lane.free and not lane.more for lane in self._lanes.values()):
             return False
         return not self._wanted() or time.monotonic() - self._looked_at >= POLL_EVERY_S
@@ -170,23 +209,27 @@ class Chunks:
         for name, lane in self._lanes.items():
             free = lane.free + sum(lane.left_of(chunk) for chunk in over if chunk.lane == name)
             if lane.more and free and not self._loop.stopping:
-                wanted[name] = (free if lane.by_item else _ANY, free)
+                named = tuple(o.chunk for o in self._engine.offers(name)) if self._engine else None
+                if named != ():
+                    wanted[name] = _Want(free if lane.by_item else _ANY, free, named)
         return wanted
 
     def _hints(self) -> dict[Lane, int]:
         return {name: lane.hints for name, lane in self._lanes.items()}
 
-    def _count(self, wanted: _Wanted, hints: dict[Lane, int], taken: Sequence[Chunk]) -> None:
+    def _count(self, wanted: _Wanted, hints: dict[Lane, int], taken: _Taken) -> list[Chunk]:
         """Count what was taken. A lane that gave less than there was room for has no more."""
-        for name, (_, free) in wanted.items():
-            lane = self._lanes[name]
+        for name, want in wanted.items():
+            lane, got = self._lanes[name], taken[name]
             used = 0
-            for chunk in taken:
-                if chunk.lane == name:
-                    lane.hold(chunk)
-                    used += lane.size(chunk)
+            for chunk in got.chunks:
+                lane.hold(chunk)
+                used += lane.size(chunk)
+            if self._engine is not None and want.named is not None:
+                self._engine.taken(name, set(want.named) - got.left)
             if lane.hints == hints[name]:  # else there is news from after the look
-                lane.more = used >= free
+                lane.more = bool(got.left) or used >= want.most
+        return [chunk for got in taken.values() for chunk in got.chunks]
 
     # -- running -----------------------------------------------------------------------------
 
@@ -206,6 +249,8 @@ class Chunks:
 
     def _chunk_ended(self, chunk: Chunk) -> None:
         self._lanes[chunk.lane].end(chunk)
+        if self._engine is not None:
+            self._engine.room_made()
         for claim in chunk.claims:
             self._telling.end(claim)
 
@@ -270,8 +315,7 @@ class Chunks:
         wanted, hints = self._wanted(over), self._hints()
         write = write_of(self._database, len(ended))
         recorded, taken = await write(_finish_and_take, self._node, ended, over, wanted)
-        self._count(wanted, hints, taken)
-        for chunk in taken:
+        for chunk in self._count(wanted, hints, taken):
             self._loop.start(chunk)
         for entry in entries:
             for one in entry.ended:
@@ -312,16 +356,18 @@ def _blobs(ended: Outcome) -> list[Blob]:
 
 def _finish_and_take(
     tx: Tx, node: str, ended: Sequence[Ended], over: Sequence[Chunk], wanted: _Wanted
-) -> tuple[set[Fence], list[Chunk]]:
+) -> tuple[set[Fence], _Taken]:
     return outcome.finish(tx, node, ended, over), _take(tx, node, wanted)
 
 
-def _take(tx: Tx, node: str, wanted: _Wanted) -> list[Chunk]:
-    return [
-        chunk
-        for lane, (room, most) in wanted.items()
-        for chunk in queue.take(tx, node, lane, room, most)
-    ]
+def _take(tx: Tx, node: str, wanted: _Wanted) -> _Taken:
+    return {lane: _take_some(tx, node, lane, want) for lane, want in wanted.items()}
+
+
+def _take_some(tx: Tx, node: str, lane: Lane, want: _Want) -> _Got:
+    if want.named is None:
+        return _Got(queue.take(tx, node, lane, want.room, want.most), set())
+    return _Got(*queue.take_named(tx, node, want.named, want.room))
 
 
 async def _all(runs: Sequence[Awaitable[None]]) -> None:

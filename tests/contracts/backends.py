@@ -18,8 +18,8 @@ from app.blobs.base import BlobSettings, BlobStore
 from app.blobs.disk import DiskBlobStore
 from app.blobs.objects import ObjectBlobStore, _key
 from app.model.blobs import Blob
-from app.records import rows, topics
-from app.stores.base import News
+from app.records import rows
+from app.stores.base import READY, News
 from app.stores.sqlite import SqliteDatabase
 from tests.contracts.records import Store
 from tests.s3 import bucket_of, shared_s3, storage
@@ -106,7 +106,7 @@ class SqliteBackend:
             return db.execute(query).fetchall()
 
     def _hear(self, news: News) -> None:
-        if topics.READY in news:
+        if READY in news:
             self.wakes += 1
             self.on_queued()
 

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from app.records import rows, topics
-from app.stores.base import News
+from app.records import rows
+from app.stores.base import READY, News
 from app.stores.postgres import PostgresDatabase
 from tests.contracts.backends import Clock
 from tests.contracts.records import Store
@@ -80,6 +80,6 @@ class PostgresBackend:
             self.server.execute(ROOM_AGAIN, self.database)
 
     def _hear(self, news: News) -> None:
-        if topics.READY in news:
+        if READY in news:
             self.wakes += 1
             self.on_queued()

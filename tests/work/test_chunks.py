@@ -102,6 +102,7 @@ class At:
             ),
             item_limits=None,
             blobs=None,
+            engine=None,
             unrecorded=lambda: Unrecorded(None, abandon),  # type: ignore[arg-type]
         )
         self.chunks = Chunks(runtime)

@@ -2,7 +2,8 @@
 
 -- name: insert_chunk
 INSERT INTO chunks (job_pk, lo, hi, fetches, n, lane, priority, state)
-VALUES (:job_pk, :lo, :hi, :fetches, :n, :lane, :priority, :state);
+VALUES (:job_pk, :lo, :hi, :fetches, :n, :lane, :priority, :state)
+RETURNING pk, lane, priority, delivery, state;
 
 -- name: insert_taken_chunk
 -- One that a node has before anybody else can see it.
@@ -13,7 +14,8 @@ RETURNING *;
 -- name: release_join
 -- All other items are over: what joins them may be taken.
 -- index: chunks_by_job
-UPDATE chunks SET state = 'ready' WHERE job_pk = :job_pk AND state = 'held' RETURNING lane;
+UPDATE chunks SET state = 'ready' WHERE job_pk = :job_pk AND state = 'held'
+RETURNING pk, lane, priority, delivery;
 
 -- name: take_chunk
 -- One that the transaction has locked. By its key alone: a set of them would cost SQLite a journal of
@@ -51,7 +53,8 @@ SELECT * FROM chunks WHERE state = 'taken' AND node = :node;
 -- name: give_back_chunk
 -- Unless somebody else has, since it was looked at.
 UPDATE chunks SET state = 'ready', node = NULL, deaths = deaths + :deaths
-WHERE pk = :pk AND delivery = :delivery AND state = 'taken' RETURNING pk;
+WHERE pk = :pk AND delivery = :delivery AND state = 'taken'
+RETURNING pk, lane, priority, delivery;
 
 -- name: requeue_running
 -- Items of a chunk that were begun and are not over.

@@ -10,6 +10,11 @@ SELECT * FROM jobs WHERE pk IN :pks[] ORDER BY pk FOR NO KEY UPDATE;
 SELECT * FROM chunks WHERE state = 'ready' AND lane = :lane
 ORDER BY priority DESC, pk LIMIT :limit FOR UPDATE SKIP LOCKED;
 
+-- name: ready_named
+-- Those of some chunks that are ready, locked.
+SELECT * FROM chunks WHERE pk IN :pks[] AND state = 'ready'
+ORDER BY priority DESC, pk FOR UPDATE;
+
 -- name: get_node
 -- Nobody buries it before the commit: whoever does then finds what it takes here.
 SELECT id FROM nodes WHERE id = :id FOR KEY SHARE;

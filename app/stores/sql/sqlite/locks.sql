@@ -10,6 +10,12 @@ SELECT * FROM jobs WHERE pk IN :pks[] ORDER BY pk;
 SELECT * FROM chunks WHERE state = 'ready' AND lane = :lane
 ORDER BY priority DESC, pk LIMIT :limit;
 
+-- name: ready_named
+-- Those of some chunks that are ready, locked.
+-- index: INTEGER PRIMARY KEY
+SELECT * FROM chunks WHERE pk IN :pks[] AND state = 'ready'
+ORDER BY priority DESC, pk;
+
 -- name: get_node
 -- index: sqlite_autoindex_nodes_1
 SELECT id FROM nodes WHERE id = :id;

@@ -1,0 +1,1 @@
+"""Queue engines: how nodes hear which chunks are theirs to take, where there are several."""
