@@ -159,6 +159,7 @@ class PgQueuerEngine:
         self._managers: list[QueueManager] = []
         self._serving: asyncio.Task[None] | None = None
         self._tidying: asyncio.Task[None] | None = None
+        self._queries: Queries | None = None
         self._is_lost = False
 
     def serve(self, room: Callable[[Lane], int], offered: Callable[[Lane], None]) -> None:
@@ -250,7 +251,7 @@ class PgQueuerEngine:
         async with AsyncExitStack() as stack:
             listening, asking = await self._connect(stack), await self._connect(stack)
             driver = _Driver(listening, asking, self._lost)
-            queries = Queries(driver, _ENVIRONMENT, _BUILDER)
+            self._queries = queries = Queries(driver, _ENVIRONMENT, _BUILDER)
             if (await queries.plan_upgrade()).statements:  # this PgQueuer is newer than its tables
                 await queries.upgrade()
             self._managers = [self._manager(driver, lane) for lane in LANES]
@@ -277,10 +278,9 @@ class PgQueuerEngine:
             await asyncio.sleep(TIDY_EVERY_S)
 
     async def _clear_log(self) -> None:
-        with suppress(psycopg.Error):
-            async with AsyncExitStack() as stack:
-                driver = PsycopgDriver(await self._connect(stack))
-                await Queries(driver, _ENVIRONMENT, _BUILDER).clear_queue_log(list(LANES))
+        if self._queries is not None:
+            with suppress(psycopg.Error):
+                await self._queries.clear_queue_log(list(LANES))
 
     def _manager(self, driver: PsycopgDriver, lane: Lane) -> QueueManager:
         schedules = QuerySchedulerBuilder(_TABLES)

@@ -89,13 +89,15 @@ def test_what_one_node_takes_others_do_and_another_gives(deployment: Deployment)
     assert len(ended) == 200
 
 
-def test_a_node_has_three_connections_at_most(deployment: Deployment, postgres: Server) -> None:
+def test_a_node_has_three_connections_and_two_more_for_its_messages(
+    deployment: Deployment, postgres: Server
+) -> None:
     for n in range(20):
         assert deployment.ask(n, "GET", "/v1/jobs").status_code == 200
     database = deployment.env["OFFLOAD_DATABASE_URL"].partition("@/")[2].partition("?")[0]
     asked = f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{database}'"
     [[connections]] = postgres.execute(asked)
-    assert 4 < connections <= 3 * 4
+    assert 4 < connections <= 3 * len(deployment.apis) + 5 * len(deployment.workers)
 
 
 def test_a_database_and_a_bucket_belong_together(
