@@ -274,6 +274,8 @@ class StorageFull(StorageError, code="storage.full", status=507, title="No space
     """The free-space floor is reached, or the disk is full."""
 class BlobMissing(StorageError, code="storage.missing", status=500, title="Stored bytes are missing", retryable=False):
     """A record points at bytes that are gone."""
+class Outdated(StorageError):
+    """A newer program has brought the records forward, and this one may write to them no more."""
 
 class InternalError(OffloadError):
     """Our fault."""

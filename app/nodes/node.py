@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
+import signal
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -11,7 +13,7 @@ from typing import Self
 
 import structlog
 
-from app.errors import StorageError
+from app.errors import Outdated, StorageError
 from app.logs import name_node
 from app.records import nodes, outcome, receiving
 from app.stores.base import Database
@@ -77,6 +79,10 @@ class Node:
             await asyncio.sleep(BEAT_EVERY_S)
             try:
                 await self.beat()
+            except Outdated as error:
+                log.warning("outdated", node=self.id, detail=error.log_detail)
+                os.kill(os.getpid(), signal.SIGTERM)  # as an operator would: it drains, and ends
+                return
             except StorageError as error:
                 log.error("no_sign_of_life", detail=error.log_detail)  # noqa: TRY400
 

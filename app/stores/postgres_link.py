@@ -14,8 +14,9 @@ from typing import Any, NamedTuple, TypeVar
 import psycopg
 from psycopg import conninfo, errors
 
-from app.errors import StorageError
+from app.errors import Outdated, StorageError
 from app.stores.base import Row
+from app.stores.postgres_schema import newest
 from app.stores.postgres_tx import READING, PgRow, PgTx, adapt, rows, translated
 
 T = TypeVar("T")
@@ -44,7 +45,8 @@ BEGIN;
 SET LOCAL plan_cache_mode = force_custom_plan;
 SET LOCAL idle_in_transaction_session_timeout = '10s';
 SELECT pg_current_xact_id()::text AS xact,
-       (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now_ms
+       (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now_ms,
+       (SELECT version FROM offload_schema) AS version
 """
 _CLOCK = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 _END = (
@@ -128,6 +130,8 @@ class Link:
                 **self._said, autocommit=True, row_factory=rows
             )
             self._db.prepared_max = STATEMENTS_KEPT
+            if _pooled(self._db):
+                self._db.prepare_threshold = None
             adapt(self._db.adapters)
         return self._db
 
@@ -141,6 +145,7 @@ class Link:
         db = self._connected()
         [begun] = db.execute(_BEGIN).set_result(-1).fetchall()
         try:
+            _check_version(begun["version"])
             tx = PgTx(db, self._clock or _clock_from(begun["now_ms"]))
             outcome = rule(tx), tx.told
             if tx.sent and self._messages is not None:
@@ -201,6 +206,28 @@ def _ended(db: psycopg.Connection[PgRow], xact: str) -> str:
     db.execute(_END, [xact])
     [[status]] = db.execute("SELECT pg_xact_status(%s::text::xid8)", [xact]).fetchall()
     return str(status)
+
+
+def _pooled(db: psycopg.Connection[PgRow]) -> bool:
+    """Tell whether somebody between us and the server gives its connections to us in turn.
+
+    Then what one of them has prepared, the next one does not know. PgBouncer greets in a name of
+    its own, and not in that of a server's process.
+    """
+    [[pid]] = db.execute("SELECT pg_backend_pid()").fetchall()
+    return bool(pid != db.info.backend_pid)
+
+
+def _check_version(found: int) -> None:
+    """Write nothing in a shape that is another version's.
+
+    Who migrates waits for all transactions that have read the version, and they for it.
+    """
+    if found != newest():
+        raise Outdated(
+            "The service is being upgraded; ask again.",
+            log_detail=f"the database has schema {found}, this program knows {newest()}",
+        )
 
 
 def _clock_from(now_ms: int) -> Callable[[], int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from typing import Any, cast
 
 import psycopg
@@ -22,6 +22,7 @@ OLDEST = 15
 """The oldest major version of PostgreSQL that this program is tested with."""
 
 
+@cache
 def newest() -> int:
     """Give the version that this program works with."""
     return max(migrations("postgres"))
@@ -46,6 +47,9 @@ def bring_up_to_date(
     with db.transaction():
         db.execute("SELECT pg_advisory_xact_lock(%s)", [MIGRATING])
         version = _checked(db)
+        if version < newest():
+            # Who writes has read the version: all of them end first, and the next see the new one.
+            db.execute("LOCK TABLE offload_schema IN ACCESS EXCLUSIVE MODE")
         for number, file in migrations("postgres").items():
             if number > version:
                 db.execute(cast("Any", file.read_text("utf-8")))

@@ -168,6 +168,8 @@ class Clients:
     def _ask(self, client: httpx.Client, method: str, path: str, **more: Any) -> httpx.Response:
         answer = client.request(method, path, **more)
         self._world.happened()
+        if answer.status_code == 503 and answer.json()["code"] == "internal.stopping":
+            raise RefusedError  # another node goes on
         if answer.status_code >= 500:
             assert self._writes_fail, (method, path, answer.text)
             assert answer.headers["Content-Type"] == PROBLEM, answer.text
