@@ -1,4 +1,4 @@
-"""A real S3 server (SeaweedFS, from a wheel), started where a test needs one."""
+"""Real S3 servers, of SeaweedFS and of moto, from wheels, started where a test needs one."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
 
+import httpx
 import obstore
 from obstore.exceptions import BaseError
 from obstore.store import S3Store, from_url
@@ -77,6 +78,36 @@ def s3_server(folder: Path, *others: object) -> Iterator[str]:
         served.kill()
         served.wait()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def moto_server(folder: Path) -> Iterator[str]:
+    """Give the URL of a server of another make, which is strict where SeaweedFS is generous.
+
+    It has a bucket `tests`, and knows no other that was not made: what is put there is refused.
+    """
+    [port] = free_ports(1)
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    url = f"http://127.0.0.1:{port}"
+    with (folder / "moto.log").open("wb") as log:
+        served = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
+    try:
+        give_up_at = time.monotonic() + START_S
+        while not _made(f"{url}/tests"):
+            assert served.poll() is None, (folder / "moto.log").read_text()
+            assert time.monotonic() < give_up_at, (folder / "moto.log").read_text()
+            time.sleep(0.1)
+        yield url
+    finally:
+        served.kill()
+        served.wait()
+
+
+def _made(url: str) -> bool:
+    try:
+        return httpx.put(url).is_success
+    except httpx.TransportError:
+        return False
 
 
 def _wait(served: subprocess.Popen[bytes], url: str, log: Path) -> None:

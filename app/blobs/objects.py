@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import obstore
-from obstore.exceptions import AlreadyExistsError
+from obstore.exceptions import AlreadyExistsError, NotFoundError
 
 from app.blobs.base import PIECE_BYTES, BlobSettings, Ranges, StorageSettings
 from app.blobs.bucket import NAME, Bucket, found, store_of, told, translated
@@ -164,17 +164,24 @@ class ObjectBlobStore(Scratch):
         return self._identity
 
     async def _identified(self) -> tuple[str, bool]:
-        made = False
-        with translated(), suppress(AlreadyExistsError):
-            new = secrets.token_hex(16).encode()
-            await obstore.put_async(self._remote, NAME, new, mode="create")
-            made = True
-        got = await told(obstore.get_async(self._remote, NAME))
-        name = bytes(await told(got.bytes_async())).decode()
+        made, name = False, await self._name()
+        if not name:  # looked at first: some servers know no «only if it is not there»
+            with translated(), suppress(AlreadyExistsError):
+                new = secrets.token_hex(16).encode()
+                await obstore.put_async(self._remote, NAME, new, mode="create")
+                made = True
+            name = await self._name()
         with translated():
             async for page in obstore.list(self._remote, prefix=OBJECTS, chunk_size=1):
                 return name, made and not page
         return name, made
+
+    async def _name(self) -> str:
+        """Give the bucket's name for itself; nothing if it has none."""
+        with translated(), suppress(NotFoundError, FileNotFoundError):
+            got = await obstore.get_async(self._remote, NAME)
+            return bytes(await got.bytes_async()).decode()
+        return ""
 
     async def may_remove(self) -> bool:
         """See `BlobStore.may_remove`: a bucket is backed up by its own means."""
