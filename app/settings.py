@@ -122,7 +122,9 @@ class Settings(BaseSettings):
         "deliveries. One process each may share a data folder.",
     )
     data_dir: Path = Field(
-        Path("data"), description="Folder of the database and of all stored bytes."
+        Path("data"),
+        description="Folder of the database and of all stored bytes, unless these are elsewhere, "
+        "and of what is in hand.",
     )
     database_url: SecretStr | None = Field(
         None,

@@ -40,9 +40,7 @@ class FetchSettings(GuardSettings):
         le=86_400,
         description="Longest Retry-After that is waited for, in seconds.",
     )
-    concurrency: int = Field(
-        default=64, ge=1, le=1000, description="URLs under way in the whole service."
-    )
+    concurrency: int = Field(default=64, ge=1, le=1000, description="URLs under way in one node.")
     per_host_concurrency: int = Field(
         default=16,
         ge=1,

@@ -124,7 +124,7 @@ class WebhookSettings(BaseModel):
         default=15.0, gt=0, le=300, description="Seconds in which an endpoint has to answer."
     )
     concurrency: int = Field(
-        default=128, ge=2, le=1000, description="Deliveries under way in the whole service."
+        default=128, ge=2, le=1000, description="Deliveries under way in one node."
     )
     per_endpoint_concurrency: int = Field(
         default=8,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 
 from benchmarks import corpus, deployment, exchanges, load
@@ -17,16 +17,18 @@ from benchmarks.exchanges import job_done
 from benchmarks.wire import Connection, multipart
 
 KB = 1024
+REST = "a second at rest"
 IN_FLIGHT = 32
 COLUMNS = (
     *("work, deployment", "/s", "api ms", "work ms", "pool ms"),
     *("PostgreSQL ms", "PostgreSQL KB"),
 )
 NOTE = (
-    "CPU of one piece of work, and what its records take. api: the process that takes requests; "
-    "work: those that run items, by themselves; pool: their worker processes. Embedded is one "
-    "process for both, and SQLite is in it. Client, nodes, PostgreSQL and the bucket's server "
-    "shared the machine's cores, so rates are of all of them together."
+    "CPU of one piece of work, beyond what a second takes at rest, and what its records take. "
+    "api: the process that takes requests; work: those that run items, by themselves; pool: their "
+    "worker processes. Embedded is one process for both, and SQLite is in it. Client, nodes, "
+    "PostgreSQL and the bucket's server shared the machine's cores, so rates are of all of them "
+    "together."
 )
 Work = Callable[[Deployment], int]
 """Has a deployment do something; gives how often."""
@@ -43,10 +45,12 @@ def run(bench: Bench) -> list[Table]:
     rows = []
     for name, way in ways.items():
         with way as running:
+            rest = _at_rest(running, bench.size(10.0, 0.1))
+            rows.append([f"{REST}: {name}", "", *(f"{1000 * s:.2f}" for s in rest.values()), ""])
             for kind, work in works.items():
                 bench.say(f"{name}: {kind}")
-                rows.append(_measured(f"{kind}: {name}", running, work))
-    rows.sort(key=lambda row: list(works).index(row[0].partition(":")[0]))
+                rows.append(_measured(f"{kind}: {name}", running, work, rest))
+    rows.sort(key=lambda row: [REST, *works].index(row[0].partition(":")[0]))
     return [Table("nodes: several that share a database", COLUMNS, rows, (NOTE,))]
 
 
@@ -81,11 +85,23 @@ def _one_job(running: Deployment, files: Sequence[bytes]) -> int:
     return len(files)
 
 
-def _measured(name: str, running: Deployment, work: Work) -> list[str]:
+def _at_rest(running: Deployment, seconds: float) -> dict[str, float]:
+    """Give the seconds of CPU that each part takes in a second without work."""
+    time.sleep(seconds / 2)  # what the start left to do
+    before, began = running.cpu_s(), time.perf_counter()
+    time.sleep(seconds)
+    lasted_s = time.perf_counter() - began
+    after = running.cpu_s()
+    return {part: max(0.0, after[part] - before[part]) / lasted_s for part in after}
+
+
+def _measured(name: str, running: Deployment, work: Work, rest: Mapping[str, float]) -> list[str]:
     work(running)  # what is done once is no item's
     before, stored, began = running.cpu_s(), running.stored_bytes(), time.perf_counter()
     count = work(running)
     seconds, after = time.perf_counter() - began, running.cpu_s()
-    used_ms = [1000 * (after[part] - before[part]) / count for part in after]
+    used_ms = [
+        1000 * max(0.0, after[part] - before[part] - rest[part] * seconds) / count for part in after
+    ]
     kept_kb = (running.stored_bytes() - stored) / count / KB
     return [name, *(f"{figure:.2f}" for figure in (count / seconds, *used_ms, kept_kb))]

@@ -28,7 +28,7 @@ CORES = 8
 """Of the database that the growing deployments share."""
 NODE_HOUR, DATABASE_HOUR = 0.04, 0.12
 """What an hour of a core costs, where nobody says otherwise."""
-ITEMS = 20_000
+ITEMS = 10_000
 NEEDED_NOTE = (
     f"{A_BILLION_A_DAY:.0f}/s is a billion a day, evenly. A database has up to {DATABASE_CORES} "
     "cores; records stay a day, by default. The cost is that of CPU alone, at {:.2f} for an hour "

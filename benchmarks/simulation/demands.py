@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.bench import ROOT
+from benchmarks.cases.nodes import REST
 
 RESULTS = ROOT / "benchmarks" / "RESULTS.md"
 TITLE = "### nodes: several that share a database"
@@ -46,7 +47,11 @@ def measured(results: Path = RESULTS) -> list[Demand]:
         raise ValueError(f"{results} has no table of `--only nodes`")
     table = text.rpartition(TITLE)[2].strip().partition("\n\n")[0]
     rows = re.findall(rf"^\| (.+): {re.escape(MEASURED_ON)} \|(.+)\|$", table, re.MULTILINE)
-    return [_demand(name, [float(cell) for cell in cells.split("|")]) for name, cells in rows]
+    return [
+        _demand(name, [float(cell) for cell in cells.split("|")])
+        for name, cells in rows
+        if name != REST
+    ]
 
 
 def _demand(name: str, figures: list[float]) -> Demand:

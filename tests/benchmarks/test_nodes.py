@@ -10,6 +10,8 @@ from benchmarks.cases import nodes
 from benchmarks.deployment import Deployment
 from benchmarks.simulation.demands import Demand, measured
 
+REST = dict.fromkeys(("api", "work", "pool", "PostgreSQL"), 0.0)
+
 
 class Pretended:
     """A deployment of which 10 pieces of work cost what is known."""
@@ -30,12 +32,17 @@ class Pretended:
 
 
 def test_an_item_costs_what_ten_of_them_did(tmp_path: Path) -> None:
-    running = Pretended()
+    pretended = Pretended()
+    running = cast("Deployment", pretended)
     rows = [
-        nodes._measured(f"{kind}: {name}", cast("Deployment", running), lambda _: running.work())
+        nodes._measured(f"{kind}: {name}", running, lambda _: pretended.work(), REST)
         for kind in ("jobs of 1 KB, 32 in flight", "items of 1 KB, sent with one job")
         for name in ("embedded", "1 + 1 nodes")
     ]
+    all_of_it = dict.fromkeys(REST, 1e9)
+    idle = nodes._measured("", running, lambda _: pretended.work(), all_of_it)
+    assert idle[2:6] == ["0.00"] * 4
+    rows.append([f"{nodes.REST}: 1 + 1 nodes", "", "1", "1", "1", "1", ""])
     results = tmp_path / "RESULTS.md"
     older = Table("nodes: several that share a database", nodes.COLUMNS, rows[:2]).markdown()
     newer = Table("nodes: several that share a database", nodes.COLUMNS, rows).markdown()
