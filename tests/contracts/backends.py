@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import obstore
 
 from app.blobs.base import BlobSettings, BlobStore
+from app.blobs.bucket import NAME
 from app.blobs.disk import DiskBlobStore
 from app.blobs.objects import ObjectBlobStore, _key
 from app.model.blobs import Blob
@@ -209,12 +210,13 @@ class ObjectBackend(DiskBackend):
         ]
 
     def leftovers(self) -> list[str]:
-        """What there is beside objects, and of these nothing that is only kept near."""
+        """What there is beside objects and the bucket's name, but for what is only kept near."""
         near = {
             entry.folder.name for store in self.opened for entry in store._near._entries.values()
         }
         work = [path.name for path in (self.root / "work").glob("*/*") if path.name not in near]
-        return work + [path for path in self._paths() if not path.startswith("objects/")]
+        others = [path for path in self._paths() if not path.startswith("objects/")]
+        return work + [path for path in others if path != NAME]
 
     def _paths(self) -> list[str]:
         bucket = bucket_of(storage(self.url, self.bucket))
