@@ -23,6 +23,7 @@ from app.settings import Settings, json_wanted, unknown_variables, variables
 from app.wire.listen import CannotListen, bound
 
 PREFIX = "OFFLOAD_"
+METRICS = "OFFLOAD_METRICS_BIND"
 
 cli = typer.Typer(
     help="Offload: file, image and URL work taken off other back ends.",
@@ -46,6 +47,8 @@ def serve() -> None:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         sockets = bound(settings.host, settings.port)
+        address = settings.metrics.address
+        metrics = bound(*address, (METRICS, METRICS)) if address else []
         if settings.database_url is None:
             check_data_dir(settings.data_dir, settings.roles)
         else:
@@ -57,7 +60,7 @@ def serve() -> None:
         raise typer.Exit(3) from None
     except StorageError as error:
         raise refused(error) from None
-    server = Server(settings, partial(announce, settings.data_dir))
+    server = Server(settings, partial(announce, settings.data_dir), metrics)
     with suppress(SystemExit):  # uvicorn's own word for it
         server.run(sockets)
     if server.refused is not None:

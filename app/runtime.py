@@ -12,6 +12,7 @@ from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
+from app import metrics
 from app.blobs.base import BlobStore
 from app.blobs.disk import DiskBlobStore
 from app.blobs.unrecorded import Unrecorded
@@ -151,6 +152,13 @@ class Runtime:
         await asyncio.gather(*self._submitting, return_exceptions=True)
 
     async def _submit(self, new: NewJob) -> Submitted:
+        made = await self._submitted(new)
+        if made.created:
+            fetches = bool(new.items) and new.items[0].url is not None
+            metrics.job_accepted([step.op for step in new.steps], fetches=fetches)
+        return made
+
+    async def _submitted(self, new: NewJob) -> Submitted:
         starter = self.starter  # what is taken for it, it gets, also when it leaves meanwhile
         if starter is None:
             return await self._written(Asked(new))

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from functools import partial
 from math import ceil
 from typing import cast
 
 import uvicorn
 
+from app import metrics
 from app.errors import StorageError
 from app.main import State, create_app
+from app.ops.registry import load_offered
 from app.settings import Settings
 from app.wire.crowd import Crowd, room
 from app.wire.ending import Wire
@@ -29,8 +32,17 @@ OWN_FILES = 64
 class Server(uvicorn.Server):
     """uvicorn's server, which says once it really listens, and where."""
 
-    def __init__(self, settings: Settings, on_started: Callable[[str], None]) -> None:
-        """Make it; `on_started` is told the URL."""
+    def __init__(
+        self,
+        settings: Settings,
+        on_started: Callable[[str], None],
+        metrics_sockets: list[socket.socket],
+    ) -> None:
+        """Make it; `on_started` is told the URL. It has metrics if there are sockets for them."""
+        self._metrics_sockets = metrics_sockets
+        self._beside = AsyncExitStack()
+        if metrics_sockets:
+            metrics.begin(load_offered())
         reserve = OWN_FILES + settings.fetch.concurrency + settings.webhooks.concurrency
         most, backlog = room(settings.http.max_connections, reserve)
         self._app = create_app(settings)
@@ -62,11 +74,21 @@ class Server(uvicorn.Server):
         """Open the application, then the doors."""
         await super().startup(sockets=sockets)
         if self.started:
+            await self._expose()
             address, port = self.servers[0].sockets[0].getsockname()[:2]
             # Listening everywhere is not an address that one can type.
             address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)  # noqa: S104
             host = f"[{address}]" if ":" in address else address
             self._on_started(f"http://{host}:{port}")
+
+    async def _expose(self) -> None:
+        if self._metrics_sockets:
+            from app.exposed import exposed
+
+            runtime = cast("State", self.lifespan.state)["runtime"]
+            counted = metrics.begin(())
+            context = exposed(runtime, counted, self._metrics_sockets)
+            await self._beside.enter_async_context(context)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Answer those who wait with what there is, let the others finish for a while, and end."""
@@ -75,6 +97,7 @@ class Server(uvicorn.Server):
         if state["crew"] is not None:
             state["crew"].leave()  # the work's time runs beside the answers', not behind it
         cutting = asyncio.create_task(self._cut_late_ones())
+        await self._beside.aclose()
         await super().shutdown(sockets)
         cutting.cancel()
 

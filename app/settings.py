@@ -30,6 +30,7 @@ from app.cpu import PoolSettings
 from app.errors import FetchError
 from app.keys import ClientKeys, client_keys, read_keys
 from app.logs import LogSettings
+from app.metrics.settings import MetricsSettings
 from app.outbound.addresses import Network
 from app.outbound.guard import Guard
 from app.outbound.limits import FetchSettings
@@ -170,6 +171,7 @@ class Settings(BaseSettings):
         4, ge=0, le=3600, description="Seconds that work under way gets to finish after SIGTERM."
     )
     log: LogSettings = LogSettings()
+    metrics: MetricsSettings = MetricsSettings()
     http: HttpSettings = HttpSettings()
     upload: UploadSettings = UploadSettings()
     item: ItemSettings = ItemSettings()

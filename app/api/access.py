@@ -11,6 +11,7 @@ from http import HTTPStatus
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app import metrics
 from app.logs import REQUEST_ID_HEADER, new_request_id
 
 log = structlog.get_logger(__name__)
@@ -56,6 +57,11 @@ class RequestLog:
             self._tell(scope, answer, duration_ms)
 
     def _tell(self, scope: Scope, answer: _Answer, duration_ms: float) -> None:
+        route = getattr(scope.get("route"), "path", metrics.OTHER)
+        waited = _waited(scope, route)
+        metrics.request_ended(
+            route, scope["method"], answer.status, duration_ms / 1000, waited=waited
+        )
         well = answer.status is not None and answer.status < HTTPStatus.BAD_REQUEST
         level = (
             logging.DEBUG
@@ -93,6 +99,15 @@ class _Answer:
             self.location = found[0].decode("latin-1") if found else None
         elif message["type"] == "http.response.body":
             self.sent_bytes += len(message.get("body", b""))
+
+
+def _waited(scope: Scope, route: str) -> bool:
+    """Tell whether a request lasts as long as its client wants."""
+    return (
+        b"wait=" in scope["query_string"]
+        or route.endswith("/events")
+        or any(name == b"prefer" for name, _ in scope["headers"])
+    )
 
 
 def _request_id(headers: Iterable[tuple[bytes, bytes]]) -> bytes:

@@ -13,6 +13,7 @@ from functools import partial
 from fastapi import Request
 from pydantic_core import from_json
 
+from app import metrics
 from app.api.batch import Pace
 from app.api.destinations import placed_in_stream, settled
 from app.api.documents import parse
@@ -108,7 +109,10 @@ async def submit_stream(
             raise MissingInput("The body has no line; give one URL a line.")
         said = digest.hexdigest() if idempotency_key else ""
         whole = replace(new, pace=pace.limit or new.pace, fingerprint=said)
-        return await runtime.database.write(receiving.show, job_key, whole, items, most)
+        made = await runtime.database.write(receiving.show, job_key, whole, items, most)
+        if made.created:
+            metrics.job_accepted([step.op for step in new.steps], fetches=True)
+        return made
 
 
 @asynccontextmanager

@@ -13,6 +13,7 @@ import obstore
 from obstore.exceptions import BaseError, NotFoundError
 from obstore.store import AzureStore, GCSStore, S3Store, from_url
 
+from app import metrics
 from app.blobs.base import StorageSettings, missing
 from app.errors import StorageError
 
@@ -69,6 +70,7 @@ def translated() -> Iterator[None]:
     try:
         yield
     except (BaseError, FileNotFoundError) as error:
+        metrics.blob_failed(StorageError.code)
         raise StorageError(OUT_OF_REACH, log_detail=_first(error)) from error
 
 

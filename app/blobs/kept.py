@@ -54,6 +54,11 @@ class Kept(Generic[K, T]):
         self._entries: dict[K, _Entry[T]] = {}
         self._dropped: list[_Entry[T]] = []
 
+    def has(self, key: K) -> bool:
+        """Tell whether something is kept under a key, or is being brought."""
+        entry = self._entries.get(key)
+        return entry is not None and entry.is_of_use()
+
     @asynccontextmanager
     async def of(
         self, key: K, bring: Callable[[Path], Coroutine[Any, Any, T]], weight: int = 1

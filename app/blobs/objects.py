@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import obstore
 from obstore.exceptions import AlreadyExistsError, NotFoundError
 
+from app import metrics
 from app.blobs.base import PIECE_BYTES, BlobSettings, Ranges, StorageSettings
 from app.blobs.bucket import NAME, Bucket, found, store_of, told, translated
 from app.blobs.checked import checked
@@ -123,6 +124,7 @@ class ObjectBlobStore(Scratch):
     @asynccontextmanager
     async def local(self, blob: Blob) -> AsyncIterator[Path]:
         """See `BlobStore.local`."""
+        metrics.cache_asked(hit=self._near.has(blob.key))
         bring = partial(self._bring, blob)
         async with self._near.of(blob.key, bring, blob.size_bytes) as path:
             yield path
@@ -304,6 +306,7 @@ class _Ranges:
         path = _path(self._blob.key)
         asked = obstore.get_range_async(self._remote, path, start=self._at, length=size_bytes)
         got = await found(self._remote, asked)
+        metrics.blob_brought(len(got))
         if len(got) != size_bytes:
             raise StorageError("The stored bytes are damaged.", log_detail=self._blob.key)
         return bytes(got)

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import structlog
 
+from app import metrics
 from app.blobs.base import BlobSettings
 from app.blobs.own_folder import OwnFolder
 from app.blobs.upload import Upload
@@ -127,7 +128,9 @@ def _translating(work: Callable[..., T], *args: Any) -> T:
     try:
         return work(*args)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        metrics.blob_failed(StorageFull.code if is_full else StorageError.code)
+        if is_full:
             raise StorageFull(
                 "The service is out of disk space; nothing was stored.", log_detail=str(error)
             ) from error

@@ -10,6 +10,7 @@ from typing import Self
 
 import structlog
 
+from app import metrics
 from app.blobs.base import BlobStore
 from app.errors import StorageError
 from app.model.blobs import Blob
@@ -37,12 +38,15 @@ class Unrecorded:
         self, chunks: AsyncIterator[bytes], max_bytes: int, *, sha256: bool = True
     ) -> Blob:
         """See `BlobStore.put`."""
-        return self._noted(await self._blobs.put(chunks, max_bytes, sha256=sha256))
+        blob = self._noted(await self._blobs.put(chunks, max_bytes, sha256=sha256))
+        metrics.blob_stored(blob.size_bytes)
+        return blob
 
     async def adopt(self, path: Path, blob: Blob) -> None:
         """See `BlobStore.adopt`."""
         self._noted(blob)
         await self._blobs.adopt(path, blob)
+        metrics.blob_stored(blob.size_bytes)
 
     async def link(self, blob: Blob) -> Blob:
         """See `BlobStore.link`."""

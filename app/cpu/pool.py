@@ -23,6 +23,7 @@ from typing import Any
 
 import structlog
 
+from app import metrics
 from app.cpu.generation import Generation
 from app.cpu.line import Wanted, next_trip
 from app.cpu.settings import PoolSettings
@@ -77,6 +78,11 @@ class CpuPool:
         await cancel(*self._background)
         self._ready.clear()
         await self._generation.end(grace_s)
+
+    @property
+    def busy(self) -> int:
+        """Count the children that are at work."""
+        return self.workers - self._free
 
     @property
     def ready(self) -> bool:
@@ -256,6 +262,7 @@ class CpuPool:
         """Build a new pool, once for each break, however many calls report it."""
         if broken is self._generation and self._ready.is_set():
             self._ready.clear()
+            metrics.workers_restarted("died")
             log.error("pool_broken", workers=self.workers)
             self._spawn_background(self._rebuild())
 
@@ -300,6 +307,7 @@ class CpuPool:
         else:
             if self._generation is worn and self._ready.is_set():
                 self._generation, fresh = fresh, worn
+                metrics.workers_restarted("worn")
         finally:
             self._replacing = False
         # Whichever of the two is not in use ends when its last task has ended.

@@ -6,6 +6,7 @@ import asyncio
 import os
 import secrets
 import signal
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -52,6 +53,7 @@ class Node:
         self._looked_at: float | None = None
         self._slow = timedelta()
         """How much this machine's clock is behind the one that all nodes go by."""
+        self._beat_at = time.monotonic()
         self._given_up: set[int] = set()
         """Keys of jobs that nobody receives any more, and that may still be there."""
 
@@ -86,6 +88,11 @@ class Node:
             except StorageError as error:
                 log.error("no_sign_of_life", detail=error.log_detail)  # noqa: TRY400
 
+    @property
+    def silent_s(self) -> float:
+        """Say how long ago it has shown a sign of life."""
+        return time.monotonic() - self._beat_at
+
     async def beat(self) -> None:
         """Show a sign of life, and look for those of the others.
 
@@ -95,6 +102,7 @@ class Node:
         if not await self._database.note(nodes.beat, self.id):
             log.warning("given_up_for_dead")
             await self._database.note(nodes.join, self.id, self.roles)
+        self._beat_at = time.monotonic()
         others = [n for n in await self._database.read(nodes.seen) if n.id != self.id]
         passed_s = self._passed_s()
         known, self._seen = self._seen, {}

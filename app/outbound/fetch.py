@@ -14,6 +14,7 @@ from typing import Any, Self, TypeVar
 
 import httpx
 
+from app import metrics
 from app.errors import FetchError, FetchStatusError, InvalidParameter
 from app.ops.fetch import FetchParams
 from app.outbound.addresses import Network
@@ -145,10 +146,11 @@ class Fetcher:
         limits = self._limits(params)
         if terms.max_bytes is not None:
             limits = limits.model_copy(update={"max_bytes": min(terms.max_bytes, limits.max_bytes)})
-        hop = await self._first(url, headers, terms.client)
-        if conditional(hop.headers):
-            terms = replace(terms, known=None)
-        return await _Fetch(self, hop, limits, params.accept_types, terms).run(save)
+        with metrics.fetching():
+            hop = await self._first(url, headers, terms.client)
+            if conditional(hop.headers):
+                terms = replace(terms, known=None)
+            return await _Fetch(self, hop, limits, params.accept_types, terms).run(save)
 
 
 class _Fetch:
@@ -239,6 +241,7 @@ class _Fetch:
                 saved = await _saved(body, save, self._limits.max_bytes)
             finally:
                 await response.aclose()
+            metrics.fetched(body.size_bytes)
             facts = _facts(self._hop, response, self._door.clock() - began)
             return Fetched(saved, facts | {"size_bytes": body.size_bytes})
 

@@ -70,6 +70,7 @@ def _settle(tx: Tx, job: Job) -> None:
         job["expires_ms"] = now_ms + job["retention_ms"] if status.done else None
         if status.done:
             events.job_ended(tx, job, status)
+            tx.tell(topics.ENDED, (job["id"], str(status)))
     tx.tell(topics.JOB, job["id"])
     if status.done:
         tx.tell(topics.OVER, job["id"])

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 import psycopg
 from psycopg import conninfo, errors
 
+from app import metrics
 from app.errors import Outdated, StorageError
 from app.stores.base import Row
 from app.stores.postgres_schema import newest
@@ -142,6 +143,7 @@ class Link:
         return int(now_ms)
 
     def _transact(self, rule: Callable[[PgTx], T]) -> tuple[T, list[tuple[str, Any]]]:
+        began = time.perf_counter()
         db = self._connected()
         [begun] = db.execute(_BEGIN).set_result(-1).fetchall()
         try:
@@ -159,6 +161,7 @@ class Link:
             if _lost(error, db):
                 raise _Unknown(begun["xact"], outcome) from error
             raise
+        metrics.transaction_ended(time.perf_counter() - began)
         return outcome
 
     # -- and again -----------------------------------------------------------------------------
@@ -170,6 +173,7 @@ class Link:
             try:
                 return work()
             except _Unknown as unknown:
+                metrics.database_lost()
                 if self._happened(unknown.xact):
                     outcome: T = unknown.outcome
                     return outcome
@@ -179,6 +183,7 @@ class Link:
             except psycopg.Error as error:
                 if not self._to_be_tried(error) or time.monotonic() > give_up_at:
                     raise translated(error) from error
+                metrics.database_lost()
                 self.close()
                 if self._given_up.wait(pause_s):
                     raise translated(error) from error

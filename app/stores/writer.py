@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from app import metrics
 from app.errors import StorageError
 from app.stores.base import News
 from app.stores.sqlite_tx import SqliteTx, translated
@@ -107,6 +109,7 @@ class Writer:
         Optimistic, because failures are rare: a savepoint around each call would cost as much as
         half of the calls do.
         """
+        began = time.perf_counter()
         try:
             if all(call.is_short for call in calls):
                 await self._begin()
@@ -114,6 +117,7 @@ class Writer:
                 await self._in_thread(self._db.execute, "COMMIT")
             else:
                 await self._in_thread(self._transact, calls)
+            metrics.transaction_ended(time.perf_counter() - began)
         except Exception as error:  # noqa: BLE001 - it is the caller's, and goes to the caller
             # SQLite may have rolled back by itself (disk full).
             if self._db.in_transaction:

@@ -13,8 +13,12 @@ class CannotListen(Exception):
     """The address cannot be had; the message names the setting."""
 
 
-def bound(host: str, port: int) -> list[socket.socket]:
+def bound(
+    host: str, port: int, settings: tuple[str, str] = ("OFFLOAD_HOST", "OFFLOAD_PORT")
+) -> list[socket.socket]:
     """Give a socket for each address that `host` stands for, bound and not yet listening.
+
+    `settings` are the names of those two, for messages.
 
     So nobody is let in before the service can answer, and the port is taken from now on. With port
     0 all of them get the same free one.
@@ -25,7 +29,7 @@ def bound(host: str, port: int) -> list[socket.socket]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
-        raise CannotListen(f"OFFLOAD_HOST {host} is no address: {error.strerror}.") from error
+        raise CannotListen(f"{settings[0]} {host} is no address: {error.strerror}.") from error
     sockets: list[socket.socket] = []
     elsewhere: OSError | None = None
     with ExitStack() as undo:
@@ -39,24 +43,25 @@ def bound(host: str, port: int) -> list[socket.socket]:
                 made.bind(here)
             except OSError as error:
                 if error.errno not in NOT_HERE:
-                    raise CannotListen(_why(error, host, here[1])) from error
+                    raise CannotListen(_why(error, host, here[1], settings)) from error
                 elsewhere = error  # «localhost» has an address of IPv6 where the machine has none
             else:
                 sockets.append(made)
         if not sockets and elsewhere is not None:
-            raise CannotListen(_why(elsewhere, host, port)) from elsewhere
+            raise CannotListen(_why(elsewhere, host, port, settings)) from elsewhere
         undo.pop_all()
     return sockets
 
 
-def _why(error: OSError, host: str, port: int) -> str:
+def _why(error: OSError, host: str, port: int, settings: tuple[str, str]) -> str:
+    of_host, of_port = settings
     if error.errno == errno.EADDRINUSE:
         return (
-            f"OFFLOAD_PORT {port} is taken on {host}: another program listens there. Set another "
+            f"{of_port} {port} is taken on {host}: another program listens there. Set another "
             "port, or 0 for a free one."
         )
     if error.errno in (errno.EACCES, errno.EPERM):
-        return f"OFFLOAD_PORT {port} is not for this user: below 1024, it takes a privilege."
+        return f"{of_port} {port} is not for this user: below 1024, it takes a privilege."
     if error.errno in NOT_HERE:
-        return f"OFFLOAD_HOST {host} is not an address of this machine."
-    return f"OFFLOAD_HOST {host}, OFFLOAD_PORT {port} cannot be listened on: {error.strerror}."
+        return f"{of_host} {host} is not an address of this machine."
+    return f"{of_host} {host}, {of_port} {port} cannot be listened on: {error.strerror}."

@@ -17,6 +17,7 @@ from typing import Any, Self
 import httpx
 import structlog
 
+from app import metrics
 from app.blobs.base import BlobStore
 from app.errors import (
     BlobMissing,
@@ -265,7 +266,10 @@ class Deliveries:
         for one in settled:
             if one.parcel.key not in recorded:
                 log.info("delivery_void", **_who(one.parcel))
-            elif one.verdict.status is DeliveryStatus.DEAD:
+                continue
+            kind = "result" if one.parcel.event is None else "event"
+            metrics.delivery_tried(kind, str(one.verdict.status))
+            if one.verdict.status is DeliveryStatus.DEAD:
                 code = one.verdict.problem.code if one.verdict.problem else None
                 log.warning("delivery_dead", **_who(one.parcel), code=code)
 

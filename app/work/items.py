@@ -14,6 +14,7 @@ from typing import Any
 
 import structlog
 
+from app import metrics
 from app.blobs.unrecorded import Unrecorded
 from app.cpu.trips import Ended as Trip
 from app.errors import (
@@ -202,19 +203,25 @@ class Items:
     # -- what becomes of it ------------------------------------------------------------------
 
     def tell_ended(self, ended: Ended) -> None:
-        """Log how an item ended."""
+        """Log and count how an item ended."""
         claim, outcome = ended.claim, ended.outcome
         problem = outcome.problem if isinstance(outcome, Failed) else None
         now = datetime.now(UTC)
         there_s = (now - (claim.submitted_at or now)).total_seconds()
+        waited_s = max(there_s - ended.worked_s, 0)
+        code = problem.code if problem else None
+        ops = [*["fetch"] * (claim.url is not None), *(s.op for s in claim.steps)]
+        made = outcome.results if isinstance(outcome, Done) else ()
+        sizes = sum(i.blob.size_bytes for i in claim.inputs), sum(r.blob.size_bytes for r in made)
+        metrics.item_ended(metrics.op_of(ops), code, waited_s, ended.worked_s, sizes)
         log.log(
             logging.ERROR if problem and is_internal(problem.code) else self._log_level,
             "item",
             **_who(claim),
-            ops=">".join([*["fetch"] * (claim.url is not None), *(s.op for s in claim.steps)]),
+            ops=">".join(ops),
             status="failed" if problem else "succeeded",
-            code=problem.code if problem else None,
-            waited_ms=round(max(there_s - ended.worked_s, 0) * 1000),
+            code=code,
+            waited_ms=round(waited_s * 1000),
             elapsed_ms=round(ended.worked_s * 1000, 1),
         )
 

@@ -89,6 +89,7 @@ def test_each_variable_reaches_its_setting(
         "OFFLOAD_DATABASE_URL": "postgresql://offload@localhost/offload",
         "OFFLOAD_API_KEYS": '{"a": "a-key-of-some-length"}',
         "OFFLOAD_API_KEYS_FILE": str(keys),
+        "OFFLOAD_METRICS_BIND": "[::1]:9464",
         "OFFLOAD_REMOTES": '{"media": {"url": "s3://media"}}',
         "OFFLOAD_REMOTES_FILE": str(remotes),
         "OFFLOAD_ALLOW_ANONYMOUS": "true",

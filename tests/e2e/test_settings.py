@@ -33,6 +33,9 @@ WRONG = {
     ("OFFLOAD_REMOTES_FILE", "/nowhere/remotes.json"): (
         "OFFLOAD_REMOTES_FILE: /nowhere/remotes.json cannot be read: No such file or directory."
     ),
+    ("OFFLOAD_METRICS_BIND", "9464"): (
+        "OFFLOAD_METRICS_BIND: write an address and a port, as 127.0.0.1:9464"
+    ),
     ("OFFLOAD_COLOUR", "red"): "There is no setting OFFLOAD_COLOUR.",
 }
 
