@@ -291,4 +291,5 @@ class PgQueuerEngine:
 
     async def _connect(self, stack: AsyncExitStack) -> psycopg.AsyncConnection[Any]:
         connection = await psycopg.AsyncConnection.connect(**self._said, autocommit=True)
+        connection.prepare_threshold = None  # what is between us and the server may not know them
         return await stack.enter_async_context(connection)

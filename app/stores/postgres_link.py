@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import psycopg
@@ -18,7 +19,8 @@ from app import metrics
 from app.errors import Outdated, StorageError
 from app.stores.base import Row
 from app.stores.postgres_schema import newest
-from app.stores.postgres_tx import READING, PgRow, PgTx, adapt, rows, translated
+from app.stores.postgres_sets import NotDescribed, describe
+from app.stores.postgres_tx import READING, PgRow, PgTx, adapt, translated
 
 T = TypeVar("T")
 
@@ -98,7 +100,8 @@ class Link:
         self._said = {**DEFAULTS, **conninfo.conninfo_to_dict(url)}
         self._clock = clock
         self._given_up = given_up
-        self._db: psycopg.Connection[PgRow] | None = None
+        self._db: psycopg.Connection[Any] | None = None
+        self._makers: dict[str, Callable[[Sequence[Any]], PgRow]] = {}
 
     def close(self) -> None:
         """Leave the database."""
@@ -117,19 +120,20 @@ class Link:
 
     def read(self, rule: Callable[[PgTx], T]) -> T:
         """Run a rule that only reads, each statement by itself. Raises as `write` does."""
-        return self._patiently(lambda: rule(PgTx(self._connected(), self._now, READING)))
+        return self._patiently(
+            lambda: rule(PgTx(self._connected(), self._now, self._makers, READING))
+        )
 
-    def once(self, work: Callable[[psycopg.Connection[PgRow]], T]) -> T:
+    def once(self, work: Callable[[psycopg.Connection[Any]], T]) -> T:
         """Do something with the connection. Raises as `write` does."""
         return self._patiently(lambda: work(self._connected()))
 
     # -- one try -------------------------------------------------------------------------------
 
-    def _connected(self) -> psycopg.Connection[PgRow]:
+    def _connected(self) -> psycopg.Connection[Any]:
         if self._db is None or self._db.closed:
-            self._db = psycopg.Connection[PgRow].connect(
-                **self._said, autocommit=True, row_factory=rows
-            )
+            self._db = psycopg.connect(**self._said, autocommit=True)
+            self._makers.clear()
             self._db.prepared_max = STATEMENTS_KEPT
             if _pooled(self._db):
                 self._db.prepare_threshold = None
@@ -145,21 +149,26 @@ class Link:
     def _transact(self, rule: Callable[[PgTx], T]) -> tuple[T, list[tuple[str, Any]]]:
         began = time.perf_counter()
         db = self._connected()
-        [begun] = db.execute(_BEGIN).set_result(-1).fetchall()
+        [(xact, now_ms, version)] = db.execute(_BEGIN).set_result(-1).fetchall()
+        tx = PgTx(db, self._clock or _clock_from(now_ms), self._makers)
+        outcome = None
         try:
-            _check_version(begun["version"])
-            tx = PgTx(db, self._clock or _clock_from(begun["now_ms"]))
-            outcome = rule(tx), tx.told
-            if tx.sent and self._messages is not None:
-                self._messages.send(db, tx.sent)
-        except BaseException:
+            _check_version(version)
+            # What gives no rows is sent along with what does, or with the commit: the interpreter
+            # lock is let go, and waited for, at every answer.
+            with db.pipeline():
+                found = rule(tx)
+                if tx.sent and self._messages is not None:
+                    self._messages.send(db, tx.sent)
+                outcome = found, tx.told
+                db.execute("COMMIT")
+        except psycopg.Error as error:
+            if outcome is not None and _lost(error, db):
+                raise _Unknown(xact, outcome) from error
             _roll_back(db)
             raise
-        try:
-            db.execute("COMMIT")
-        except psycopg.Error as error:
-            if _lost(error, db):
-                raise _Unknown(begun["xact"], outcome) from error
+        except BaseException:
+            _roll_back(db)
             raise
         metrics.transaction_ended(time.perf_counter() - began)
         return outcome
@@ -177,6 +186,8 @@ class Link:
                 if self._happened(unknown.xact):
                     outcome: T = unknown.outcome
                     return outcome
+            except NotDescribed as wanted:
+                self.once(partial(describe, text=str(wanted)))
             except _IN_THE_WAY as error:
                 if tries >= AGAIN:
                     raise translated(error) from error
@@ -206,14 +217,14 @@ class Link:
                 )
 
 
-def _ended(db: psycopg.Connection[PgRow], xact: str) -> str:
+def _ended(db: psycopg.Connection[Any], xact: str) -> str:
     """End a transaction of which nobody hears any more, unless it has ended; gives its status."""
     db.execute(_END, [xact])
     [[status]] = db.execute("SELECT pg_xact_status(%s::text::xid8)", [xact]).fetchall()
     return str(status)
 
 
-def _pooled(db: psycopg.Connection[PgRow]) -> bool:
+def _pooled(db: psycopg.Connection[Any]) -> bool:
     """Tell whether somebody between us and the server gives its connections to us in turn.
 
     Then what one of them has prepared, the next one does not know. PgBouncer greets in a name of

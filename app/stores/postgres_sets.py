@@ -36,14 +36,23 @@ def _names(text: str) -> list[str]:
     return list(dict.fromkeys(_VALUE.findall(text)))
 
 
-def in_a_set(db: psycopg.Connection[Any], text: str) -> str:
+class NotDescribed(Exception):
+    """`describe` this statement first."""
+
+
+def in_a_set(text: str) -> str:
     """Give what does for rows of values, as arrays, what `text` does for one.
 
-    `text` inserts values, or updates by them; the types of these are asked of the database once.
+    `text` inserts values, or updates by them. Raises `NotDescribed` where nobody has yet.
     """
     if text not in _made:
-        _made[text] = _of_arrays(text, _types(db, text))
+        raise NotDescribed(text)
     return _made[text]
+
+
+def describe(db: psycopg.Connection[Any], text: str) -> None:
+    """Ask the database, once, of what types the values of a statement are."""
+    _made[text] = _of_arrays(text, _types(db, text))
 
 
 def _types(db: psycopg.Connection[Any], text: str) -> dict[str, str]:

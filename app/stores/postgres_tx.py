@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -37,6 +37,12 @@ READING = {name: _LOCK.sub("", text) for name, text in STATEMENTS.items()}
 """The same without locks, for who only reads."""
 IN_SETS = frozenset(name for name, statement in _FOUND.items() if "unnest(" in statement.text)
 """Those of which the values are arrays."""
+GIVING = frozenset(
+    name
+    for name, text in STATEMENTS.items()
+    if text.startswith(("SELECT", "WITH")) or "RETURNING" in text
+)
+"""Those that give rows. The others' end is not waited for: the commit says whether they did it."""
 
 
 class PgRow:
@@ -63,16 +69,10 @@ class PgRow:
         return self._columns
 
 
-@lru_cache(maxsize=512)
-def _maker(columns: tuple[str, ...]) -> Callable[[Sequence[Any]], PgRow]:
+def _maker(columns: Sequence[str]) -> Callable[[Sequence[Any]], PgRow]:
     # As with SQLite, the first of two columns with one name is meant.
     places = {name: n for n, name in reversed(list(enumerate(columns)))}
     return partial(PgRow, columns, places)
-
-
-def rows(cursor: psycopg.Cursor[Any]) -> Callable[[Sequence[Any]], PgRow]:
-    """Make rows: a row factory of psycopg."""
-    return _maker(tuple(column.name for column in cursor.description or ()))
 
 
 class _TextDumper(StrDumper):
@@ -110,15 +110,20 @@ def adapt(adapters: AdaptersMap) -> None:
 class PgTx:
     """`Tx` on one connection."""
 
-    __slots__ = ("_known", "_now", "db", "sent", "told")
+    __slots__ = ("_known", "_makers", "_now", "db", "sent", "told")
 
     def __init__(
         self,
-        db: psycopg.Connection[PgRow],
+        db: psycopg.Connection[Any],
         now: Callable[[], int],
+        makers: dict[str, Callable[[Sequence[Any]], PgRow]],
         known: Mapping[str, str] = STATEMENTS,
     ) -> None:
-        """Run on `db`; `now` gives milliseconds since the epoch."""
+        """Run on `db`; `now` gives milliseconds since the epoch.
+
+        `makers` are the connection's: what makes rows of what a statement gives, by its name.
+        """
+        self._makers = makers
         self.db = db
         self._now = now
         self._known = known
@@ -128,7 +133,7 @@ class PgTx:
 
     def run(self, statement: str, **values: Any) -> list[Any]:
         """See `Tx.run`."""
-        return self._run(self._known[statement], values)
+        return self._run(statement, self._known[statement], values)
 
     def many(self, statement: str, rows: Sequence[Mapping[str, Any]]) -> list[Any]:
         """See `Tx.many`."""
@@ -136,14 +141,23 @@ class PgTx:
             return []
         text = self._known[statement]
         if len(rows) == 1 and statement not in IN_SETS:
-            return self._run(text, rows[0])
+            return self._run(statement, text, rows[0])
         if statement not in IN_SETS:
-            text = postgres_sets.in_a_set(self.db, text)
-        return self._run(text, postgres_sets.columns(text, rows))
+            text = postgres_sets.in_a_set(text)
+        return self._run(statement, text, postgres_sets.columns(text, rows))
 
-    def _run(self, text: str, values: Mapping[str, Any]) -> list[Any]:
+    def _run(self, statement: str, text: str, values: Mapping[str, Any]) -> list[Any]:
         done = self.db.execute(text, values)
-        return done.fetchall() if done.description else []
+        if statement not in GIVING:
+            return []
+        found = done.fetchall()
+        if not found:
+            return []
+        maker = self._makers.get(statement)
+        if maker is None:
+            names = tuple(column.name for column in done.description or ())
+            maker = self._makers[statement] = _maker(names)
+        return [maker(row) for row in found]
 
     def array(self, values: Iterable[Any]) -> list[Any]:
         """See `Tx.array`."""
