@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
+import promql_parser
 import pytest
+import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.api.answers import done
@@ -127,3 +131,95 @@ def test_a_taken_port_is_one_sentence(tmp_path: Path) -> None:
         port = other.getsockname()[1]
         told = refused(tmp_path / "data", {"OFFLOAD_METRICS_BIND": f"127.0.0.1:{port}"})
     assert told.startswith(f"OFFLOAD_METRICS_BIND {port} is taken on 127.0.0.1")
+
+
+# -- what is delivered to look at them -------------------------------------------------------------
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+RUNBOOK = (DEPLOY.parent / "docs" / "metrics.md").read_text()
+OF_PROMETHEUS = {"instance", "job"}
+"""Labels that it gives to whatever it scrapes."""
+
+
+def rules() -> list[dict[str, Any]]:
+    [group] = yaml.safe_load((DEPLOY / "alerts.yml").read_text())["groups"]
+    found: list[dict[str, Any]] = group["rules"]
+    return found
+
+
+def panels() -> list[dict[str, Any]]:
+    found = json.loads((DEPLOY / "grafana.json").read_text())["panels"]
+    return [panel for panel in found if panel["type"] != "row"]
+
+
+def queries() -> dict[str, str]:
+    """Give all PromQL by where it stands, with Grafana's variables as Grafana would fill them."""
+    asked = {rule["alert"]: rule["expr"] for rule in rules()}
+    for panel in panels():
+        for target in panel["targets"]:
+            text = target["expr"].replace("$__rate_interval", "5m").replace("$instance", ".*")
+            asked[f"{panel['title']} {target['refId']}"] = text
+    return asked
+
+
+def parts(query: str) -> list[promql_parser.Expr]:
+    found: list[promql_parser.Expr] = []
+    promql_parser.walk(promql_parser.parse(query), found.append)
+    return found
+
+
+@pytest.fixture(scope="module")
+def exposed(pair: Pair) -> Samples:
+    both: Samples = {}
+    for one in (pair.api, pair.work):
+        for name, samples in scraped(one).items():
+            both.setdefault(name, []).extend(samples)
+    return both
+
+
+@pytest.mark.parametrize("where", queries())
+def test_alerts_and_dashboard_ask_for_what_there_is(where: str, exposed: Samples) -> None:
+    found = parts(queries()[where])
+    selectors = [part for part in found if isinstance(part, promql_parser.VectorSelector)]
+    assert selectors
+    known = set(OF_PROMETHEUS)
+    for selector in selectors:
+        samples = exposed[selector.name]
+        labels = {label for told, _ in samples for label in told} | OF_PROMETHEUS
+        known |= labels
+        for matcher in selector.matchers.matchers:
+            assert matcher.name in labels
+            values = {told.get(matcher.name) for told, _ in samples}
+            if matcher.op == promql_parser.MatchOp.Equal:
+                assert matcher.value in values or re.fullmatch("[1-5]xx", matcher.value)
+    for part in found:
+        if isinstance(part, promql_parser.AggregateExpr) and part.modifier is not None:
+            assert set(part.modifier.labels) <= known
+
+
+def test_what_is_of_the_deployment_is_never_summed() -> None:
+    for where, query in queries().items():
+        for part in parts(query):
+            if isinstance(part, promql_parser.AggregateExpr) and "deployment" in str(part.expr):
+                assert str(part.op) == "max", where
+
+
+def test_each_alert_and_each_metric_is_explained(exposed: Samples) -> None:
+    names = [rule["alert"] for rule in rules()]
+    assert re.findall(r"^\| `(Offload\w+)` \|", RUNBOOK, re.MULTILINE) == names
+    own = {name for name in exposed if name.startswith("offload_")}
+    told = {re.sub(r"_(bucket|sum|count)$", "", name) for name in own}
+    assert set(re.findall(r"`(offload_\w+[a-z])`", RUNBOOK)) == told
+
+
+def test_every_link_and_label_of_a_rule_is_there(exposed: Samples) -> None:
+    for rule in rules():
+        assert rule["labels"]["severity"] in ("page", "ticket")
+        used = set(re.findall(r"\$labels\.(\w+)", rule["annotations"]["summary"]))
+        by = {
+            label
+            for part in parts(rule["expr"])
+            if isinstance(part, promql_parser.AggregateExpr) and part.modifier
+            for label in part.modifier.labels
+        }
+        assert used <= by | OF_PROMETHEUS
