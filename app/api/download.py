@@ -110,8 +110,8 @@ class _Download(Response):
             await Response(self._blob.value, 200, headers, media_type)(scope, receive, send)
         elif (
             self._blob.value is None
-            and scope["method"] in ("GET", "HEAD")
-            and (link := await self._blobs.url(self._blob))
+            and scope["method"] == "GET"  # for nothing else a link is signed
+            and (link := await self._blobs.url(self._blob, headers["Content-Disposition"]))
         ):
             await Response(None, 307, headers | {"Location": link})(scope, receive, send)
         elif self._blob.value is None and (ranges := self._blobs.ranges(self._blob)):

@@ -159,8 +159,11 @@ class BlobStore(Protocol):
     def ranges(self, blob: Blob) -> Ranges | None:
         """Give what reads parts of bytes that are not on this machine; None where they are."""
 
-    async def url(self, blob: Blob) -> str | None:
-        """Give a link to the bytes that holds for a while, if clients are to be sent there."""
+    async def url(self, blob: Blob, disposition: str) -> str | None:
+        """Give a link to the bytes that holds for a while, if clients are to be sent there.
+
+        Where the bucket can be told, its answer has this Content-Disposition, and the blob's type.
+        """
 
     def scratch(self) -> AbstractAsyncContextManager[Path]:
         """Give an empty folder from which `adopt` is a rename; removed with all its content."""

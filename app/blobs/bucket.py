@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from html import unescape
@@ -25,6 +26,7 @@ MOST_TRIES = 10_000
 """More than there is time for."""
 BACKOFF_S = 2.0
 """The longest pause between two tries: so soon a bucket that is back is noticed."""
+KEY = ("access_key_id", "secret_access_key")
 NAME = "name"
 """An object that every bucket in use has: its name for itself."""
 _S3_ERROR = re.compile(r"<Code>(?P<code>\w+)</Code>.*?<Message>(?P<message>[^<]*)", re.DOTALL)
@@ -62,6 +64,16 @@ def store_of(storage: StorageSettings) -> Bucket:
     if not isinstance(made, Bucket):
         raise ValueError("OFFLOAD_STORAGE_URL: write s3://…, gs://… or az://…")  # noqa: TRY004
     return made
+
+
+def keys_of(store: Bucket) -> dict[str, str]:
+    """Give the secret key of S3 that the options or the environment have, by the key's id.
+
+    It need not be what signs: that may be the machine's role, whose keys pass.
+    """
+    config: Mapping[str, Any] = store.config if isinstance(store, S3Store) else {}
+    key_id, secret = (config.get(name) or os.environ.get(f"AWS_{name}".upper()) for name in KEY)
+    return {key_id: secret} if key_id and secret else {}
 
 
 @contextmanager

@@ -91,7 +91,7 @@ class DiskBlobStore(Scratch):
     def ranges(self, blob: Blob) -> None:
         """See `BlobStore.ranges`: all are on this machine."""
 
-    async def url(self, blob: Blob) -> None:
+    async def url(self, blob: Blob, disposition: str) -> None:
         """See `BlobStore.url`: there is none."""
 
     async def unused_since(self, age_s: float) -> AsyncIterator[list[str]]:

@@ -22,9 +22,10 @@ from obstore.exceptions import AlreadyExistsError, NotFoundError
 
 from app import metrics
 from app.blobs.base import PIECE_BYTES, BlobSettings, Ranges, StorageSettings
-from app.blobs.bucket import NAME, Bucket, found, store_of, told, translated
+from app.blobs.bucket import NAME, Bucket, found, keys_of, store_of, told, translated
 from app.blobs.checked import checked
 from app.blobs.kept import Kept
+from app.blobs.links import saying
 from app.blobs.relay import relayed
 from app.blobs.scratch import Scratch
 from app.blobs.upload import BUFFER_BYTES, Tally
@@ -133,13 +134,14 @@ class ObjectBlobStore(Scratch):
         """See `BlobStore.ranges`."""
         return _Ranges(self._remote, blob)
 
-    async def url(self, blob: Blob) -> str | None:
+    async def url(self, blob: Blob, disposition: str) -> str | None:
         """See `BlobStore.url`."""
         if not self._storage.redirect:
             return None
         seconds = timedelta(seconds=self._storage.redirect_s)
         signed: str = await told(obstore.sign_async(self._remote, "GET", _path(blob.key), seconds))
-        return signed
+        said = {"content-disposition": disposition, "content-type": blob.media_type}
+        return saying(signed, keys_of(self._remote), said)
 
     async def unused_since(self, age_s: float) -> AsyncIterator[list[str]]:
         """See `BlobStore.unused_since`. The clock is the store's."""

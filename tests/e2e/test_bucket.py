@@ -221,7 +221,15 @@ def test_clients_are_sent_to_the_bucket_if_the_operator_wants_it(tmp_path: Path)
         answer = http.get(path)
         assert answer.status_code == 307
         assert "X-Amz-Signature" in answer.headers["location"]
-        assert httpx.get(answer.headers["location"]).content == LARGE
+        there = httpx.get(answer.headers["location"])
+        assert there.content == LARGE
+        # It is the bucket that says what it is called; nobody sees the header of a 307.
+        assert there.headers["content-disposition"] == answer.headers["content-disposition"]
+        assert there.headers["content-type"] == "application/octet-stream"
+        other = answer.headers["location"].replace("response-content-disposition=", "&x=")
+        assert httpx.get(other).status_code == 403
+        head = http.head(path)
+        assert (head.status_code, head.headers["content-length"]) == (200, str(len(LARGE)))
         small = stored(http, b"small")
         assert http.get(small).content == b"small"
 
