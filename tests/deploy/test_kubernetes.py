@@ -16,10 +16,9 @@ from pydantic.alias_generators import to_camel
 from app.blobs.base import StorageSettings
 from app.cpu import PoolSettings
 from app.main import create_app
+from app.records.sight import LOOKED_AT
 from app.server import CUT_S, GRACEFUL_S
 from app.settings import Settings, variables
-from app.stores.postgres_schema import usable
-from tests.postgres import running
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "k8s"
 KUBERNETES = ("1.34.0", "1.37.0")
@@ -31,11 +30,6 @@ FOUND: list[tuple[str, dict[str, Any]]] = [
     if path.name != "kustomization.yaml"
     for document in yaml.safe_load_all(path.read_text())
 ]
-WAITING = """
-SET session_replication_role = replica;  -- chunks without their jobs
-INSERT INTO chunks (job_pk, lo, hi, fetches, n, lane, priority, state)
-SELECT 1, 0, 0, 0, 1, 'cpu', 0, 'ready' FROM generate_series(1, {ready});
-"""
 UNIT_BYTES = {"Mi": 1 << 20, "Gi": 1 << 30}
 
 
@@ -52,7 +46,6 @@ class Trigger(Strict):
     metric_type: str
     metadata: dict[str, str]
     """KEDA takes no numbers here."""
-    authentication_ref: Name
 
 
 class Fallback(Strict):
@@ -246,24 +239,19 @@ def test_autoscalers_scale_what_there_is() -> None:
     spec = ScaledObjectSpec.model_validate(scaled["spec"])
     assert spec.scale_target_ref.name == "offload-work"
     assert spec.min_replica_count == 2
+    # That there are such metrics is seen in tests/e2e/test_metrics.py.
+    assert {trigger.metadata["threshold"] for trigger in spec.triggers} == {"250"}
+    assert 250 * spec.max_replica_count < LOOKED_AT  # of more it is not told how many
 
 
-def test_what_waits_is_counted_in_the_records() -> None:
-    """KEDA asks this of a database as the service makes it."""
-    spec = ScaledObjectSpec.model_validate(of_kind("ScaledObject")["offload-work"]["spec"])
-    [trigger] = spec.triggers
-    [secret] = of_kind("TriggerAuthentication")[trigger.authentication_ref.name]["spec"][
-        "secretTargetRef"
-    ]
-    assert secret["key"] in of_kind("Secret")[secret["name"]]["stringData"]
-    query, target = trigger.metadata["query"], int(trigger.metadata["targetQueryValue"])
-    most = target * spec.max_replica_count
-    with running() as server:
-        database = server.new_database()
-        with usable(server.url(database)):
-            pass
-        assert server.execute(query, database) == [(0,)]
-        server.execute(WAITING.format(ready=most + 1), database)
-        assert server.execute(query, database) == [(most,)]
-        server.execute("UPDATE chunks SET state = 'taken' WHERE pk > 7", database)
-        assert server.execute(query, database) == [(7,)]
+@pytest.mark.parametrize("role", ["api", "work"])
+def test_prometheus_is_told_where_the_metrics_are(
+    role: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = DEPLOYMENTS[f"offload-{role}"]["spec"]["template"]["metadata"]["annotations"]
+    bound = settings(role, monkeypatch).metrics.address
+    assert bound is not None
+    assert told == {"prometheus.io/scrape": "true", "prometheus.io/port": str(bound[1])}
+    assert {"name": "metrics", "containerPort": bound[1]} in container(role)["ports"]
+    [public] = of_kind("Service")["offload"]["spec"]["ports"]
+    assert public["targetPort"] != "metrics"

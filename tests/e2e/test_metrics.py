@@ -159,6 +159,9 @@ def queries() -> dict[str, str]:
         for target in panel["targets"]:
             text = target["expr"].replace("$__rate_interval", "5m").replace("$instance", ".*")
             asked[f"{panel['title']} {target['refId']}"] = text
+    scaled = yaml.safe_load((DEPLOY / "k8s" / "work-scaling.yaml").read_text())["spec"]
+    for number, trigger in enumerate(scaled["triggers"]):
+        asked[f"autoscaling {number}"] = trigger["metadata"]["query"]
     return asked
 
 
