@@ -8,8 +8,8 @@ PIP := $(BIN)/pip --quiet --disable-pip-version-check
 # worth 1.3 to 1.7 times on ingest with glibc 2.36. Read once, when the process starts.
 MALLOC := MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=268435456 MALLOC_TOP_PAD_=67108864
 
-.PHONY: run heif demo test clients fuzz torture docs lint format check bench bench-peers lock \
-	lock-clients lock-peers upgrade clean
+.PHONY: run heif demo test clients fuzz torture docs lint format check bench migrate-million \
+	bench-peers lock lock-clients lock-peers upgrade clean
 
 run: $(VENV)/.run
 	$(MALLOC) exec $(BIN)/offload serve
@@ -63,6 +63,10 @@ check: lint test
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks
+
+# A folder with a million items to PostgreSQL and S3, killed on the way: some minutes, 3 GB of disk.
+migrate-million: $(VENV)/.dev
+	$(BIN)/python -m benchmarks --only migrate-million
 
 # What the benchmarks hold the service against. Debian's packages need root: SUDO=sudo.
 bench-peers: $(VENV)/.dev

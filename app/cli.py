@@ -132,11 +132,11 @@ def migrate(
         complain(" ".join(filter(None, (error.detail, error.log_detail))), as_json=json_wanted())
         raise typer.Exit(3) from None
     moved = f"{done.rows} records and {done.bodies} large bodies"
-    typer.echo(f"{folder}: {moved} {'had been' if done.before else 'have been'} moved.")
+    had = "had been" if done.before else "have been"
+    say("migrated", f"{folder}: {moved} {had} moved.", rows=done.rows, bodies=done.bodies)
     if done.missing:
-        typer.echo(
-            f"{done.missing} bodies that records name are missing or damaged in {folder}.", err=True
-        )
+        said = f"{done.missing} bodies that records name are missing or damaged in {folder}."
+        complain(said, as_json=json_wanted())
         raise typer.Exit(1)
 
 

@@ -18,6 +18,7 @@ from benchmarks.cases import (
     handover,
     image_12mp,
     memory,
+    migrate_million,
     nodes,
     pictures,
     records,
@@ -41,8 +42,9 @@ CASES: dict[str, Case] = {
     "handover": handover.run,
     "nodes": nodes.run,
     "fetch-million": fetch_million.run,
+    "migrate-million": migrate_million.run,
 }
-ON_REQUEST = ("fetch-million",)
+ON_REQUEST = ("fetch-million", "migrate-million")
 """Not part of everything: what takes so long is run by its name."""
 
 

@@ -104,7 +104,7 @@ def in_a_process(folder: Path, moments: int) -> tuple[int, str]:
 
 def main() -> None:
     kills: list[str] = []
-    for moments in range(1, MOST_MOMENTS, 3):
+    for moments in range(1, MOST_MOMENTS, 4):
         status, at = in_a_process(Path(sys.argv[1]), moments)
         if status != -signal.SIGKILL:
             break
