@@ -7,7 +7,7 @@ import os
 import secrets
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Self
@@ -16,6 +16,7 @@ import structlog
 
 from app.errors import Outdated, StorageError
 from app.logs import name_node
+from app.model.shares import LEAST, Share, share_of
 from app.records import nodes, outcome, receiving
 from app.stores.base import Database
 from app.tasks import cancel
@@ -29,6 +30,8 @@ DEAD_AFTER_S = 6.0
 A death is seen up to one beat late, and found at a beat: what a dead node had under way begins
 again within 10 s, and a slow one may miss two beats.
 """
+KNOWN_AFTER_BEATS = 2
+"""By then every other node has looked, and keeps to its smaller share."""
 COUNTED_AT_MOST_S = 2 * BEAT_EVERY_S
 """So much counts of the time between two looks: who was away itself, or whose database was, does
 not take the others for dead before they had time to show a sign of life again."""
@@ -54,6 +57,11 @@ class Node:
         self._slow = timedelta()
         """How much this machine's clock is behind the one that all nodes go by."""
         self._beat_at = time.monotonic()
+        self.share = LEAST
+        """Of what is limited for all nodes that work together."""
+        self._beats = 0
+        """Since it joined."""
+        self._sharing: list[Callable[[Share], None]] = []
         self._given_up: set[int] = set()
         """Keys of jobs that nobody receives any more, and that may still be there."""
 
@@ -66,6 +74,7 @@ class Node:
         while not await self._database.note(nodes.join, self.id, self.roles):
             self.id = _new_id()
             name_node(self.id)
+        self._share(await self._others())
         await self._compare_clocks()
         self._beating = asyncio.create_task(self._beat())
         return self
@@ -102,18 +111,41 @@ class Node:
         if not await self._database.note(nodes.beat, self.id):
             log.warning("given_up_for_dead")
             await self._database.note(nodes.join, self.id, self.roles)
+            self._beats = 0
+        self._beats += 1
         self._beat_at = time.monotonic()
-        others = [n for n in await self._database.read(nodes.seen) if n.id != self.id]
+        others = await self._others()
         passed_s = self._passed_s()
         known, self._seen = self._seen, {}
+        dead = []
         for other in others:
             beat, still_s = known.get(other.id, (None, 0.0))
             still_s = still_s + passed_s if beat == other.beat else 0.0
             self._seen[other.id] = (other.beat, still_s)
             if still_s >= DEAD_AFTER_S:
+                dead.append(other)
                 await self._bury(other)
+        self._share(await self._others() if dead else others)
         await self._give_up_all()
         await self._compare_clocks()
+
+    def shared(self, hear: Callable[[Share], None]) -> None:
+        """Have `hear` called with this node's share, now and whenever it has another."""
+        self._sharing.append(hear)
+        hear(self.share)
+
+    async def _others(self) -> list[nodes.Seen]:
+        return [seen for seen in await self._database.read(nodes.seen) if seen.id != self.id]
+
+    def _share(self, others: Iterable[nodes.Seen]) -> None:
+        """Take this node's share: of one that has just come the others do not know at once."""
+        working = [other.id for other in others if "work" in other.roles]
+        known = not working or self._beats >= KNOWN_AFTER_BEATS
+        share = share_of(self.id, working) if known else LEAST
+        if share != self.share:
+            self.share = share
+            for hear in self._sharing:
+                hear(share)
 
     def now(self) -> datetime:
         """Give the time by the records' clock, which is the same for all nodes."""

@@ -45,7 +45,7 @@ class FetchSettings(GuardSettings):
         default=16,
         ge=1,
         le=1000,
-        description="Requests under way to one scheme, host and port.",
+        description="Requests under way to one scheme, host and port, of all nodes together.",
     )
     user_agent: str = Field(
         default=f"offload/{__version__}",

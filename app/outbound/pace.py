@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 from app.errors import FetchTimeout
+from app.model.shares import WHOLE, Share
 
 Origin = tuple[str, str, int]
 Queue = tuple[str, Origin]
@@ -51,23 +52,65 @@ class Budget:
             self._left_s, self._since = self.left_s, None
 
 
-@dataclass(slots=True)
 class _Queue:
-    free: asyncio.Semaphore
-    users: int = 0
-    """Those who have a turn, and those who wait for one."""
+    """Those who have one of so many turns, and those who wait for one, in the order they came."""
+
+    def __init__(self, at_once: int) -> None:
+        self.at_once = at_once
+        """Of all nodes together."""
+        self.users = 0
+        """Those who have a turn, and those who wait for one."""
+        self._held = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    async def acquire(self, share: Share) -> None:
+        if self._held < share.of(self.at_once) and not self._waiting:
+            self._held += 1
+            return
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():  # it had just been given
+                self.release(share)
+            raise
+
+    def release(self, share: Share) -> None:
+        self._held -= 1
+        self.give(share)
+
+    def give(self, share: Share) -> None:
+        """Give what turns there are to those who wait."""
+        while self._waiting and self._held < share.of(self.at_once):
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                self._held += 1
 
 
 class HostTurns:
-    """Bounds the requests under way to one origin; what nobody uses is forgotten at once."""
+    """Bounds the requests under way to one origin; what nobody uses is forgotten at once.
+
+    Of nodes that share their work each has a share of the turns: together they have no more than
+    one would have by itself.
+    """
 
     def __init__(self, per_host: int) -> None:
+        """Take how many turns all nodes together have at one origin."""
         self._per_host = per_host
+        self._share = WHOLE
         self._queues: dict[Queue, _Queue] = {}
 
     def __len__(self) -> int:
         """Count the queues in use."""
         return len(self._queues)
+
+    def have(self, share: Share) -> None:
+        """Have another share from now on; what is under way goes on."""
+        self._share = share
+        for queue in self._queues.values():
+            queue.give(share)
 
     @asynccontextmanager
     async def turn(
@@ -84,8 +127,8 @@ class HostTurns:
         Args:
             origin: scheme, host and port.
             batch: which batch it is for; its own turn is waited for before the service's.
-            per_host: how many turns the batch has; None or more than the service's: no less
-                than any other's.
+            per_host: how many turns the batch has, on all nodes together; None or more than the
+                service's: no less than any other's.
         """
         wanted = [("", self._per_host)]
         if batch and per_host is not None and per_host < self._per_host:
@@ -95,13 +138,13 @@ class HostTurns:
 
         def give_back() -> None:
             while held:
-                held.pop().free.release()
+                held.pop().release(self._share)
 
         try:
             for whose, at_once in wanted:
                 queue = self._queue((whose, origin), at_once)
                 asked.append(((whose, origin), queue))
-                await queue.free.acquire()
+                await queue.acquire(self._share)
                 held.append(queue)
             yield give_back
         finally:
@@ -114,6 +157,6 @@ class HostTurns:
     def _queue(self, name: Queue, at_once: int) -> _Queue:
         queue = self._queues.get(name)
         if queue is None:
-            queue = self._queues[name] = _Queue(asyncio.Semaphore(at_once))
+            queue = self._queues[name] = _Queue(at_once)
         queue.users += 1
         return queue

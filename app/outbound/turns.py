@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from app.model.deliveries import Route
+from app.model.shares import WHOLE, Share
 
 UNPROVEN_EACH = 4
 """Under way at most to an origin whose last delivery did not succeed quickly."""
@@ -19,12 +20,16 @@ class Turns:
 
     An origin is *proven* while its last delivery succeeded quickly. All others together get half
     of the slots, so that for the proven ones there is always room.
+
+    Slots are this node's own. What one lane and one origin may have of them is for all nodes
+    together, and each has its share.
     """
 
     def __init__(self, total: int, each: int) -> None:
         """Have `total` slots, up to `each` of them for one lane and twice that for one origin."""
         self._total = total
         self._each = each
+        self._share = WHOLE
         self._by_origin: Counter[str] = Counter()
         self._by_lane: Counter[str] = Counter()
         self._proven: OrderedDict[str, None] = OrderedDict()
@@ -35,6 +40,10 @@ class Turns:
     def free(self) -> int:
         """Count the slots that nobody holds."""
         return self._total - self._by_origin.total()
+
+    def have(self, share: Share) -> None:
+        """Have another share from now on; what is under way goes on."""
+        self._share = share
 
     def offer(self, routes: Iterable[Route]) -> list[Route]:
         """Take what can be taken of what is due; keep the rest of the same lanes for `waiting`.
@@ -66,7 +75,7 @@ class Turns:
         """Hold a slot for `route` until it is given back; False if it is not its turn."""
         if self.free < 1 or self._full(route.origin) or route.lane in self._paused:
             return False
-        if self._by_lane[route.lane] >= self._each:
+        if self._by_lane[route.lane] >= self._share.of(self._each):
             return False
         if route.origin not in self._proven and self._unproven_full():
             return False
@@ -100,7 +109,8 @@ class Turns:
         """Give the origins and lanes whose turn it is not, and those of which some are kept."""
         self._resume(now)
         full = [origin for origin in self._by_origin if self._full(origin)]
-        full += [lane for lane, held in self._by_lane.items() if held >= self._each]
+        most = self._share.of(self._each)
+        full += [lane for lane, held in self._by_lane.items() if held >= most]
         return full + list(self._paused.keys() | self._waiting.keys())
 
     def _resume(self, now: datetime) -> None:
@@ -113,7 +123,7 @@ class Turns:
     def _full(self, origin: str) -> bool:
         proven = origin in self._proven
         limit = 2 * self._each if proven else min(UNPROVEN_EACH, self._each)
-        return self._by_origin[origin] >= limit
+        return self._by_origin[origin] >= self._share.of(limit)
 
     def _unproven_full(self) -> bool:
         held = sum(n for origin, n in self._by_origin.items() if origin not in self._proven)

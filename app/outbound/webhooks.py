@@ -130,7 +130,8 @@ class WebhookSettings(BaseModel):
         default=8,
         ge=1,
         le=1000,
-        description="Deliveries under way to one URL; twice as many to one host.",
+        description="Deliveries under way to one URL, of all nodes together; twice as many to one "
+        "host.",
     )
     retry_after_cap_s: float = Field(
         default=86_400,

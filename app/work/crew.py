@@ -28,6 +28,8 @@ class Crew:
 
     async def __aenter__(self) -> Self:
         """Begin."""
+        for have in (self._runtime.fetcher.turns.have, self.deliveries.have):
+            self._runtime.node.shared(have)
         # Ended after the chunks: what the last jobs have to tell still goes out.
         await self._stack.enter_async_context(self.deliveries)
         await self._stack.enter_async_context(self.chunks)

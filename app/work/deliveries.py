@@ -28,6 +28,7 @@ from app.errors import (
     StorageError,
 )
 from app.model.deliveries import Attempt, DeliveryStatus, Parcel, Route, Settled, Verdict
+from app.model.shares import Share
 from app.outbound import attempt as outbound
 from app.outbound import webhooks
 from app.outbound.fetch import Fetcher
@@ -121,6 +122,11 @@ class Deliveries:
 
     def wake(self) -> None:
         """Look at the rows now: the clock was moved."""
+        self._loop.wake()
+
+    def have(self, share: Share) -> None:
+        """Have another share of what all nodes may have under way to one receiver."""
+        self._turns.have(share)
         self._loop.wake()
 
     def _hear(self, news: News) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from operator import attrgetter
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 
 from app.errors import StorageError
 from app.model.jobs import Counts, Job
+from app.model.shares import LEAST, WHOLE, Share
 from app.nodes.node import Node
 from app.nodes.waiting import LOOK_EVERY_S, Waiters, watch
 from app.records import ending, nodes, outcome, queue, reading, topics
@@ -136,6 +138,40 @@ async def test_a_node_goes_by_the_clock_of_the_records_and_not_by_its_own(tmp_pa
         await node.beat()
         assert abs((node.now() - datetime.now(UTC)).total_seconds()) < 5
     await records.close()
+
+
+async def test_those_who_work_share_what_is_limited_for_all(
+    database: SqliteDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.nodes.node.DEAD_AFTER_S", 1e-9)
+    monkeypatch.setattr("app.nodes.node.BEAT_EVERY_S", 3600.0)
+    told: list[Share] = []
+    async with Node(database, {"api", "work"}, alone=False) as first, AsyncExitStack() as stack:
+        first.shared(told.append)
+        await first.beat()
+        second, door = [
+            await stack.enter_async_context(Node(database, {role}, alone=False))
+            for role in ("work", "api")
+        ]
+        assert (told, second.share) == ([WHOLE], LEAST)
+        halves = {Share(0, 2), Share(1, 2)}
+        for known in (False, True):
+            for node in (first, second, door):
+                await node.beat()
+            # The others have a smaller share before the new one has more than the least.
+            assert first.share in halves
+            assert (second.share in halves) == known
+        assert {first.share, second.share} == halves
+        await door.beat()
+        await first.beat()  # and nothing of the second: it is dead
+        assert told[-1] == first.share == WHOLE
+        await second.beat()  # it is not
+        assert second.share == LEAST
+        await door.beat()
+        await first.beat()
+        await second.beat()
+        assert {first.share, second.share} == halves
+        assert told == [WHOLE, first.share, WHOLE, first.share]
 
 
 # -- who hears of it -------------------------------------------------------------------------------
