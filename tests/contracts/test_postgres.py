@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from app.errors import NotFound, StorageError
+from app.errors import NotFound, Outdated, StorageError
 from app.model.jobs import NewItem
 from app.records import backlog
-from app.stores import postgres_link
+from app.stores import postgres_link, postgres_schema
 from app.stores.base import Tx
 from app.stores.postgres import PostgresDatabase
 from app.stores.postgres_schema import newest
@@ -221,3 +221,41 @@ async def test_who_is_newer_or_another_program_is_told_from_what_can_be_used(
     with pytest.raises(StorageError, match="written by a newer program"):
         await database.open()
     await database.close()
+
+
+async def test_who_is_older_than_the_schema_writes_nothing_more(
+    records: PostgresBackend, store: Store
+) -> None:
+    job = await submitted(store)
+    records.server.execute(f"UPDATE offload_schema SET version = {newest() + 1}", records.database)
+    with pytest.raises(Outdated) as refused:
+        await submitted(store)
+    assert refused.value.log_detail.startswith(f"the database has schema {newest() + 1}")
+    assert (await store.list_jobs("shop"))[0] == [job]
+
+
+async def test_who_migrates_waits_for_those_who_write(
+    records: PostgresBackend, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing = tmp_path / "nothing.sql"
+    nothing.write_text("SELECT 1")
+    records.server.execute(f"UPDATE offload_schema SET version = {newest() - 1}", records.database)
+    monkeypatch.setattr(postgres_schema, "migrations", lambda _: {newest(): nothing})
+    monkeypatch.setattr(postgres_link, "newest", lambda: newest() - 1)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(tx: Tx) -> None:
+        begun.set()
+        assert go_on.wait(20)
+
+    writing = asyncio.create_task(store.db.write(slow))
+    await asyncio.to_thread(begun.wait, 20)
+    other = PostgresDatabase(records.url)
+    migrating = asyncio.create_task(other.open())
+    waits = "SELECT 1 FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock'"
+    while not await asyncio.to_thread(records.server.execute, waits, records.database):
+        assert not migrating.done()
+    go_on.set()
+    await writing
+    await migrating
+    await other.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -83,10 +83,11 @@ class Ledger(Clients):
         if failed:
             raise failed[0]
 
-    def settle(self) -> str:
+    def settle(self, before_looking: Callable[[], None] = lambda: None) -> str:
         """See that all of it was done, right and once, and that nothing is left of it.
 
-        The nodes run before and not after. Gives what was counted.
+        The nodes run before and not after; `before_looking` is called each time when they are
+        stopped, and the records and bytes are looked at. Gives what was counted.
         """
         nodes = self.nodes
         nodes.start(*nodes.names)
@@ -100,9 +101,11 @@ class Ledger(Clients):
         if self.refusals:
             counted += f"{self.refusals.total()} refused and asked again, "
         nodes.stop()
+        before_looking()
         objects = nodes.check_bytes()
         nodes.start("api1")
         self.delete_all(ANYWHERE)
         nodes.stop("api1")
+        before_looking()
         nodes.check_nothing_is_left()
         return counted + f"0 lost, 0 doubled, 0 stuck; {objects} objects, each with its record"

@@ -18,7 +18,7 @@ from tests.service import wait_until_gone
 from tests.torture.deployment import Deployment
 from tests.torture.ledger import Ledger
 
-NEXT = "ALTER TABLE jobs ADD COLUMN of_the_next_version TEXT;\n"
+NEXT = "ALTER TABLE jobs ADD COLUMN IF NOT EXISTS of_the_next_version TEXT;\n"
 OVER_WITHIN_S = 20
 LOAD_S = 3.0
 
@@ -110,11 +110,16 @@ def test_the_schema_of_the_next_version_ends_the_nodes_of_the_last(
                 upgrade.start(name)
             upgrade.check(*nodes.names)
             some_load(world)
+
+        def as_before() -> None:
+            # What looks at the bytes is this version, which is refused like any other of its nodes.
+            postgres.execute(f"UPDATE offload_schema SET version = {newest()}", nodes.database)
+
         for node in old:
             assert "outdated" in node.log.read_text()
         tell(
             f"{len(old)} nodes of the last version ended by themselves {over_s:.1f} s after the "
-            "schema of the next; one that came late was refused; " + ledger.settle()
+            "schema of the next; one that came late was refused; " + ledger.settle(as_before)
         )
     finally:
         nodes.close()
