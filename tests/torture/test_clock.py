@@ -20,7 +20,7 @@ from tests.service import Service
 from tests.torture.deployment import Deployment
 from tests.torture.ledger import Ledger
 
-ORDERS = 150
+ORDERS = 80
 BURIED = re.compile(r"recovered .*node=(\w+)")
 OFF = {"api2": "+3600s", "work1": "+3600s", "work2": "-3600s"}
 
@@ -52,7 +52,7 @@ class Beats:
                 self._last[id_] = (beat, now)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_clocks_an_hour_off_change_nothing(
     postgres: Server, world: World, tmp_path: Path, seed: str, tell: Callable[[str], None]
 ) -> None:

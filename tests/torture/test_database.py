@@ -25,7 +25,7 @@ def wait(world: World, rng: random.Random) -> None:
     threading.Event().wait(rng.uniform(0, 0.05))
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_a_database_that_goes_away_under_load(
     postgres: Server,
     s3: str,

@@ -41,7 +41,7 @@ def check_done_once(http, jobs: dict[str, bytes]) -> None:
         assert told.splitlines().count("event: item") == 1
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_what_a_killed_node_had_runs_again_within_ten_seconds(
     postgres: Server, s3: str, tmp_path: Path, tell: Callable[[str], None]
 ) -> None:

@@ -37,7 +37,7 @@ def parted(ledger: Ledger, cut: Callable[[], None], heal: Callable[[], None]) ->
         pause.wait(AFTER_S)
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_a_node_of_each_kind_is_parted_from_the_database(
     postgres: Server, s3: str, world: World, tmp_path: Path, seed: str, tell: Callable[[str], None]
 ) -> None:
@@ -67,7 +67,7 @@ def test_a_node_of_each_kind_is_parted_from_the_database(
         tell(f"{' and '.join(apart)} without the database for {PARTED_S:.0f} s; " + ledger.settle())
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_nodes_on_hosts_of_their_own_of_which_one_is_parted(
     postgres: Server, s3: str, world: World, tmp_path: Path, seed: str, tell: Callable[[str], None]
 ) -> None:

@@ -21,7 +21,7 @@ CONNECTIONS = 3
 """To the server, for four nodes with three each."""
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_nodes_take_turns_on_few_connections(
     postgres: Server,
     s3: str,

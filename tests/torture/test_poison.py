@@ -42,7 +42,7 @@ def restarted(nodes: Deployment) -> Iterator[Counter[str]]:
         thread.join()
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_who_kills_its_node_fails_alone(
     postgres: Server, s3: str, tmp_path: Path, tell: Callable[[str], None]
 ) -> None:

@@ -61,7 +61,7 @@ def some_load(world: World) -> None:
     world.strike.wait(LOAD_S)
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_nodes_are_replaced_one_by_one(
     postgres: Server, s3: str, world: World, tmp_path: Path, seed: str, tell: Callable[[str], None]
 ) -> None:
@@ -82,7 +82,7 @@ def test_nodes_are_replaced_one_by_one(
         nodes.close()
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_the_schema_of_the_next_version_ends_the_nodes_of_the_last(
     postgres: Server, s3: str, world: World, tmp_path: Path, seed: str, tell: Callable[[str], None]
 ) -> None:
