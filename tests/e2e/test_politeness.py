@@ -162,6 +162,7 @@ def submitted(http: httpx.Client, url: str) -> str:
     return f"/v1/jobs/{answer.json()['id']}"
 
 
+@pytest.mark.timeout(300)  # two nodes, and a burial, on a busy machine
 def test_a_host_and_an_endpoint_get_no_more_of_two_nodes_than_of_one(
     nodes: tuple[httpx.Client, Service], others: Others
 ) -> None:
