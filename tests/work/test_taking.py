@@ -119,10 +119,10 @@ async def test_what_is_canceled_as_it_is_taken_ends_for_nobody(
         async def take_and_cancel(rule: Any, *args: Any) -> Any:
             """Have the cancel come when chunks are taken, and the node is about to hear of it."""
             found = await write(rule, *args)
-            if rule.__name__ == "_take" and found and not canceled:
-                [row] = {chunk.job_key for chunk in found}
-                canceled.append(row)
-                await write(ending.cancel, job.id)
+            if rule.__name__ == "_take" and not canceled:
+                canceled.extend({c.job_key for got in found.values() for c in got.chunks})
+                if canceled:
+                    await write(ending.cancel, job.id)
             return found
 
         replace_writes(monkeypatch, at, take_and_cancel)
