@@ -36,8 +36,8 @@ ENV = {
     "OFFLOAD_DRAIN_TIMEOUT_S": "10",
     "PYTHONPATH": str(Path(__file__).parents[1] / "plugin"),
 }
-UNDATED = MAY_STAY | {"offload_schema"}
-"""Tables that jobs leave something in, or that are no jobs' at all."""
+UNDATED = MAY_STAY | {"offload_schema", "pgqueuer_log"}
+"""Tables that jobs leave something in for a while, or that are no jobs' at all."""
 NAMED = """
 SELECT blob
 FROM (SELECT blob FROM items UNION SELECT blob FROM files UNION SELECT blob FROM versions) AS named
