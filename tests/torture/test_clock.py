@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -42,6 +44,22 @@ class Beats:
         self._last: dict[str, tuple[int, float]] = {}
         self.stood_still_s: Counter[str] = Counter()
 
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        over = threading.Event()
+
+        def look() -> None:
+            while not over.wait(0.3):
+                self.look()
+
+        thread = threading.Thread(target=look)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
     def look(self) -> None:
         now = time.monotonic()
         found = self._nodes.postgres.execute("SELECT id, beat FROM nodes", self._nodes.database)
@@ -70,16 +88,15 @@ def test_clocks_an_hour_off_change_nothing(
             tmp_path, postgres, s3, apis=2, workers=3, env=env, told=told
         ) as nodes:
             ledger, beats = Ledger(nodes, world, seed), Beats(nodes)
-            with ledger.at_work(ORDERS):
+            with beats.watched(), ledger.at_work(ORDERS):
                 while len(ledger.ledger) < ORDERS:
                     world.strike_in(50)
                     world.strike.wait(0.5)
-                    beats.look()
+            logs = {name: nodes.log(name) for name in nodes.names}
             attempts = nodes.postgres.execute(
                 "SELECT max(attempt - attempts_before), count(*) FROM items", nodes.database
             )
             counted = ledger.settle()
-            logs = {name: nodes.log(name) for name in nodes.names}
     buried = {id_ for log in logs.values() for id_ in BURIED.findall(log)}
     # On a machine that is overworked a node may stand still for so long; not for its clock's sake.
     assert all(beats.stood_still_s[id_] >= DEAD_AFTER_S - BEAT_EVERY_S for id_ in buried), buried
