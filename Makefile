@@ -24,7 +24,7 @@ heif: $(VENV)/.run
 # Side by side, four on two cores too: much of a test is waiting, for a process, a server or a time
 # that must pass, and none knows of another. Compiled tests
 # are kept, whatever the environment says: each process would rewrite all their assertions anew.
-test: $(VENV)/.dev clients
+test: $(VENV)/.dev clients .venv-moto/.done
 	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest --numprocesses 4 --dist worksteal
 
 # Generators of clients, for the tests of the API's description. Without npm and Chromium those
@@ -83,6 +83,7 @@ lock: $(VENV)/.dev
 	$(BIN)/uv pip compile $(LOCK) pyproject.toml -o requirements/run.txt
 	$(BIN)/uv pip compile $(LOCK) pyproject.toml --extra heif -o requirements/heif.txt
 	$(BIN)/uv pip compile $(LOCK) pyproject.toml --extra heif --group dev -o requirements/dev.txt
+	$(BIN)/uv pip compile $(LOCK) requirements/moto.in -o requirements/moto.txt
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-annotate --no-header
 
@@ -100,7 +101,7 @@ lock-peers: $(VENV)/.dev
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	rm -rf .venv-clients $(TYPESCRIPT)/node_modules
+	rm -rf .venv-moto .venv-clients $(TYPESCRIPT)/node_modules
 	rm -rf .venv-thumbor benchmarks/peers/ipx/node_modules
 
 $(VENV)/.python:
@@ -116,6 +117,13 @@ $(VENV)/.run: $(VENV)/.python requirements/build.txt requirements/run.txt pyproj
 
 $(VENV)/.dev: $(VENV)/.run requirements/dev.txt
 	$(PIP) install --require-hashes -r requirements/dev.txt
+	touch $@
+
+# An S3 server of another make; apart, as it wants other versions than the service.
+.venv-moto/.done: requirements/moto.txt
+	$(PYTHON) -m venv --clear .venv-moto
+	.venv-moto/bin/pip --quiet --disable-pip-version-check install --require-hashes \
+		--only-binary :all: -r requirements/moto.txt
 	touch $@
 
 .venv-clients/.done: tests/clients/python/requirements.txt

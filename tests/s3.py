@@ -36,6 +36,8 @@ READER = {
     "actions": ["Read", "List"],
 }
 """May not write, and make no bucket either."""
+MOTO = Path(__file__).parents[1] / ".venv-moto" / "bin" / "python"
+"""In an environment of its own, which `make test` makes."""
 WEED = Path(sys.executable).parent / "weed"
 
 
@@ -87,7 +89,7 @@ def moto_server(folder: Path) -> Iterator[str]:
     It has a bucket `tests`, and knows no other that was not made: what is put there is refused.
     """
     [port] = free_ports(1)
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    command = [str(MOTO), "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     url = f"http://127.0.0.1:{port}"
     with (folder / "moto.log").open("wb") as log:
         served = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
