@@ -23,7 +23,7 @@ from tests.torture.deployment import Deployment
 from tests.torture.ledger import Ledger
 
 ORDERS = 80
-BURIED = re.compile(r"recovered .*node=(\w+)")
+BURIED = re.compile(r"recovered .*dead=(\w+)")
 OFF = {"api2": "+3600s", "work1": "+3600s", "work2": "-3600s"}
 
 
