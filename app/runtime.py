@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from operator import attrgetter
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from app import metrics
 from app.blobs.base import BlobStore
 from app.blobs.disk import DiskBlobStore
 from app.blobs.unrecorded import Unrecorded
 from app.cpu import CpuPool
-from app.errors import OffloadError, StorageError
+from app.errors import StorageError
 from app.keys import Keyring
-from app.model.chunks import Chunk, Submitted
 from app.model.deliveries import Delivery
-from app.model.jobs import Job, Lane, NewJob
+from app.model.jobs import Job
 from app.nodes.folder import (
     BLOBS,
     DATABASE,
@@ -39,12 +37,11 @@ from app.ops.registry import load_offered
 from app.outbound.fetch import Fetcher
 from app.outbound.remotes import Remotes
 from app.queues.base import Engine
-from app.records import backlog, files, intake, outbox, reading, topics
-from app.records.intake import Asked
+from app.records import files, outbox, reading, topics
 from app.settings import Settings
-from app.stores.base import Database, write_of
+from app.stores.base import Database
 from app.stores.sqlite import SqliteDatabase
-from app.stores.together import Together
+from app.submissions import Submissions
 from app.tasks import cancel
 
 if TYPE_CHECKING:
@@ -54,23 +51,8 @@ if TYPE_CHECKING:
 LargeBytes: TypeAlias = "DiskBlobStore | ObjectBlobStore"
 """Where large bodies are kept."""
 
-ROOM_S = 0.1
-SMALL_JOB_ITEMS = 4
-"""Jobs of up to so many items are written together."""
-SMALL_JOBS = 16
-"""So many of them at once: on the event loop with SQLite, some 5 ms."""
 TIED_WITHIN_S = 2.0
 TIE_LOOK_S = 0.1
-
-
-class Starter(Protocol):
-    """Takes work in hand together with its submission: see `app/work/chunks.py`."""
-
-    def taking(self, lane: Lane) -> AbstractContextManager[intake.Taker | None]:
-        """Keep room for a new job's first chunk while the context is open, if there is some."""
-
-    def start(self, chunks: Iterable[Chunk]) -> None:
-        """Run what was taken."""
 
 
 @dataclass(slots=True)
@@ -87,23 +69,15 @@ class Runtime:
     fetcher: Fetcher
     reader: Executor
     """One thread, for what would hold up the event loop: understanding large documents."""
+    submissions: Submissions
     changes: Waiters
     ends: Waiters
     deliveries: Waiters
     """Those who wait for a change of a job, for its end, and for the end of a delivery."""
     engine: Engine | None = None
     """What hands chunks to this node; None where it looks for them itself."""
-    starter: Starter | None = None
-    """What works here; None where others do."""
     leaving: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once the service is to end."""
-    _submitting: set[asyncio.Task[Submitted]] = field(default_factory=set)
-    _room_until: float = 0.0
-    _small: Together[Asked, Submitted] = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Have small jobs written together."""
-        self._small = Together(self._submit_small, SMALL_JOBS)
 
     @property
     def item_limits(self) -> Limits:
@@ -129,54 +103,6 @@ class Runtime:
         self.leaving.set()
         for waiters in (self.changes, self.ends, self.deliveries):
             waiters.let_go()
-
-    async def check_backlog(self) -> None:
-        """Refuse early, before a body is read. Raises `QueueFull` if no item more fits.
-
-        That one did is believed for a moment: `submit` looks again.
-        """
-        now = time.monotonic()
-        if now >= self._room_until:
-            await self.database.look(backlog.check, self.settings.jobs.max_unfinished_items)
-            self._room_until = now + ROOM_S
-
-    async def submit(self, new: NewJob) -> Submitted:
-        """Make a job durable: see `intake.submit`. A caller that is cancelled does not undo it."""
-        task = asyncio.create_task(self._submit(new))
-        self._submitting.add(task)
-        task.add_done_callback(self._submitting.discard)
-        return await asyncio.shield(task)
-
-    async def all_submitted(self) -> None:
-        """Return once no submission is under way: what they took is in the starter's hands."""
-        await asyncio.gather(*self._submitting, return_exceptions=True)
-
-    async def _submit(self, new: NewJob) -> Submitted:
-        made = await self._submitted(new)
-        if made.created:
-            fetches = bool(new.items) and new.items[0].url is not None
-            metrics.job_accepted([step.op for step in new.steps], fetches=fetches)
-        return made
-
-    async def _submitted(self, new: NewJob) -> Submitted:
-        starter = self.starter  # what is taken for it, it gets, also when it leaves meanwhile
-        if starter is None:
-            return await self._written(Asked(new))
-        with starter.taking(new.lane) as taker:
-            made = await self._written(Asked(new, taker))
-            starter.start(made.chunks)
-        return made
-
-    async def _written(self, asked: Asked) -> Submitted:
-        if len(asked.new.items) > SMALL_JOB_ITEMS:  # nobody waits for it but who asked
-            most = self.settings.jobs.max_unfinished_items
-            write = write_of(self.database, len(asked.new.items))
-            return await write(intake.submit, asked.new, most, asked.taker)
-        return await self._small.ask(asked)
-
-    async def _submit_small(self, asked: Sequence[Asked]) -> list[Submitted | OffloadError]:
-        most = self.settings.jobs.max_unfinished_items
-        return await self.database.note(intake.submit_all, asked, most)
 
     async def changed(self, job_id: str, since: int, timeout_s: float) -> Job | None:
         """Give the job as soon as its `seq` is above `since`, or as it is after `timeout_s`."""
@@ -315,6 +241,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
             cpu,
             fetcher,
             reader,
+            Submissions(database, settings.jobs.max_unfinished_items),
             changes,
             ends,
             deliveries,

@@ -52,7 +52,7 @@ def door(operation: Offered) -> Router:
         filename: NameQuery = None,
         paths: PathsQuery = None,
     ) -> Response:
-        await runtime.check_backlog()
+        await runtime.submissions.check_room()
         if operation.runs == "async" and body_kind(request) in LINES:
             steps = [make_step(runtime.operations, operation.name, _asked(request, operation))]
             streamed = await submit_stream(request, runtime, client, steps, outside, key)
@@ -80,7 +80,9 @@ def door(operation: Offered) -> Router:
                 steps = [make_step(runtime.operations, operation.name, options, also=beside)]
                 return new_job(runtime, client, steps, items, labels, key)
 
-            made = await runtime.submit(await aside(runtime, received.text_bytes, understood))
+            made = await runtime.submissions.submit(
+                await aside(runtime, received.text_bytes, understood)
+            )
             if made.created:
                 stored.recorded(upload.blob for upload in received.uploads)
         return await submitted(runtime, made, how)

@@ -69,7 +69,7 @@ def router() -> Router:
         job: JobQuery = None,
         paths: PathsQuery = None,
     ) -> Response:
-        await runtime.check_backlog()
+        await runtime.submissions.check_room()
         if body_kind(request) in LINES:
             said = parse(StreamedJobInput, job or "{}")
             steps = make_steps(runtime.operations, said.steps)
@@ -91,7 +91,9 @@ def router() -> Router:
                 labels = labels_together(outside, whole, DOCUMENT)
                 return new_job(runtime, client, steps, items, labels, key)
 
-            made = await runtime.submit(await aside(runtime, received.text_bytes, understood))
+            made = await runtime.submissions.submit(
+                await aside(runtime, received.text_bytes, understood)
+            )
             if made.created:
                 stored.recorded(upload.blob for upload in received.uploads)
         return await submitted(runtime, made, how)

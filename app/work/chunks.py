@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import Self
 
 import structlog
 
@@ -17,45 +16,21 @@ from app.model.blobs import Blob
 from app.model.chunks import Chunk, Claim, Done, Ended, Fence, Outcome
 from app.model.jobs import Lane
 from app.records import outcome, queue, topics
-from app.records.cutting import MOST_ITEMS
 from app.records.intake import Taker
 from app.runtime import Runtime
-from app.stores.base import READY, News, Tx, write_of
+from app.stores.base import News, Tx, write_of
 from app.tasks import cancel
 from app.work.items import Items
 from app.work.lanes import LaneRoom
-from app.work.loop import POLL_EVERY_S, Loop, Recorder
+from app.work.loop import Loop, Recorder
+from app.work.taking import Taken, Taking, Wanted, take
 from app.work.telling import Telling
 
 log = structlog.get_logger(__name__)
 
-CHUNKS_PER_WORKER = 3
-"""In hand for each worker process: while one computes, others are taken and recorded."""
-_ANY = 1 << 30
 _Run = Callable[[Sequence[Claim], Unrecorded], Awaitable[list[Outcome]]]
 
 
-class _Want(NamedTuple):
-    """What a lane has room for."""
-
-    room: int
-    """Items, or as many as there are."""
-    most: int
-    """Chunks."""
-    named: tuple[int, ...] | None = None
-    """Of these, where an engine says which."""
-
-
-class _Got(NamedTuple):
-    """What was taken."""
-
-    chunks: list[Chunk]
-    left: set[int]
-    """Of those that were named, which are ready yet."""
-
-
-_Wanted = dict[Lane, _Want]
-_Taken = dict[Lane, _Got]
 LOOK_EVERY_S = 0.5
 """So often is seen whether what runs here is still to be run: another node may have canceled it."""
 
@@ -79,16 +54,11 @@ class Chunks:
         self._database, self._node = runtime.database, runtime.node.id
         self._telling = Telling(runtime.database, runtime.node.id)
         self._items = Items(runtime, self._telling)
-        fetches = runtime.settings.fetch.concurrency
-        self._lanes: dict[Lane, LaneRoom] = {
-            "io": LaneRoom("io", fetches, by_item=True),
-            "cpu": LaneRoom("cpu", runtime.cpu.workers * CHUNKS_PER_WORKER, by_item=False),
-        }
-        self._engine = runtime.engine
         self._recorder: Recorder[_Entry] = Recorder(self._write, "items")
         self._crashes: Recorder[Chunk] = Recorder(self._write_crashed, "crashes")
-        self._looked_at = 0.0
-        self._loop: Loop[Chunk] = Loop(self._take, self._run, self._chunk_ended)
+        self._taking = Taking(runtime)
+        self._loop: Loop[Chunk] = Loop(self._taking.take, self._run, self._chunk_ended)
+        self._taking.wake = self._loop.wake
         self._suspects = asyncio.Semaphore(1)
         """One suspect at a time: who dies here with another running would take it for guilty."""
         runtime.database.listen(self._hear)
@@ -96,21 +66,20 @@ class Chunks:
     async def __aenter__(self) -> Self:
         """Begin to take chunks."""
         await self._telling.__aenter__()
+        self._taking.begin()
         self._loop.begin()
-        if self._engine is not None:
-            self._engine.serve(self._room, self._offered)
         self._looking = asyncio.create_task(self._look())
         return self
 
     def stop(self) -> None:
         """Take no more."""
+        self._taking.stop()
         self._loop.stop()
 
     async def drain(self, timeout_s: float) -> None:
         """Let what runs end, for so long; give the rest back."""
-        self._loop.stop()
-        if self._engine is not None:
-            await self._engine.stop()
+        self.stop()
+        await self._taking.end()
         with suppress(StorageError):
             await self._telling.tell_begun()  # of what is cut off an attempt is counted
         cut_off = await self._loop.drain(timeout_s)
@@ -136,100 +105,19 @@ class Chunks:
     # -- taking ------------------------------------------------------------------------------
 
     def _hear(self, news: News) -> None:
-        if self._engine is None:
-            for name in news.get(READY, ()):
-                self._offered(name)
         if topics.GONE in news:
             gone = set(news[topics.GONE])
             self._cancel(lambda chunk: chunk.job_key in gone)
 
-    def _offered(self, name: Lane) -> None:
-        self._lanes[name].more = True
-        self._lanes[name].hints += 1
-        self._loop.wake()
-
-    def _room(self, name: Lane) -> int:
-        """Say how many chunks an engine may hand over."""
-        lane = self._lanes[name]
-        return 0 if self._loop.stopping else lane.free // (MOST_ITEMS[name] if lane.by_item else 1)
-
-    @contextmanager
-    def taking(self, lane_name: Lane) -> Iterator[Taker | None]:
-        """Let a new job's first chunk be taken with it, unless others wait for the lane.
-
-        Its slot is kept until the context ends; hand over what was taken with `start`.
-        """
-        lane = self._lanes[lane_name]
-        room = min(lane.free, MOST_ITEMS[lane_name]) if lane.by_item else lane.free
-        others = self._engine.may_have_more(lane_name) if self._engine else lane.more
-        if others or not room or self._loop.stopping:
-            yield None
-            return
-        kept = room if lane.by_item else 1
-        lane.used += kept
-        try:
-            yield Taker(self._node, lane_name)
-        finally:
-            lane.used -= kept
-            if self._lanes[lane_name].more:  # who looked meanwhile saw no room
-                self._loop.wake()
+    def taking(self, lane: Lane) -> AbstractContextManager[Taker | None]:
+        """See `Taking.with_job`; hand over what was taken with `start`."""
+        return self._taking.with_job(lane)
 
     def start(self, chunks: Iterable[Chunk]) -> None:
         """Run what was taken elsewhere."""
         for chunk in chunks:
-            self._lanes[chunk.lane].hold(chunk)
+            self._taking.lanes[chunk.lane].hold(chunk)
             self._loop.start(chunk)
-
-    async def _take(self) -> AsyncIterator[Chunk]:
-        """Take what there is room for: of what hints told, and a look finds beneath them."""
-        if self._is_look_due():
-            self._looked_at = time.monotonic()
-            for name in await self._database.look(queue.ready_lanes):
-                self._lanes[name].more = True
-        wanted, hints = self._wanted(), self._hints()
-        if wanted:
-            taken = await self._database.note(_take, self._node, wanted)
-            for chunk in self._count(wanted, hints, taken):
-                yield chunk
-
-    def _is_look_due(self) -> bool:
-        """Tell whether a lane may have something that no hint has told of; another may be busy."""
-        if self._engine is not None:
-            return False
-        if not any(lane.free and not lane.more for lane in self._lanes.values()):
-            return False
-        return not self._wanted() or time.monotonic() - self._looked_at >= POLL_EVERY_S
-
-    def _wanted(self, over: Iterable[Chunk] = ()) -> _Wanted:
-        """Give, by lane, how many items and chunks there is room for, where there may be some.
-
-        `over` are chunks whose slots are free in a moment.
-        """
-        wanted: _Wanted = {}
-        for name, lane in self._lanes.items():
-            free = lane.free + sum(lane.left_of(chunk) for chunk in over if chunk.lane == name)
-            if lane.more and free and not self._loop.stopping:
-                named = tuple(o.chunk for o in self._engine.offers(name)) if self._engine else None
-                if named != ():
-                    wanted[name] = _Want(free if lane.by_item else _ANY, free, named)
-        return wanted
-
-    def _hints(self) -> dict[Lane, int]:
-        return {name: lane.hints for name, lane in self._lanes.items()}
-
-    def _count(self, wanted: _Wanted, hints: dict[Lane, int], taken: _Taken) -> list[Chunk]:
-        """Count what was taken. A lane that gave less than there was room for has no more."""
-        for name, want in wanted.items():
-            lane, got = self._lanes[name], taken[name]
-            used = 0
-            for chunk in got.chunks:
-                lane.hold(chunk)
-                used += lane.size(chunk)
-            if self._engine is not None and want.named is not None:
-                self._engine.taken(name, set(want.named) - got.left)
-            if lane.hints == hints[name]:  # else there is news from after the look
-                lane.more = bool(got.left) or used >= want.most
-        return [chunk for got in taken.values() for chunk in got.chunks]
 
     # -- running -----------------------------------------------------------------------------
 
@@ -238,7 +126,7 @@ class Chunks:
             if chunk.deaths:
                 await self._run_singly(chunk)
             else:
-                await self._run_together(chunk, self._lanes[chunk.lane])
+                await self._run_together(chunk, self._taking.lanes[chunk.lane])
         except Exception:  # it must not stay taken by a node that lives
             log.exception("chunk_crashed", chunk=chunk.key)
             await self._crashes.record(chunk)
@@ -248,9 +136,7 @@ class Chunks:
             await self._database.write(outcome.crashed, self._node, chunk)
 
     def _chunk_ended(self, chunk: Chunk) -> None:
-        self._lanes[chunk.lane].end(chunk)
-        if self._engine is not None:
-            self._engine.room_made()
+        self._taking.ended(chunk)
         for claim in chunk.claims:
             self._telling.end(claim)
 
@@ -283,7 +169,7 @@ class Chunks:
         return [await self._items.outcome(claim, stored)]
 
     async def _one_in_turn(self, claims: Sequence[Claim], stored: Unrecorded) -> list[Outcome]:
-        async with self._lanes["io"].turn:
+        async with self._taking.lanes["io"].turn:
             return await self._one(claims, stored)
 
     async def _run_singly(self, chunk: Chunk) -> None:
@@ -312,10 +198,10 @@ class Chunks:
         """Write what has ended, and take in the same transaction what there is room for then."""
         ended = [one for entry in entries for one in entry.ended]
         over = [entry.over for entry in entries if entry.over is not None]
-        wanted, hints = self._wanted(over), self._hints()
+        wanted = self._taking.wanted(over)
         write = write_of(self._database, len(ended))
         recorded, taken = await write(_finish_and_take, self._node, ended, over, wanted)
-        for chunk in self._count(wanted, hints, taken):
+        for chunk in self._taking.took(wanted, taken):
             self._loop.start(chunk)
         for entry in entries:
             for one in entry.ended:
@@ -355,19 +241,9 @@ def _blobs(ended: Outcome) -> list[Blob]:
 
 
 def _finish_and_take(
-    tx: Tx, node: str, ended: Sequence[Ended], over: Sequence[Chunk], wanted: _Wanted
-) -> tuple[set[Fence], _Taken]:
-    return outcome.finish(tx, node, ended, over), _take(tx, node, wanted)
-
-
-def _take(tx: Tx, node: str, wanted: _Wanted) -> _Taken:
-    return {lane: _take_some(tx, node, lane, want) for lane, want in wanted.items()}
-
-
-def _take_some(tx: Tx, node: str, lane: Lane, want: _Want) -> _Got:
-    if want.named is None:
-        return _Got(queue.take(tx, node, lane, want.room, want.most), set())
-    return _Got(*queue.take_named(tx, node, want.named, want.room))
+    tx: Tx, node: str, ended: Sequence[Ended], over: Sequence[Chunk], wanted: Wanted
+) -> tuple[set[Fence], Taken]:
+    return outcome.finish(tx, node, ended, over), take(tx, node, wanted)
 
 
 async def _all(runs: Sequence[Awaitable[None]]) -> None:

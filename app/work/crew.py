@@ -33,7 +33,7 @@ class Crew:
         # Ended after the chunks: what the last jobs have to tell still goes out.
         await self._stack.enter_async_context(self.deliveries)
         await self._stack.enter_async_context(self.chunks)
-        self._runtime.starter = self.chunks
+        self._runtime.submissions.starter = self.chunks
         return self
 
     def leave(self) -> float:
@@ -41,14 +41,14 @@ class Crew:
         if self._drained_at is None:
             drain_timeout_s = self._runtime.settings.drain_timeout_s
             self._drained_at = asyncio.get_running_loop().time() + drain_timeout_s
-        self._runtime.starter = None
+        self._runtime.submissions.starter = None
         self.chunks.stop()
         return self._drained_at
 
     async def __aexit__(self, *_: object) -> None:
         """Take no more, let work under way end for a while, give the rest back."""
         left_s = self.leave() - asyncio.get_running_loop().time()
-        await self._runtime.all_submitted()
+        await self._runtime.submissions.all_submitted()
         await self.chunks.drain(left_s)
         drain_timeout_s = min(self._runtime.settings.drain_timeout_s, DELIVERIES_DRAIN_S)
         await self.deliveries.drain(drain_timeout_s)

@@ -98,7 +98,9 @@ class At:
             operations={},
             cpu=SimpleNamespace(workers=1),
             settings=SimpleNamespace(
-                fetch=SimpleNamespace(concurrency=2), log=SimpleNamespace(items="info")
+                fetch=SimpleNamespace(concurrency=2),
+                log=SimpleNamespace(items="info"),
+                shared=False,
             ),
             item_limits=None,
             blobs=None,
@@ -133,7 +135,7 @@ async def opened(folder: Path) -> AsyncIterator[At]:
 @asynccontextmanager
 async def at_work(folder: Path, **slots: int) -> AsyncIterator[At]:
     async with opened(folder) as at:
-        for lane in at.chunks._lanes.values():
+        for lane in at.chunks._taking.lanes.values():
             lane.slots = slots.get(lane.name, 0)
             lane.turn = asyncio.Semaphore(lane.slots)
         async with at.chunks:
@@ -154,7 +156,7 @@ def alone(number: int) -> NewItem:
 
 
 def lane_of(at: At, name: Lane) -> Any:
-    return at.chunks._lanes[name]
+    return at.chunks._taking.lanes[name]
 
 
 async def test_no_more_chunks_run_at_once_than_there_are_slots(tmp_path: Path) -> None:

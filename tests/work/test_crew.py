@@ -103,7 +103,7 @@ async def submit(runtime: Runtime, *contents: bytes, steps: tuple[Step, ...] = (
         blob = await runtime.blobs.put(once(content), len(content))
         items.append(NewItem(upload=NamedBlob(blob, f"{number}.txt")))
     new = NewJob(client="shop", steps=steps, items=tuple(items), retention_s=3600)
-    return (await runtime.submit(new)).job
+    return (await runtime.submissions.submit(new)).job
 
 
 async def once(content: bytes) -> AsyncIterator[bytes]:
@@ -161,7 +161,7 @@ async def test_items_are_joined_with_their_parts_and_without_what_failed(
             NewItem(upload=NamedBlob(blob, "lines.txt")),
         )
         new = NewJob(client="shop", steps=steps, items=items, retention_s=3600, join_at=2)
-        job, told = await ended(runtime, (await runtime.submit(new)).job)
+        job, told = await ended(runtime, (await runtime.submissions.submit(new)).job)
         assert (job.status, job.counts) == (JobStatus.PARTIAL, Counts(succeeded=3, failed=1))
         packed = await result_of(runtime, told[3])
         assert gzip.decompress(packed) == b"0.txt page 7\n0.txt one\n2.txt two"
@@ -176,7 +176,7 @@ async def test_files_are_joined_as_they_came(settings: Settings) -> None:
         blobs = [await runtime.blobs.put(once(text), 1000) for text in (b"b", b"a")]
         items = tuple(NewItem(upload=NamedBlob(blob, f"{n}.txt")) for n, blob in enumerate(blobs))
         new = NewJob(client="shop", steps=(Step("glue"),), items=items, retention_s=3600, join_at=0)
-        job, told = await ended(runtime, (await runtime.submit(new)).job)
+        job, told = await ended(runtime, (await runtime.submissions.submit(new)).job)
         assert job.status is JobStatus.SUCCEEDED
         assert await result_of(runtime, told[2]) == b"0.txt b\n1.txt a"
 
@@ -187,7 +187,7 @@ async def test_a_join_of_nothing_says_so(settings: Settings, origin: str) -> Non
         steps = (Step("fetch"), Step("glue"))
         items = (NewItem(url=f"{origin}/missing"),)
         new = NewJob(client="shop", steps=steps, items=items, retention_s=3600, join_at=1)
-        job, told = await ended(runtime, (await runtime.submit(new)).job)
+        job, told = await ended(runtime, (await runtime.submissions.submit(new)).job)
         assert job.status is JobStatus.FAILED
         assert told[1].problem is not None
         assert told[1].problem.code == "input.none_left"
@@ -248,7 +248,7 @@ async def test_a_url_is_fetched_and_goes_on_through_the_steps(
         urls = [f"{origin}/7", f"{origin}/missing", f"{origin}/8"]
         items = tuple(NewItem(url=url) for url in urls)
         new = NewJob(client="shop", steps=(Step("fetch"), COPY), items=items, retention_s=3600)
-        job, told = await ended(runtime, (await runtime.submit(new)).job)
+        job, told = await ended(runtime, (await runtime.submissions.submit(new)).job)
         assert job.status is JobStatus.PARTIAL
         assert await result_of(runtime, told[0]) == b"page 7"
         assert told[0].results[0].name == "7"
@@ -289,7 +289,7 @@ async def test_what_an_item_fails_with_is_recorded(settings: Settings) -> None:
             items=(NewItem(file_id=raised.file_id),),
             retention_s=3600,
         )
-        _, [missing] = await ended(runtime, (await runtime.submit(new)).job)
+        _, [missing] = await ended(runtime, (await runtime.submissions.submit(new)).job)
         codes = [item.problem.code for item in (raised, missing) if item.problem]
         assert codes == ["internal.operation", "storage.missing"]
 
@@ -307,7 +307,7 @@ async def test_a_result_that_cannot_be_written_down_fails_its_item_and_no_other(
         assert job.status is JobStatus.SUCCEEDED
 
 
-@pytest.mark.parametrize("rule", ["_take", "_finish_and_take"])
+@pytest.mark.parametrize("rule", ["take", "_finish_and_take"])
 @pytest.mark.usefixtures("lent_pool")
 async def test_work_goes_on_when_a_full_disk_has_room_again(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, rule: str
@@ -404,7 +404,7 @@ async def test_bytes_without_a_record_go_after_the_grace_time_and_no_others(
             await runtime.blobs.put(once(name.encode()), 99) for name in names
         ]
         item = NewItem(upload=NamedBlob(kept, "n"))
-        await runtime.submit(NewJob("shop", (COPY,), (item,), retention_s=60))
+        await runtime.submissions.submit(NewJob("shop", (COPY,), (item,), retention_s=60))
         file = await jobs_of(runtime).add_file("shop", NamedBlob(stored, "n"), 60)
         old = time.time() - childless.blobs.grace_s - 1
         for blob in (kept, stored, orphan):
@@ -437,7 +437,7 @@ async def test_the_bytes_of_what_is_deleted_or_expired_go_without_a_grace(
         one = await jobs_of(runtime).add_file("shop", deleted, 3600)
         await jobs_of(runtime).add_file("shop", expired, 0)
         items = (NewItem(upload=given), NewItem(upload=shared))
-        job = (await runtime.submit(NewJob("shop", (COPY,), items, retention_s=60))).job
+        job = (await runtime.submissions.submit(NewJob("shop", (COPY,), items, retention_s=60))).job
         await jobs_of(runtime).add_file("bank", shared, 3600)
         everything = {named.blob.key for named in (deleted, given, shared, orphan)}
         await chores.tidy()
@@ -506,7 +506,7 @@ async def test_what_a_record_names_stays_although_its_caller_was_not_told(
             async with runtime.unrecorded() as stored:
                 named = NamedBlob(await stored.put(once(b"some"), 99), "n")
                 new = NewJob("shop", (COPY,), (NewItem(upload=named),), retention_s=60)
-                submitting = asyncio.ensure_future(runtime.submit(new))
+                submitting = asyncio.ensure_future(runtime.submissions.submit(new))
                 await asyncio.sleep(0)
                 asyncio.current_task().cancel()
                 await asyncio.shield(submitting)

@@ -17,11 +17,11 @@ from app.model.chunks import MAX_INTERRUPTIONS, Claim
 from app.model.jobs import Counts, NewJob, Step
 from app.nodes.chores import Chores
 from app.records import bites, ending, outcome, reading
-from app.runtime import Runtime
 from app.stores.base import Tx
+from app.submissions import Submissions
 from app.work.loop import Loop, Recorder
 from tests.contracts.test_job_store import upload
-from tests.work.test_chunks import At, alone, at_work, opened
+from tests.work.test_chunks import alone, at_work, opened
 from tests.work.test_taking import counted, until
 
 pytestmark = pytest.mark.anyio
@@ -203,20 +203,14 @@ async def test_a_submission_under_way_as_the_node_leaves_is_answered_and_given_b
     tmp_path: Path,
 ) -> None:
     async with at_work(tmp_path, cpu=1) as at:
-        runtime = cast("Runtime", _Runtime(at))
+        submissions = Submissions(at.database, 100)
+        submissions.starter = at.chunks
         new = NewJob("shop", (Step("compress"),), (alone(0),), retention_s=60)
-        submitting = asyncio.create_task(Runtime._submit(runtime, new))
+        submitting = asyncio.create_task(submissions.submit(new))
         await asyncio.sleep(0)
-        runtime.starter = None  # as the crew leaves
+        submissions.starter = None  # as the crew leaves
         at.chunks.stop()
         made = await submitting
         await at.chunks.drain(0)
         assert (await at.job_now(made.job)).counts == Counts(queued=1)
         assert await at.database.read(lambda tx: tx.run("chunks_of", node=at.node.id)) == []
-
-
-class _Runtime:
-    def __init__(self, at: At) -> None:
-        self.database, self.starter = at.database, at.chunks
-        jobs = SimpleNamespace(max_unfinished_items=100)
-        self.settings = SimpleNamespace(jobs=jobs)

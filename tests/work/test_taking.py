@@ -26,7 +26,7 @@ pytestmark = pytest.mark.anyio
 def hints_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have nobody find anything without a hint."""
     monkeypatch.setattr("app.work.loop.POLL_EVERY_S", 60)
-    monkeypatch.setattr("app.work.chunks.POLL_EVERY_S", 60)
+    monkeypatch.setattr("app.work.taking.POLL_EVERY_S", 60)
 
 
 @asynccontextmanager
@@ -61,7 +61,7 @@ async def counted(at: At, job: Job, counts: Counts) -> None:
 
 
 async def idle(at: At) -> None:
-    lanes = [lane for lane in at.chunks._lanes.values() if lane.slots]
+    lanes = [lane for lane in at.chunks._taking.lanes.values() if lane.slots]
     await until(lambda: not at.chunks._loop.running and not any(lane.more for lane in lanes))
 
 
@@ -119,7 +119,7 @@ async def test_what_is_canceled_as_it_is_taken_ends_for_nobody(
         async def take_and_cancel(rule: Any, *args: Any) -> Any:
             """Have the cancel come when chunks are taken, and the node is about to hear of it."""
             found = await write(rule, *args)
-            if rule.__name__ == "_take" and not canceled:
+            if rule.__name__ == "take" and not canceled:
                 canceled.extend({c.job_key for got in found.values() for c in got.chunks})
                 if canceled:
                     await write(ending.cancel, job.id)
@@ -205,7 +205,7 @@ async def test_what_is_being_taken_as_the_node_stops_is_given_back(
 
         async def take_and_stop(rule: Any, *args: Any) -> Any:
             found = await write(rule, *args)
-            if rule.__name__ == "_take" and found:
+            if rule.__name__ == "take" and found:
                 at.chunks.stop()
             return found
 
