@@ -87,6 +87,12 @@ class Database(Protocol):
     def listen(self, listener: Callable[[News], None]) -> None:
         """Have `listener` called on the event loop after each commit that told something."""
 
+    def alongside(self) -> Database:
+        """Give this database for writes that the others need not wait for, nor they for them.
+
+        They are in order among themselves. With SQLite all writes are.
+        """
+
 
 class Write(Protocol):
     """`Database.write` or `Database.note`."""

@@ -1,8 +1,9 @@
 """Records in a PostgreSQL database, which any number of nodes on any number of machines share.
 
-Each rule is a transaction of its own. A node's are run one after the other, in the order in which
-they were asked for, as with SQLite: what ends a chunk must not overtake the outcomes of its items.
-In one transaction, two nodes' rules would lock their jobs in no common order.
+Each rule is a transaction of its own: in one, two nodes' rules would lock their jobs in no common
+order. A node's are run one after the other, in the order in which they were asked for, as with
+SQLite; but what it takes and how that ends need not wait for what comes in, since each waits for
+the server's disk most of the time.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 READERS = 2
-"""Threads, and so connections, besides the one that writes."""
+"""Threads, and so connections, besides the two that write."""
 
 
 class PostgresDatabase:
@@ -59,6 +60,7 @@ class PostgresDatabase:
             StorageError: the database cannot be used, with a sentence for the operator.
         """
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="records-writer")
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="records-worker")
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="records-reader")
         loop = asyncio.get_running_loop()
         install = self._messages.install if self._messages else None
@@ -80,7 +82,7 @@ class PostgresDatabase:
         self._closed = True
         await asyncio.gather(*self._writing, return_exceptions=True)
         self._given_up.set()
-        for threads in (self._writer, self._readers):
+        for threads in (self._writer, self._worker, self._readers):
             await asyncio.to_thread(threads.shutdown)
         for link in self._links:
             link.close()
@@ -89,14 +91,22 @@ class PostgresDatabase:
         self, rule: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """See `Database.write`."""
+        return await self.write_by(self._writer, lambda tx: rule(tx, *args, **kwargs))
+
+    note = write
+
+    def alongside(self) -> Alongside:
+        """See `Database.alongside`."""
+        return Alongside(self, self._worker)
+
+    async def write_by(self, thread: ThreadPoolExecutor, rule: Callable[[Tx], T]) -> T:
+        """`write`, with the connection of a thread."""
         if self._closed:
             raise StorageError("The service is shutting down; nothing was written.")
-        task = asyncio.create_task(self._written(lambda tx: rule(tx, *args, **kwargs)))
+        task = asyncio.create_task(self._written(thread, rule))
         self._writing.add(task)
         task.add_done_callback(self._done)
         return await asyncio.shield(task)
-
-    note = write
 
     async def read(
         self, rule: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs
@@ -116,9 +126,9 @@ class PostgresDatabase:
         if not task.cancelled():
             task.exception()  # whoever asked was told, or has gone
 
-    async def _written(self, rule: Callable[[Tx], T]) -> T:
+    async def _written(self, thread: ThreadPoolExecutor, rule: Callable[[Tx], T]) -> T:
         loop = asyncio.get_running_loop()
-        found, told = await loop.run_in_executor(self._writer, lambda: self._link().write(rule))
+        found, told = await loop.run_in_executor(thread, lambda: self._link().write(rule))
         if told:
             self._tell(told)
         return found
@@ -142,3 +152,24 @@ class PostgresDatabase:
             link = self._local.link = Link(self._url, self._clock, self._given_up, self._messages)
             self._links.append(link)
         return link
+
+
+class Alongside:
+    """`Database`: another one's, with writes in an order of their own."""
+
+    def __init__(self, whole: PostgresDatabase, thread: ThreadPoolExecutor) -> None:
+        """Write by a thread that nobody else writes by."""
+        self._whole, self._thread = whole, thread
+        self.read, self.look, self.listen = whole.read, whole.look, whole.listen
+
+    async def write(
+        self, rule: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """See `Database.write`."""
+        return await self._whole.write_by(self._thread, lambda tx: rule(tx, *args, **kwargs))
+
+    note = write
+
+    def alongside(self) -> Alongside:
+        """Give this one."""
+        return self

@@ -93,6 +93,10 @@ class SqliteDatabase:
         """See `Database.listen`."""
         self._listeners.append(listener)
 
+    def alongside(self) -> SqliteDatabase:
+        """See `Database.alongside`."""
+        return self
+
     def _tell(self, news: News) -> None:
         for listener in self._listeners:
             try:

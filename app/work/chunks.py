@@ -51,12 +51,12 @@ class Chunks:
     def __init__(self, runtime: Runtime) -> None:
         """Keep what chunks are run with."""
         self._runtime = runtime
-        self._database, self._node = runtime.database, runtime.node.id
-        self._telling = Telling(runtime.database, runtime.node.id)
+        self._database, self._node = runtime.database.alongside(), runtime.node.id
+        self._telling = Telling(self._database, runtime.node.id)
         self._items = Items(runtime, self._telling)
         self._recorder: Recorder[_Entry] = Recorder(self._write, "items")
         self._crashes: Recorder[Chunk] = Recorder(self._write_crashed, "crashes")
-        self._taking = Taking(runtime)
+        self._taking = Taking(runtime, self._database)
         self._loop: Loop[Chunk] = Loop(self._taking.take, self._run, self._chunk_ended)
         self._taking.wake = self._loop.wake
         self._suspects = asyncio.Semaphore(1)

@@ -15,12 +15,14 @@ from app.records import queue
 from app.records.cutting import MOST_ITEMS
 from app.records.intake import Taker
 from app.runtime import Runtime
-from app.stores.base import READY, News, Tx
+from app.stores.base import READY, Database, News, Tx
 from app.work.lanes import LaneRoom
 from app.work.loop import POLL_EVERY_S
 
 CHUNKS_PER_WORKER = 3
 """In hand for each worker process: while one computes, others are taken and recorded."""
+CHUNKS_PER_WORKER_AFAR = 6
+"""The same where a server's disk is waited for at both ends of each."""
 DISK_EVERY_S = 1.0
 _ANY = 1 << 30
 
@@ -53,14 +55,14 @@ Taken = dict[Lane, Got]
 class Taking:
     """How much room there is, and what there may be to fill it with."""
 
-    def __init__(self, runtime: Runtime) -> None:
-        """Listen to what may be taken."""
-        self._runtime = runtime
-        self._database, self._node = runtime.database, runtime.node.id
-        self._engine = runtime.engine
+    def __init__(self, runtime: Runtime, database: Database) -> None:
+        """Listen to what may be taken, and take it by `database`."""
+        self._runtime, self._engine = runtime, runtime.engine
+        self._database, self._node = database, runtime.node.id
+        in_hand = CHUNKS_PER_WORKER if runtime.engine is None else CHUNKS_PER_WORKER_AFAR
         self.lanes: dict[Lane, LaneRoom] = {
             "io": LaneRoom("io", runtime.settings.fetch.concurrency, by_item=True),
-            "cpu": LaneRoom("cpu", runtime.cpu.workers * CHUNKS_PER_WORKER, by_item=False),
+            "cpu": LaneRoom("cpu", runtime.cpu.workers * in_hand, by_item=False),
         }
         self.wake: Callable[[], None] = lambda: None
         """Called when there may be something to take, and room."""

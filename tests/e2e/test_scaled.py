@@ -89,7 +89,7 @@ def test_what_one_node_takes_others_do_and_another_gives(deployment: Deployment)
     assert len(ended) == 200
 
 
-def test_a_node_has_three_connections_and_two_more_for_its_messages(
+def test_a_node_has_three_connections_and_three_more_with_work(
     deployment: Deployment, postgres: Server
 ) -> None:
     for n in range(20):
@@ -97,7 +97,7 @@ def test_a_node_has_three_connections_and_two_more_for_its_messages(
     database = deployment.env["OFFLOAD_DATABASE_URL"].partition("@/")[2].partition("?")[0]
     asked = f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{database}'"
     [[connections]] = postgres.execute(asked)
-    assert 4 < connections <= 3 * len(deployment.doors) + 5 * len(deployment.workers)
+    assert 4 < connections <= 3 * len(deployment.doors) + 6 * len(deployment.workers)
 
 
 def test_a_database_and_a_bucket_belong_together(
