@@ -157,6 +157,8 @@ class PgQueuerEngine:
         self._database, self._node = database, node
         self._said = {**DEFAULTS, **conninfo_to_dict(url)}
         self._offers: dict[Lane, deque[Offer]] = {lane: deque() for lane in LANES}
+        self._coming = dict.fromkeys(LANES, 0)
+        """Messages that the engine was given and that have not come to us yet."""
         self._may_have_more = dict.fromkeys(LANES, True)
         self._room_made = asyncio.Event()
         self._stopping = False
@@ -213,20 +215,25 @@ class PgQueuerEngine:
         """Wait until there is room for chunks of a lane; 0: never again."""
         while not self._stopping:
             self._room_made.clear()
-            if not self._offers[lane] and (room := self._room(lane)) > 0:
+            waiting = self._coming[lane] or self._offers[lane]
+            if not waiting and (room := self._room(lane)) > 0:
                 return room
-            with suppress(TimeoutError):
+            try:
                 async with asyncio.timeout(POLL_EVERY_S):
                     await self._room_made.wait()
+            except TimeoutError:
+                self._coming[lane] = 0  # one that it had already does not come again
         return 0
 
     def found(self, lane: Lane, asked: int, given: int) -> None:
         """Note what there was for who asked."""
         self._may_have_more[lane] = given >= asked
+        self._coming[lane] = given
 
     async def _handed(self, job: Job) -> None:
         """Hold a message until its chunk is taken."""
         lane: Lane = "io" if job.entrypoint == "io" else "cpu"
+        self._coming[lane] = max(0, self._coming[lane] - 1)
         offer = Offer(lane, int(job.payload or b"0"))
         if self._stopping or self._is_lost:
             raise RetryRequested(timedelta(0))

@@ -130,7 +130,7 @@ def far(demands: list[Demand], items: int) -> Table:
         "A bucket in another region: 4 + 4 nodes, each trip waits so long",
         ("work", "wait ms", "items/s at most", "what is full then", "p50 ms", "p99 ms"),
         rows,
-        ("The node waits with a slot in hand, not with a process: it has three for each.",),
+        ("The node waits with a slot in hand, not with a process: it has six for each.",),
     )
 
 

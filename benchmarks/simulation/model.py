@@ -15,7 +15,7 @@ from typing import Any
 
 import simpy
 
-from app.work.chunks import CHUNKS_PER_WORKER
+from app.work.taking import CHUNKS_PER_WORKER_AFAR
 from benchmarks.simulation.demands import Demand
 from benchmarks.stats import percentile
 
@@ -38,7 +38,7 @@ class Deployment:
     """Of the database's log, at each commit."""
     far_ms: float = 0.0
     """For which an item waits for a bucket: round trips, and bytes on their way."""
-    slots: int = CHUNKS_PER_WORKER
+    slots: int = CHUNKS_PER_WORKER_AFAR
     """What a node has in hand for each process of its pool."""
 
 

@@ -120,8 +120,8 @@ def test_what_the_page_concludes_is_in_the_figures() -> None:
     job, item, picture = measured()
     large = Deployment(100, 100, program.POOL, program.CORES, program.FLUSH_MS)
     for demand, said in (
-        (job, "2,800 jobs/s"),
-        (item, "18,000 items/s"),
+        (job, "2,900 jobs/s"),
+        (item, "19,000 items/s"),
         (picture, "1,100 pictures/s"),
     ):
         most, part = most_per_second(demand, large)
@@ -130,8 +130,8 @@ def test_what_the_page_concludes_is_in_the_figures() -> None:
         assert said in page
     plan = planned(item, program.A_BILLION_A_DAY)
     assert f"{plan.api} nodes that take requests, {plan.work} that work, " in page
-    assert f"{plan.database_cores} cores of PostgreSQL, and 3.3 TB of records" in page
-    assert f"{item.kept_kb:.1f}" == "3.3"
+    assert f"{plan.database_cores} cores of PostgreSQL, and 3.6 TB of records" in page
+    assert f"{item.kept_kb:.1f}" == "3.6"
     plan = planned(job, program.A_BILLION_A_DAY)
     assert f"As a job each: {plan.api} nodes, {plan.work}, and two databases of " in page
     assert (plan.databases, f"of {plan.database_cores} cores" in page) == (2, True)

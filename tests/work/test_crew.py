@@ -82,6 +82,9 @@ class FailingDatabase:
 
     note = write
 
+    def alongside(self) -> FailingDatabase:
+        return self
+
 
 @pytest.fixture
 def lent_pool(pool: CpuPool, monkeypatch: pytest.MonkeyPatch) -> None:
