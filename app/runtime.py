@@ -228,7 +228,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
         watching = asyncio.create_task(watch((changes, ends, deliveries)))
         stack.push_async_callback(cancel, watching)
         fetcher = await stack.enter_async_context(
-            Fetcher(settings.fetch, Remotes(settings.all_remotes))
+            Fetcher(settings.fetch, Remotes(settings.all_remotes), now=node.now)
         )
         reader = stack.enter_context(ThreadPoolExecutor(1, "reader"))
         yield Runtime(

@@ -7,7 +7,7 @@ import os
 import stat
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from http import HTTPStatus
 from io import FileIO
 from pathlib import PurePosixPath
@@ -69,7 +69,7 @@ async def _keep(runtime: Runtime, file: File) -> None:
     retention_s = runtime.settings.jobs.retention_s
     if file.expires_at is None:
         return
-    left = file.expires_at - datetime.now(UTC)
+    left = file.expires_at - runtime.node.now()
     if left < timedelta(seconds=0.9 * retention_s):
         await runtime.database.note(files.extend, file, retention_s)
 

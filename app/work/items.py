@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Iterable, Sequence
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -206,7 +205,7 @@ class Items:
         """Log and count how an item ended."""
         claim, outcome = ended.claim, ended.outcome
         problem = outcome.problem if isinstance(outcome, Failed) else None
-        now = datetime.now(UTC)
+        now = self._runtime.node.now()
         there_s = (now - (claim.submitted_at or now)).total_seconds()
         waited_s = max(there_s - ended.worked_s, 0)
         code = problem.code if problem else None

@@ -6,21 +6,24 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from app.api.download import download
 from app.errors import StorageError
+from app.model.blobs import NamedBlob
 from app.model.jobs import Counts, Job
 from app.model.shares import LEAST, WHOLE, Share
 from app.nodes.node import Node
 from app.nodes.waiting import LOOK_EVERY_S, Waiters, watch
-from app.records import ending, nodes, outcome, queue, reading, topics
+from app.records import ending, files, nodes, outcome, queue, reading, topics
 from app.stores.sqlite import SqliteDatabase
-from tests.contracts.test_job_store import settle
+from tests.contracts.test_job_store import blob, settle
 from tests.work.test_chunks import At, alone, at_work, opened, replace_writes
 
 pytestmark = pytest.mark.anyio
@@ -137,6 +140,28 @@ async def test_a_node_goes_by_the_clock_of_the_records_and_not_by_its_own(tmp_pa
         ahead_ms = 0  # it was this one that was off, and is put right
         await node.beat()
         assert abs((node.now() - datetime.now(UTC)).total_seconds()) < 5
+    await records.close()
+
+
+async def test_what_is_read_is_kept_by_the_clock_of_the_records(tmp_path: Path) -> None:
+    day_s, ahead_ms = 86_400, 0
+    clock = lambda: time.time_ns() // 1_000_000 + ahead_ms  # noqa: E731 - as short as it is
+    records = SqliteDatabase(tmp_path / "offload.db", clock=clock)
+    await records.open()
+    async with Node(records, {"api"}, alone=True) as node:
+        jobs = SimpleNamespace(retention_s=day_s)
+        runtime: Any = SimpleNamespace(
+            database=records, node=node, blobs=None, settings=SimpleNamespace(jobs=jobs)
+        )
+        file = await records.write(files.add, "shop", NamedBlob(blob("x"), "x.txt"), day_s)
+        ahead_ms = 12 * 3_600_000  # half of its time has gone by, and not for this machine
+        await node.beat()
+        await download(runtime, file)
+        kept = await records.read(files.get, file.id)
+        assert kept is not None
+        assert file.expires_at is not None
+        assert kept.expires_at is not None
+        assert kept.expires_at - file.expires_at >= timedelta(hours=12)
     await records.close()
 
 
