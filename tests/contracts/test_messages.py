@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 
 import psycopg
 import pytest
@@ -203,6 +204,19 @@ async def test_what_is_ready_without_a_message_is_sent_again(deployment: Deploym
         assert await node.db.write(queue.send_again, 100) == 3 - len(before)
         assert sorted(deployment.messages()) == [f"queued chunk:{n}:0" for n in (1, 2, 3)]
         assert await node.db.write(queue.send_again, 100) == 0
+
+
+async def test_the_engines_own_log_is_short(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pgqueuer, "TIDY_EVERY_S", 0.05)
+    logged = partial(deployment.server.execute, "SELECT id FROM pgqueuer_log", deployment.database)
+    async with deployment.node() as node:
+        await submit(node, "a")
+        assert logged()
+        node.serve(cpu=1)
+        await node.take(1)
+        await deployment.until(lambda: not deployment.messages() and not logged())
 
 
 async def lost_all(deployment: Deployment) -> None:

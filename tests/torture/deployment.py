@@ -21,6 +21,7 @@ from psycopg import sql
 from app.blobs.base import BlobSettings
 from app.blobs.objects import ObjectBlobStore
 from app.nodes.chores import Chores
+from app.queues.pgqueuer import LEASE_S, TIDY_EVERY_S
 from app.stores.postgres import PostgresDatabase
 from tests.conftest import LOOPBACK
 from tests.e2e.test_bucket import env as bucket
@@ -37,7 +38,12 @@ ENV = {
     "PYTHONPATH": str(Path(__file__).parents[1] / "plugin"),
 }
 UNDATED = MAY_STAY | {"offload_schema", "pgqueuer_log"}
-"""Tables that jobs leave something in for a while, or that are no jobs' at all."""
+"""Tables that jobs leave something in for a while, or that are no jobs' at all.
+
+The engine's log is cleared while a node works, not when the last one stops: see `check_log`.
+"""
+LOGGED_S = LEASE_S + 2 * TIDY_EVERY_S
+"""At most, when who was to clear the log has been killed."""
 NAMED = """
 SELECT blob
 FROM (SELECT blob FROM items UNION SELECT blob FROM files UNION SELECT blob FROM versions) AS named
@@ -210,6 +216,11 @@ class Deployment:
         finally:
             await database.close()
             await blobs.close()
+
+    def check_log(self) -> None:
+        """See, while nodes work, that the queue engine's own log goes by and by."""
+        old = f"SELECT count(*) FROM pgqueuer_log WHERE created < now() - interval '{LOGGED_S} s'"
+        assert self.postgres.execute(old, self.database) == [(0,)]
 
     def check_nothing_is_left(self) -> None:
         """See that no row and no byte stays of jobs that were deleted; no node runs any more."""

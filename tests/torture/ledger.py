@@ -100,6 +100,7 @@ class Ledger(Clients):
         )
         if self.refusals:
             counted += f"{self.refusals.total()} refused and asked again, "
+        nodes.check_log()
         nodes.stop()
         before_looking()
         objects = nodes.check_bytes()
