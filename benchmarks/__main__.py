@@ -14,12 +14,15 @@ from benchmarks.cases import (
     codecs,
     fetch_million,
     fetch_peers,
+    full_tables,
     gzip_64mb,
     handover,
     image_12mp,
+    limits,
     memory,
     migrate_million,
     nodes,
+    noop,
     pictures,
     records,
     saturated,
@@ -41,10 +44,15 @@ CASES: dict[str, Case] = {
     "records": records.run,
     "handover": handover.run,
     "nodes": nodes.run,
+    "wake-up": limits.wake_up,
+    "watched": limits.watched,
+    "submissions": limits.submissions,
+    "noop": noop.run,
+    "full-tables": full_tables.run,
     "fetch-million": fetch_million.run,
     "migrate-million": migrate_million.run,
 }
-ON_REQUEST = ("fetch-million", "migrate-million")
+ON_REQUEST = ("fetch-million", "migrate-million", "submissions", "noop", "full-tables")
 """Not part of everything: what takes so long is run by its name."""
 
 

@@ -26,7 +26,7 @@ def tree_pss_bytes(group: int) -> int:
     total = 0
     for pid in processes.members(group):
         with suppress(OSError):  # it has ended since
-            total += _pss_bytes(pid)
+            total += pss_bytes(pid)
     return total
 
 
@@ -61,7 +61,8 @@ def _status_bytes(pid: int, field: str) -> int:
     raise RuntimeError(f"/proc does not tell the {field} of process {pid}.")
 
 
-def _pss_bytes(pid: int) -> int:
+def pss_bytes(pid: int) -> int:
+    """Give the memory of one process, each shared page divided among those who share it."""
     with open(f"/proc/{pid}/smaps_rollup") as lines:  # noqa: PTH123 - the same, and shorter
         for line in lines:
             if line.startswith("Pss:"):

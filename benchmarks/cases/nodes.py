@@ -45,11 +45,11 @@ def run(bench: Bench) -> list[Table]:
     rows = []
     for name, way in ways.items():
         with way as running:
-            rest = _at_rest(running, bench.size(10.0, 0.1))
+            rest = at_rest(running, bench.size(10.0, 0.1))
             rows.append([f"{REST}: {name}", "", *(f"{1000 * s:.2f}" for s in rest.values()), ""])
             for kind, work in works.items():
                 bench.say(f"{name}: {kind}")
-                rows.append(_measured(f"{kind}: {name}", running, work, rest))
+                rows.append(measured(f"{kind}: {name}", running, work, rest))
     rows.sort(key=lambda row: [REST, *works].index(row[0].partition(":")[0]))
     return [Table("nodes: several that share a database", COLUMNS, rows, (NOTE,))]
 
@@ -60,12 +60,14 @@ def _works(bench: Bench) -> Iterator[tuple[str, Work]]:
     posted = exchanges.offload("/v1/compress", small, "a")
     resized = exchanges.offload("/v1/images?width=400&height=300", pictures, "a.jpg")
     many = corpus.small_files(bench.size(5_000, 50), KB)
-    yield "jobs of 1 KB, 32 in flight", _in_flight(posted, IN_FLIGHT, bench.size(6.0, 0.3))
+    yield "jobs of 1 KB, 32 in flight", in_flight(posted, IN_FLIGHT, bench.size(6.0, 0.3))
     yield "items of 1 KB, sent with one job", lambda running: _one_job(running, many)
-    yield "2 MP to 400x300, 8 in flight", _in_flight(resized, 8, bench.size(6.0, 0.3))
+    yield "2 MP to 400x300, 8 in flight", in_flight(resized, 8, bench.size(6.0, 0.3))
 
 
-def _in_flight(exchange: exchanges.Exchange, clients: int, seconds: float) -> Work:
+def in_flight(exchange: exchanges.Exchange, clients: int, seconds: float) -> Work:
+    """Give what keeps so many pieces of work going."""
+
     def work(running: Deployment) -> int:
         return len(load.run(running.door.port, exchange, clients, seconds=seconds).latencies_ms)
 
@@ -85,7 +87,7 @@ def _one_job(running: Deployment, files: Sequence[bytes]) -> int:
     return len(files)
 
 
-def _at_rest(running: Deployment, seconds: float) -> dict[str, float]:
+def at_rest(running: Deployment, seconds: float) -> dict[str, float]:
     """Give the seconds of CPU that each part takes in a second without work."""
     time.sleep(seconds / 2)  # what the start left to do
     before, began = running.cpu_s(), time.perf_counter()
@@ -95,8 +97,15 @@ def _at_rest(running: Deployment, seconds: float) -> dict[str, float]:
     return {part: max(0.0, after[part] - before[part]) / lasted_s for part in after}
 
 
-def _measured(name: str, running: Deployment, work: Work, rest: Mapping[str, float]) -> list[str]:
-    work(running)  # what is done once is no item's
+def measured(
+    name: str,
+    running: Deployment,
+    work: Work,
+    rest: Mapping[str, float],
+    warm_up: Work | None = None,
+) -> list[str]:
+    """Do it once to warm up, or something else, and then again; give the row."""
+    (warm_up or work)(running)  # what is done once is no item's
     before, stored, began = running.cpu_s(), running.stored_bytes(), time.perf_counter()
     count = work(running)
     seconds, after = time.perf_counter() - began, running.cpu_s()

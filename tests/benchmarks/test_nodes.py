@@ -35,12 +35,12 @@ def test_an_item_costs_what_ten_of_them_did(tmp_path: Path) -> None:
     pretended = Pretended()
     running = cast("Deployment", pretended)
     rows = [
-        nodes._measured(f"{kind}: {name}", running, lambda _: pretended.work(), REST)
+        nodes.measured(f"{kind}: {name}", running, lambda _: pretended.work(), REST)
         for kind in ("jobs of 1 KB, 32 in flight", "items of 1 KB, sent with one job")
         for name in ("embedded", "1 + 1 nodes")
     ]
     all_of_it = dict.fromkeys(REST, 1e9)
-    idle = nodes._measured("", running, lambda _: pretended.work(), all_of_it)
+    idle = nodes.measured("", running, lambda _: pretended.work(), all_of_it)
     assert idle[2:6] == ["0.00"] * 4
     rows.append([f"{nodes.REST}: 1 + 1 nodes", "", "1", "1", "1", "1", ""])
     results = tmp_path / "RESULTS.md"
