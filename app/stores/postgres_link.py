@@ -63,6 +63,7 @@ _GONE = (
     errors.IdleInTransactionSessionTimeout,
     errors.ReadOnlySqlTransaction,  # a standby, until it is the primary
     errors.TooManyConnections,
+    errors.FeatureNotSupported,  # what was prepared here is of a shape that was migrated away
 )
 _IN_THE_WAY = (errors.DeadlockDetected, errors.SerializationFailure, errors.UniqueViolation)
 """Somebody else wrote at the same time: seen from here, it was before."""

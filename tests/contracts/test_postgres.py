@@ -234,6 +234,16 @@ async def test_who_is_older_than_the_schema_writes_nothing_more(
     assert (await store.list_jobs("shop"))[0] == [job]
 
 
+async def test_who_is_older_than_the_schema_still_reads(
+    records: PostgresBackend, store: Store
+) -> None:
+    job = await submitted(store)
+    for _ in range(30):  # until each of the readers has it prepared
+        await job_now(store, job)
+    records.server.execute("ALTER TABLE jobs ADD COLUMN of_the_next TEXT", records.database)
+    assert await job_now(store, job) == job
+
+
 async def test_who_migrates_waits_for_those_who_write(
     records: PostgresBackend, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

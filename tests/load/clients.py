@@ -145,9 +145,12 @@ class Clients:
 
     def _hear(self, client: httpx.Client, order: Order) -> None:
         after = {"Last-Event-ID": order.told[-1][0]} if order.told else {}
-        heard = ""
+        heard, path = "", f"/v1/jobs/{order.job_id}/events"
         try:
-            with client.stream("GET", f"/v1/jobs/{order.job_id}/events", headers=after) as stream:
+            with client.stream("GET", path, headers=after) as stream:
+                if stream.status_code >= 500:
+                    stream.read()
+                    self._check_refused("GET", path, stream)
                 assert stream.status_code in (200, 204)
                 for text in stream.iter_text():
                     heard += text
@@ -168,6 +171,11 @@ class Clients:
     def _ask(self, client: httpx.Client, method: str, path: str, **more: Any) -> httpx.Response:
         answer = client.request(method, path, **more)
         self._world.happened()
+        self._check_refused(method, path, answer)
+        return answer
+
+    def _check_refused(self, method: str, path: str, answer: httpx.Response) -> None:
+        """See that what is refused is so for a reason, which raises `RefusedError`."""
         if answer.status_code == 503 and answer.json()["code"] == "internal.stopping":
             raise RefusedError  # another node goes on
         if answer.status_code >= 500:
@@ -179,7 +187,6 @@ class Clients:
             with self._lock:
                 self.refusals[told["code"]] += 1
             raise RefusedError
-        return answer
 
     # -- the reckoning -----------------------------------------------------------------------
 
