@@ -32,7 +32,8 @@ MAX_ADDRESSES = 4
 """How many of a name's addresses the proxy is asked for; its owner may have listed thousands."""
 
 _NOT_A_PROXY = (
-    "a proxy is http://[user:password@]host:port, without a path; "
+    "a proxy is http://host:port, with user:password@ before the host if it wants that, and no "
+    "path; "
     "what is special in a URL has to be percent-encoded in the password"
 )
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})(?: [^\r\n]*)?(?:\r\n|\Z)")

@@ -95,5 +95,7 @@ def test_a_proxy_that_makes_no_sense_is_an_error_that_does_not_repeat_it(check):
         "http://good.test/", OFFLOAD_FETCH_PROXY_URL="https://user:s3cret@proxy.test"
     )
     assert code == 2
-    assert "OFFLOAD_FETCH_PROXY_URL: a proxy is http://[user:password@]host:port" in said
+    assert (
+        "OFFLOAD_FETCH_PROXY_URL: a proxy is http://host:port, with user:password@ before" in said
+    )
     assert "s3cret" not in said
