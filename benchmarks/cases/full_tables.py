@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from benchmarks import corpus, deployment, exchanges
 from benchmarks.bench import Bench, Table, verdict
@@ -14,6 +15,12 @@ ITEMS_A_JOB = 1_000
 JOBS_AT_ONCE = 100
 WRITERS = 2
 FLAT = 1.3
+MOST_GROWN = 6
+STATEMENTS = r"""
+SELECT left(regexp_replace(translate(query, '|', '/'), '\s+', ' ', 'g'), 90),
+       ARRAY[sum(total_exec_time), sum(rows)] FROM pg_stat_statements
+WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database()) GROUP BY 1
+"""
 NODES = ("api", "work", "pool")
 RANDOM = "md5(random()::text || clock_timestamp()::text)"
 # Jobs as services leave them, of the client that has asked before; one item in ten has a file.
@@ -51,11 +58,15 @@ def run(bench: Bench) -> list[Table]:
     items = bench.size(10_000_000, 10_000)
     small = exchanges.offload("/v1/compress", corpus.small_files(64, 1024), "a")
     work = nodes.in_flight(small, nodes.IN_FLIGHT, bench.size(15.0, 0.3))
-    with deployment.shared(bench, 1, 2, max_wal_size="4GB") as running:
+    loaded = {"shared_preload_libraries": "pg_stat_statements", "max_wal_size": "4GB"}
+    with deployment.shared(bench, 1, 2, **loaded) as running:
+        _execute(running, "CREATE EXTENSION pg_stat_statements")
         work(running)
         empty = list(_measured(bench, running, work, "tables empty"))
+        first = _statements(running)
         filled(bench, running, items)
         full = list(_measured(bench, running, work, f"{items} items"))
+        then = _statements(running)
         stored_mb = running.stored_bytes() / 1e6
     ended = f"{items // ITEMS_A_JOB} ended jobs of {ITEMS_A_JOB} URLs"
     notes = (
@@ -69,19 +80,19 @@ def run(bench: Bench) -> list[Table]:
         *_verdicts(empty[1], full[1]),
     )
     columns = ("tables", *nodes.COLUMNS[1:])
-    return [Table("full-tables: a small job among many items", columns, [*empty, *full], notes)]
+    return [
+        Table("full-tables: a small job among many items", columns, [*empty, *full], notes),
+        _grown(first, then),
+    ]
 
 
 def filled(bench: Bench, running: Deployment, items: int) -> None:
     """Write so many items of ended jobs, as one client's."""
     jobs = items // ITEMS_A_JOB
     parts = [min(JOBS_AT_ONCE, jobs - begun) for begun in range(0, jobs, JOBS_AT_ONCE)]
-    database, name = running.database, running.name
-    if database is None:
-        raise ValueError("Only PostgreSQL's tables are filled.")
 
     def fill(part: int) -> int:
-        database.execute(FILL.format(jobs=part, each=ITEMS_A_JOB), name)
+        _execute(running, FILL.format(jobs=part, each=ITEMS_A_JOB))
         return part * ITEMS_A_JOB
 
     with ThreadPoolExecutor(WRITERS) as pool:
@@ -96,13 +107,38 @@ def _measured(
     bench: Bench, running: Deployment, work: nodes.Work, name: str
 ) -> Iterator[list[str]]:
     bench.say(f"{name}: vacuum")
-    if running.database is not None:
-        running.database.execute("VACUUM ANALYZE", running.name)
-        running.database.execute("CHECKPOINT", running.name)
+    _execute(running, "VACUUM ANALYZE")
+    _execute(running, "CHECKPOINT")
     rest = nodes.at_rest(running, bench.size(10.0, 0.1))
     yield [f"{name}: {nodes.REST}", "", *(f"{1000 * s:.2f}" for s in rest.values()), ""]
     bench.say(f"{name}: jobs")
+    _execute(running, "SELECT pg_stat_statements_reset()")
     yield nodes.measured(f"{name}: a job", running, work, rest)
+
+
+def _execute(running: Deployment, statement: str) -> list[tuple[Any, ...]]:
+    if running.database is None:
+        raise ValueError("Only PostgreSQL's tables are filled.")
+    return running.database.execute(statement, running.name)
+
+
+def _statements(running: Deployment) -> dict[str, float]:
+    """Give the milliseconds that each statement has taken for a job since they were counted."""
+    found = dict(_execute(running, STATEMENTS))
+    jobs = next(calls for text, (_, calls) in found.items() if text.startswith("INSERT INTO jobs"))
+    return {text: total_ms / jobs for text, (total_ms, _) in found.items()}
+
+
+def _grown(first: Mapping[str, float], then: Mapping[str, float]) -> Table:
+    """Tell which statements take more than before, those first that do by most."""
+    ordered = sorted(then, key=lambda text: first.get(text, 0.0) - then[text])[:MOST_GROWN]
+    rows = [
+        [text, f"{1000 * first.get(text, 0.0):.0f}", f"{1000 * then[text]:.0f}"] for text in ordered
+    ]
+    rows.append(["all", *(f"{1000 * sum(each.values()):.0f}" for each in (first, then))])
+    columns = ("statement", "us a job, empty", "us a job, full")
+    said = ("By pg_stat_statements, which counts time and not CPU; those that grew by most.",)
+    return Table("full-tables: whose statements grew", columns, rows, said)
 
 
 def _verdicts(empty: list[str], full: list[str]) -> list[str]:
