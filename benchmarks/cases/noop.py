@@ -92,8 +92,8 @@ def _ways(bench: Bench, count: int) -> Iterator[tuple[str, AbstractContextManage
         "OFFLOAD_UPLOAD_MAX_FILES": str(count),
         "OFFLOAD_JOBS_MAX_ITEMS": str(count),
     }
+    yield "embedded, pool of 2", deployment.embedded(bench, 2, more)
     for pool in POOLS:
-        yield f"embedded, pool of {pool}", deployment.embedded(bench, pool, more)
         yield f"1 + 1 nodes, pool of {pool}", deployment.shared(bench, 1, pool, more=more)
 
 
