@@ -164,7 +164,9 @@ class Link:
                 outcome = found, tx.told
                 db.execute("COMMIT")
         except psycopg.Error as error:
-            if outcome is not None and _lost(error, db):
+            # What the server says has failed has not happened. Of all else nobody can tell: a
+            # connection may be lost before it is known to be.
+            if outcome is not None and (error.sqlstate is None or _lost(error, db)):
                 raise _Unknown(xact, outcome) from error
             _roll_back(db)
             raise
