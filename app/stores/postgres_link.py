@@ -63,6 +63,8 @@ _GONE = (
     errors.IdleInTransactionSessionTimeout,
     errors.ReadOnlySqlTransaction,  # a standby, until it is the primary
     errors.TooManyConnections,
+    # What was to be prepared behind a statement that failed was not: psycopg does not know.
+    errors.InvalidSqlStatementName,
     errors.FeatureNotSupported,  # what was prepared here is of a shape that was migrated away
 )
 _IN_THE_WAY = (errors.DeadlockDetected, errors.SerializationFailure, errors.UniqueViolation)
