@@ -13,6 +13,7 @@ from typing import Any
 import structlog
 from pydantic import SecretStr
 
+from app import written
 from app.logs import Sparingly
 
 log = structlog.get_logger(__name__)
@@ -25,7 +26,6 @@ MAX_KEYS = 4
 """Of one client: the new one and the old ones, while its programs change over."""
 MAX_CLIENTS = 1000
 """The keys of all of them are compared at every request."""
-MAX_FILE_BYTES = 1 << 20
 
 
 ClientKeys = dict[str, tuple[SecretStr, ...]]
@@ -87,18 +87,7 @@ def read_keys(path: Path) -> ClientKeys:
     Raises:
         ValueError: it cannot be read, or is not that; the text says why, and has nothing of a key.
     """
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_FILE_BYTES + 1)
-        if len(content) > MAX_FILE_BYTES:
-            raise ValueError(f"it is larger than {MAX_FILE_BYTES} bytes")
-        keys = client_keys(content.decode())
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ValueError(f"{path}: this is not UTF-8") from None
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+    keys = written.read(path, client_keys)
     if not keys:
         # Emptied by accident, it would open the service to everybody.
         raise ValueError(f"{path}: there is no client in it")

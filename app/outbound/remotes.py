@@ -25,6 +25,7 @@ from pydantic import (
     field_validator,
 )
 
+from app import written
 from app.errors import FetchUrlInvalid, RemoteUnknown, RemoteUnready
 from app.ops import spellings
 from app.ops.object_keys import checked_key
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from obstore.store import AzureStore, GCSStore, S3Store
 
 MAX_REMOTES = 100
-MAX_FILE_BYTES = 1 << 20
 HOLDS = timedelta(hours=12)
 """How long a signed URL can be used: longer than anything waits for its host's turn."""
 PATIENCE = timedelta(seconds=5)
@@ -141,18 +141,7 @@ def _said(error: ValidationError) -> str:
 
 def read_remotes(path: Path) -> RemoteTable:
     """Read a file with the JSON of OFFLOAD_REMOTES. Raises `ValueError` as `remotes_of` does."""
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_FILE_BYTES + 1)
-        if len(content) > MAX_FILE_BYTES:
-            raise ValueError(f"it is larger than {MAX_FILE_BYTES} bytes")
-        return remotes_of(content.decode())
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ValueError(f"{path}: this is not UTF-8") from None
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+    return written.read(path, remotes_of)
 
 
 def _signer(name: str, settings: RemoteSettings) -> S3Store | GCSStore | AzureStore:

@@ -11,7 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.keys import MAX_CLIENTS, MAX_FILE_BYTES, Keyring, client_keys, read_keys
+from app.keys import MAX_CLIENTS, Keyring, client_keys, read_keys
+from app.written import MAX_FILE_BYTES
 from tests.service import Service, served_within
 
 OLD, NEW, OTHER = "the-old-key-of-the-shop", "the-new-key-of-the-shop", "the-key-of-the-bank"
