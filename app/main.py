@@ -143,4 +143,5 @@ def chores_of(runtime: Runtime) -> Chores:
         runtime.blobs,
         grace_s=runtime.settings.blobs.grace_s,
         deliveries_s=runtime.settings.webhooks.retention_s,
+        messages=runtime.engine.tidy if runtime.engine else None,
     )

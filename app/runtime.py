@@ -142,12 +142,12 @@ def database_of(settings: Settings) -> SqliteDatabase | PostgresDatabase:
     return PostgresDatabase(settings.database_url.get_secret_value(), messages=messages)
 
 
-def _engine_of(settings: Settings, database: Database, node: Node) -> Engine | None:
+def _engine_of(settings: Settings, database: Database) -> Engine | None:
     if settings.database_url is None or "work" not in settings.roles:
         return None
     from app.queues.pgqueuer import PgQueuerEngine
 
-    return PgQueuerEngine(settings.database_url.get_secret_value(), database, node.id)
+    return PgQueuerEngine(settings.database_url.get_secret_value(), database)
 
 
 def held_folder(settings: Settings) -> AbstractContextManager[Held]:
@@ -245,7 +245,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
             changes,
             ends,
             deliveries,
-            _engine_of(settings, database, node),
+            _engine_of(settings, database),
         )
 
 

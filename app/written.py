@@ -1,4 +1,4 @@
-"""Small files that the operator wrote, read within bounds; errors tell nothing of what is in them."""
+"""Small files that the operator wrote, read within bounds; errors tell nothing of their content."""
 
 from __future__ import annotations
 

@@ -34,8 +34,13 @@ class Chores:
         *,
         grace_s: float,
         deliveries_s: float,
+        messages: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        """Take how long bytes without a record and ended deliveries stay, in seconds."""
+        """Take how long bytes without a record and ended deliveries stay, in seconds.
+
+        `messages` tidies those of a queue engine, if this node has one.
+        """
+        self._messages = messages
         self._database = database
         self._node = node
         self._blobs = blobs
@@ -51,6 +56,9 @@ class Chores:
             asyncio.create_task(self._every(SWEEP_EVERY_S, "sweep", self.sweep)),
             asyncio.create_task(self._bite()),
         ]
+        if self._messages is not None:
+            tidied = self._every(PURGE_EVERY_S, "messages", self._messages)
+            self._tasks.append(asyncio.create_task(tidied))
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -48,5 +48,8 @@ class Engine(Protocol):
     def room_made(self) -> None:
         """Say that there may be room for more."""
 
+    async def tidy(self) -> None:
+        """Send again what is missing. A chore: one node does it for all."""
+
     async def stop(self) -> None:
         """Take nothing more; what was not taken goes to other nodes."""

@@ -33,10 +33,8 @@ from pgqueuer.adapters.persistence.qb import (
 from pgqueuer.adapters.persistence.queries import SyncQueries
 from psycopg.conninfo import conninfo_to_dict
 
-from app.errors import StorageError
 from app.model.jobs import Lane
 from app.queues.base import Offer
-from app.records.nodes import take_chore
 from app.records.queue import send_again
 from app.stores.base import Database, Row
 from app.stores.postgres_link import DEFAULTS
@@ -50,8 +48,6 @@ LOST_AFTER_S = 6.0
 """A message that a node has been handed and shows no sign of is another's after so long."""
 POLL_EVERY_S = 0.5
 AGAIN_AFTER_S = 1.0
-TIDY_EVERY_S = 20.0
-LEASE_S = 60.0
 AT_ONCE = 1_000
 MOST_AT_ONCE = 16
 MANY = 2_000
@@ -150,11 +146,11 @@ class _Gate(Queries):
 
 
 class PgQueuerEngine:
-    """`Engine` on PgQueuer: see there. Use it as an async context manager."""
+    """`Engine` on PgQueuer: see there."""
 
-    def __init__(self, url: str, database: Database, node: str) -> None:
-        """Name the database of the records, and this node."""
-        self._database, self._node = database, node
+    def __init__(self, url: str, database: Database) -> None:
+        """Name the database of the records."""
+        self._database = database
         self._said = {**DEFAULTS, **conninfo_to_dict(url)}
         self._offers: dict[Lane, deque[Offer]] = {lane: deque() for lane in LANES}
         self._coming = dict.fromkeys(LANES, 0)
@@ -164,7 +160,6 @@ class PgQueuerEngine:
         self._stopping = False
         self._managers: list[QueueManager] = []
         self._serving: asyncio.Task[None] | None = None
-        self._tidying: asyncio.Task[None] | None = None
         self._queries: Queries | None = None
         self._is_lost = False
 
@@ -172,7 +167,6 @@ class PgQueuerEngine:
         """See `Engine.serve`."""
         self._room, self._offered = room, offered
         self._serving = asyncio.create_task(self._serve())
-        self._tidying = asyncio.create_task(self._tidy())
 
     def offers(self, lane: Lane) -> Sequence[Offer]:
         """See `Engine.offers`."""
@@ -194,6 +188,14 @@ class PgQueuerEngine:
         """See `Engine.room_made`."""
         self._room_made.set()
 
+    async def tidy(self) -> None:
+        """See `Engine.tidy`; PgQueuer's own log is kept short too."""
+        while await self._database.write(send_again, AT_ONCE) == AT_ONCE:
+            pass
+        if self._queries is not None:
+            with suppress(psycopg.Error):
+                await self._queries.clear_queue_log(list(LANES))
+
     async def stop(self) -> None:
         """See `Engine.stop`."""
         self._stopping = True
@@ -201,8 +203,6 @@ class PgQueuerEngine:
         self._give_back()
         for manager in self._managers:
             manager.shutdown.set()
-        if self._tidying is not None:
-            await cancel(self._tidying)
         if self._serving is not None:
             with suppress(TimeoutError):  # the others get them by and by
                 async with asyncio.timeout(LOST_AFTER_S):
@@ -253,7 +253,7 @@ class PgQueuerEngine:
         while not self._stopping:
             try:
                 await self._connected()
-            except* (psycopg.Error, OSError, RuntimeError) as errors:
+            except* Exception as errors:  # noqa: BLE001 - whatever it was, chunks must come again
                 log.warning("queue_lost", detail=str(errors.exceptions[0])[:200])
             if not self._stopping:
                 await asyncio.sleep(AGAIN_AFTER_S)
@@ -275,23 +275,6 @@ class PgQueuerEngine:
         """Have nobody wait for what this connection brought: the engine waits for its waiters."""
         self._is_lost = True
         self._give_back()
-
-    async def _tidy(self) -> None:
-        """Do, one node for all, what keeps messages complete and the engine's own log short."""
-        while True:
-            try:
-                if await self._database.note(take_chore, "messages", self._node, LEASE_S):
-                    while await self._database.write(send_again, AT_ONCE) == AT_ONCE:
-                        pass
-                    await self._clear_log()
-            except StorageError as error:
-                log.error("housekeeping_failed", chore="messages", detail=error.log_detail)  # noqa: TRY400
-            await asyncio.sleep(TIDY_EVERY_S)
-
-    async def _clear_log(self) -> None:
-        if self._queries is not None:
-            with suppress(psycopg.Error):
-                await self._queries.clear_queue_log(list(LANES))
 
     def _manager(self, driver: PsycopgDriver, lane: Lane) -> QueueManager:
         schedules = QuerySchedulerBuilder(_TABLES)

@@ -7,6 +7,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import AsyncMock
 
 import psycopg
 import pytest
@@ -14,6 +17,8 @@ from pgqueuer import PsycopgDriver, Queries
 
 from app.model.chunks import Chunk
 from app.model.jobs import Lane
+from app.nodes import chores
+from app.nodes.chores import Chores
 from app.queues import pgqueuer
 from app.queues.pgqueuer import PgQueuerEngine
 from app.records import ending, intake, queue
@@ -37,7 +42,7 @@ class Node(Store):
 
     def __init__(self, url: str) -> None:
         super().__init__(PostgresDatabase(url, messages=MESSAGES), MOST)  # type: ignore[arg-type]
-        self.engine = PgQueuerEngine(url, self.db, self.node)
+        self.engine = PgQueuerEngine(url, self.db)
         self.room: dict[Lane, int] = {"cpu": 0, "io": 0}
         self._news_of_offers = asyncio.Condition()
 
@@ -209,14 +214,25 @@ async def test_what_is_ready_without_a_message_is_sent_again(deployment: Deploym
 async def test_the_engines_own_log_is_short(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pgqueuer, "TIDY_EVERY_S", 0.05)
+    monkeypatch.setattr(chores, "PURGE_EVERY_S", 0.05)
     logged = partial(deployment.server.execute, "SELECT id FROM pgqueuer_log", deployment.database)
     async with deployment.node() as node:
         await submit(node, "a")
         assert logged()
         node.serve(cpu=1)
         await node.take(1)
-        await deployment.until(lambda: not deployment.messages() and not logged())
+        blobs: Any = SimpleNamespace(may_remove=AsyncMock(return_value=False))
+        keeping = Chores(
+            node.db,
+            node.node,
+            blobs,
+            grace_s=60,
+            deliveries_s=60,
+            messages=node.engine.tidy,
+        )
+        monkeypatch.setattr(keeping, "sweep", AsyncMock())
+        async with keeping:
+            await deployment.until(lambda: not deployment.messages() and not logged())
 
 
 async def lost_all(deployment: Deployment) -> None:
