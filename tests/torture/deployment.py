@@ -20,8 +20,7 @@ from psycopg import sql
 
 from app.blobs.base import BlobSettings
 from app.blobs.objects import ObjectBlobStore
-from app.nodes.chores import Chores
-from app.queues.pgqueuer import LEASE_S, TIDY_EVERY_S
+from app.nodes.chores import LEASE_S, PURGE_EVERY_S, Chores
 from app.stores.postgres import PostgresDatabase
 from tests.conftest import LOOPBACK
 from tests.e2e.test_bucket import env as bucket
@@ -42,7 +41,7 @@ UNDATED = MAY_STAY | {"offload_schema", "pgqueuer_log"}
 
 The engine's log is cleared while a node works, not when the last one stops: see `check_log`.
 """
-LOGGED_S = LEASE_S + 2 * TIDY_EVERY_S
+LOGGED_S = LEASE_S + 2 * PURGE_EVERY_S
 """At most, when who was to clear the log has been killed."""
 NAMED = """
 SELECT blob
