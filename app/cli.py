@@ -1,8 +1,9 @@
-"""The commands: `serve`, `backup`, `migrate`, `demo`, `check-url` and `version`."""
+"""The commands: `serve`, `backup`, `migrate`, `demo` and the small ones."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Mapping
@@ -42,6 +43,8 @@ def serve() -> None:
     from app.server import Server
 
     configure_logging(settings.log)
+    if settings.pool.executor == "interpreter" and "work" in settings.roles:
+        _check_interpreters()
     if settings.api_keys_file:
         # It means «read the keys again» once the lifespan has read them; until then, nothing.
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -67,6 +70,23 @@ def serve() -> None:
         raise refused(server.refused)
     if not server.started:
         raise typer.Exit(3)
+    from app.cpu.threads import left
+
+    if left(timeout_s=0.5):
+        # The interpreter would wait for them, maybe for ever; all else has ended by now.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+
+
+def _check_interpreters() -> None:
+    from app.cpu.interpreters import NotOffered, check_interpreters
+
+    try:
+        check_interpreters()
+    except NotOffered as error:
+        complain(str(error), as_json=json_wanted())
+        raise typer.Exit(2) from None
 
 
 def refused(error: StorageError) -> typer.Exit:

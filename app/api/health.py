@@ -14,6 +14,7 @@ from app.api import problems
 from app.api.deps import RuntimeDep
 from app.api.problems import documented
 from app.api.routes import Router
+from app.cpu.settings import Executor
 from app.errors import OffloadError, Problem
 from app.records import files
 
@@ -26,11 +27,22 @@ class Alive(BaseModel):
     status: Literal["alive"] = "alive"
 
 
+class Isolation(BaseModel):
+    """What separates the work on items from the service, and from other items."""
+
+    executor: Executor
+    """What the workers are: `OFFLOAD_POOL_EXECUTOR`."""
+    lost: dict[str, str]
+    """What processes would have kept apart and these do not, with what follows."""
+
+
 class Ready(BaseModel):
     """Every part that a job needs is well."""
 
     status: Literal["ready"] = "ready"
     checks: dict[str, str]
+    isolation: Isolation | None = None
+    """Of a node that works on items."""
 
 
 @router.get("/livez", summary="Is the process alive", operation_id="livez")
@@ -52,14 +64,16 @@ async def readyz(request: Request, runtime: RuntimeDep) -> Ready | Response:
         "records": await _check(partial(runtime.database.write, files.check_writable)),
         "blobs": await _check(runtime.blobs.check_writable),
     }
+    isolation = None
     if (crew := request.state.crew) is not None:
+        isolation = Isolation(executor=runtime.cpu.executor, lost=runtime.cpu.lost)
         checks |= {
-            "pool": "ok" if runtime.cpu.ready else "the worker pool is broken and being rebuilt",
+            "pool": "ok" if runtime.cpu.ready else runtime.cpu.why_not,
             "runner": "ok" if crew.chunks.alive else "no items are being taken",
             "courier": "ok" if crew.deliveries.alive else "nothing is being delivered",
         }
     if all(state == "ok" for state in checks.values()):
-        return Ready(checks=checks)
+        return Ready(checks=checks, isolation=isolation)
     bad = ", ".join(name for name, state in checks.items() if state != "ok")
     return problems.respond(
         Problem(

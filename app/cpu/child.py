@@ -6,14 +6,11 @@ import ctypes
 import os
 import signal
 import sys
-import time
 from multiprocessing.synchronize import Barrier
 from multiprocessing.util import Finalize
 
 from app.cpu.board import Board
-from app.cpu.trips import Ended, packed_ends, unpacked
-from app.ops.bounds import Bounds
-from app.ops.chain import Prepared, run_bounded
+from app.cpu.running import run_on
 from app.ops.worker import prepare_worker
 
 PR_SET_PDEATHSIG = 1
@@ -30,7 +27,7 @@ def start_worker(board: Board, all_up: Barrier, parent_pid: int, memory_bytes: i
     """
     global _board  # noqa: PLW0603 - a child has one
     die_with_parent(parent_pid)
-    board.sign()
+    board.sign(os.getpid())
     _board = board
     # Nothing is left to do when a child has ended its work; taking apart the interpreter with all
     # its libraries would be half a second on every core, at each stop and each replacement.
@@ -51,36 +48,5 @@ def die_with_parent(parent_pid: int) -> None:
 
 
 def run_trip(row: int, payload: bytes) -> bytes:
-    """Run the tasks of a trip, one after the other.
-
-    Args:
-        row: the trip's, of the board.
-        payload: by `packed`.
-
-    Returns:
-        By `packed_ends`, without those for which nobody waits any more; nothing if the tasks
-        cannot be unpacked.
-    """
-    hooks = {"tell": lambda done, total: _board.tell(row, done, total), "cores": _cores}
-    ends, prepared = [], Prepared()
-    try:
-        tasks = unpacked(payload)
-    except Exception:  # noqa: BLE001 - which one it is, shows when each comes by itself
-        return b""
-    try:
-        with Bounds() as bounds:
-            for place, task in tasks:
-                if _board.begin(row, place):
-                    began = time.monotonic()
-                    outcome = run_bounded(task, bounds, prepared, hooks)
-                    worked_s = time.monotonic() - began
-                    folder = os.path.lexists(task.folder)
-                    ends.append((place, Ended(outcome, began, worked_s, folder)))
-    finally:
-        _board.end(row)
-    return packed_ends(ends)
-
-
-def _cores() -> int:
-    """Count this child's core and those of the children that are idle."""
-    return 1 + _board.idle()
+    """Run a trip in this child: see `run_on`."""
+    return run_on(_board, row, payload, os.getpid())

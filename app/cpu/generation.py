@@ -1,79 +1,47 @@
-"""One executor with its children and its board; the pool has one, and two while they change."""
+"""One executor with its workers and its board; the pool has one, and two while they change."""
 
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
-import os
-import signal
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import suppress
+from concurrent.futures import Executor
+from typing import ClassVar
 
 from app.cpu.board import Board
-from app.cpu.child import run_trip, start_worker
-
-START_TIMEOUT_S = 60.0
-"""For all children to be up; a pool that takes longer counts as broken."""
 
 
-class Generation:
-    """So many children, from start to end."""
+class Generation(ABC):
+    """So many workers, from start to end; `Processes` and `Threads` are the kinds."""
 
-    def __init__(self, workers: int, memory_bytes: int, items: float) -> None:
+    mortal: ClassVar[bool]
+    """Whether a worker can die, by its work or by our hand, and the service lives."""
+
+    def __init__(self, board: Board, executor: Executor, items: float) -> None:
         """Start nothing yet.
 
         Args:
-            workers: how many children.
-            memory_bytes: see `prepare_worker`.
-            items: after so many the children are worn.
+            board: of its workers.
+            executor: what has them.
+            items: after so many the workers are worn.
         """
-        spawn = multiprocessing.get_context("spawn")
-        self.board = Board(spawn, workers)
+        self.board = board
         self.items_left = items
-        self._rows = list(range(workers))
-        self._workers = workers
-        self._watched: list[int] = []
-        self._executor = ProcessPoolExecutor(
-            workers,
-            mp_context=spawn,
-            initializer=start_worker,
-            initargs=(
-                self.board,
-                spawn.Barrier(workers, timeout=START_TIMEOUT_S),
-                os.getpid(),
-                memory_bytes,
-            ),
-        )
+        self._executor = executor
+        self._rows = list(range(board.workers))
 
+    @abstractmethod
     async def start(self, on_death: Callable[[Generation], None]) -> None:
-        """Start every child, and return when all have imported what they need.
+        """Start every worker, and return when all have imported what they need.
 
-        From then on a child's death is told to `on_death` when it happens, not at the next task.
+        From then on a worker's death is told to `on_death` when it happens, not at the next task.
 
         Raises:
             BrokenProcessPool: a child could not start.
         """
-        loop = asyncio.get_running_loop()
-        await asyncio.gather(
-            *(loop.run_in_executor(self._executor, os.getpid) for _ in range(self._workers))
-        )
-        for pid in self.board.pids():
-            try:
-                watched = os.pidfd_open(pid)
-            except ProcessLookupError:
-                on_death(self)
-                continue
-            self._watched.append(watched)
-            loop.add_reader(watched, self._died, on_death, watched)
-
-    def _died(self, on_death: Callable[[Generation], None], watched: int) -> None:
-        # It stays readable for ever.
-        asyncio.get_running_loop().remove_reader(watched)
-        on_death(self)
 
     def take_row(self) -> int:
-        """Give a trip a row of the board to itself; there are as many as children."""
+        """Give a trip a row of the board to itself; there are as many as workers."""
         row = self._rows.pop()
         self.board.clear(row)
         return row
@@ -82,26 +50,18 @@ class Generation:
         """Take back the row of a trip that is over."""
         self._rows.append(row)
 
+    @abstractmethod
     def run(self, row: int, payload: bytes) -> asyncio.Future[bytes]:
-        """Have a child run a trip: see `run_trip`. Raises `BrokenProcessPool` if none can."""
-        return asyncio.get_running_loop().run_in_executor(self._executor, run_trip, row, payload)
+        """Have a worker run a trip: see `run_trip`. Raises `BrokenProcessPool` if none can."""
 
+    @abstractmethod
+    def kill(self, row: int) -> None:
+        """End the worker of a trip, if it is mortal: its run then fails."""
+
+    @abstractmethod
     async def end(self, grace_s: float | None) -> None:
-        """Shut the executor down; kill the children that are still at work after `grace_s`.
+        """Shut the executor down; kill the workers that are still at work after `grace_s`.
 
-        Without a limit (None) it waits for them, unless it is cancelled.
+        Without a limit (None) it waits for them, unless it is cancelled. Those that are not mortal
+        are left behind.
         """
-        for watched in self._watched:
-            asyncio.get_running_loop().remove_reader(watched)
-            os.close(watched)
-        self._watched.clear()
-        # One call only: the first forgets the thread that a second would have to wait for.
-        ending = asyncio.ensure_future(asyncio.to_thread(self._executor.shutdown, wait=True))
-        try:
-            await asyncio.wait([ending], timeout=grace_s)
-        finally:
-            if not ending.done():
-                for pid in self.board.pids():
-                    with suppress(ProcessLookupError):
-                        os.kill(pid, signal.SIGKILL)
-            await ending

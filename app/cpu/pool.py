@@ -1,5 +1,7 @@
 """The only owner of the process pool: CPU work goes to children, and comes back a value.
 
+Where the operator says so, the children are threads (`threads.py`); the rest is as it is.
+
 What is decided here, and measured in `docs/concurrency.md`:
 
 - Large bodies cross the pipe as paths, small ones as values, and small tasks go together: a trip
@@ -17,7 +19,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -25,10 +27,11 @@ import structlog
 
 from app import metrics
 from app.cpu.generation import Generation
+from app.cpu.kinds import generation_of, lost_with
 from app.cpu.line import Wanted, next_trip
 from app.cpu.settings import PoolSettings
 from app.cpu.trips import Ended, packed, unpacked_ends
-from app.cpu.watch import Watch
+from app.cpu.watch import Trip, Watch
 from app.errors import DeadlineExceeded, OperationFailed, WorkerLost
 from app.ops.tasks import ChainTask, Finished, Refused, unwrapped
 from app.tasks import cancel
@@ -40,35 +43,28 @@ WEARS_MS = 5.0
 """Shorter work counts in proportion towards `recycle_after`: what wears are pictures."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Trip:
-    """Some tasks on their way through one child."""
-
-    wanted: list[Wanted]
-    generation: Generation
-    workers: int
-    """How many it holds: one, or all."""
-    row: int
-    watch: Watch
-    unsent: dict[int, Ended]
-    """By place, those that stayed behind."""
-
-
 class CpuPool:
-    """One shared `ProcessPoolExecutor`, used only through `loop.run_in_executor`."""
+    """One shared `ProcessPoolExecutor`, or another, only through `loop.run_in_executor`."""
 
     def __init__(self, settings: PoolSettings) -> None:
         """Keep the settings; the children start with `open`."""
         self._settings = settings
+        self.executor = settings.executor
+        self.lost = lost_with(settings.executor)
+        """What processes isolate and these workers do not, see `LOST`."""
         self.workers = settings.worker_count
         self._free = self.workers
         self._line: deque[Wanted] = deque()
         self._ready = asyncio.Event()
         self._background: set[asyncio.Task[None]] = set()
+        self._astray: set[Trip] = set()
+        """Of threads: past their deadlines, and given up."""
         self._replacing = False
 
     async def open(self) -> None:
         """Start the children and wait until each has answered."""
+        if self.lost:
+            log.warning("not_isolated", executor=self.executor, lost=",".join(self.lost))
         self._generation = self._new_generation()
         await self._generation.start(self._replace)
         self._ready.set()
@@ -86,8 +82,18 @@ class CpuPool:
 
     @property
     def ready(self) -> bool:
-        """False while the pool is broken and its replacement has not answered yet."""
-        return self._ready.is_set()
+        """False while the pool is broken and its replacement has not answered yet.
+
+        And while all threads are lost in what is past its deadline, where threads it has.
+        """
+        return self._ready.is_set() and len(self._astray) < self.workers
+
+    @property
+    def why_not(self) -> str:
+        """Say why it is not ready, if it is not."""
+        if self._astray:
+            return "all threads are lost in items past their deadline"
+        return "the worker pool is broken and being rebuilt"
 
     async def run(
         self,
@@ -164,7 +170,8 @@ class CpuPool:
     def _send(self) -> None:
         """Begin as many trips as there are free children."""
         while self._line and self._free and self._ready.is_set():
-            workers = self.workers if self._line[0].alone else 1
+            suspect = self._line[0].alone and self._generation.mortal
+            workers = self.workers if suspect else 1
             if self._free < workers:
                 return
             self._free -= workers
@@ -174,7 +181,7 @@ class CpuPool:
         row = generation.take_row()
         payload, unsent = packed([one.task for one in wanted])
         watch = Watch(generation.board, row, wanted, self._settings.kill_grace_s)
-        trip = _Trip(wanted, generation, workers, row, watch, unsent)
+        trip = Trip(wanted, generation, workers, row, watch, unsent)
         try:
             running = generation.run(row, payload)
         except BrokenProcessPool:
@@ -183,17 +190,21 @@ class CpuPool:
             self._replace(generation)
             return
         running.add_done_callback(partial(self._ended, trip))
+        watch.begin(partial(self._overdue, trip))
         self._count(trip)
         for place, one in enumerate(wanted):
             one.forget = partial(generation.board.forget, row, place)
             if one.began is not None:
                 one.began()
 
-    def _ended(self, trip: _Trip, running: asyncio.Future[bytes]) -> None:
+    def _ended(self, trip: Trip, running: asyncio.Future[bytes]) -> None:
         # Not when the await ends: a cancelled caller leaves the child busy.
         self._over(trip)
         error = running.exception()
-        if isinstance(error, BrokenProcessPool):
+        if trip in self._astray:
+            self._astray.remove(trip)
+            log.info("thread_found", lost=len(self._astray))
+        elif isinstance(error, BrokenProcessPool):
             self._replace(trip.generation)
             self._again(trip)
         else:
@@ -202,14 +213,14 @@ class CpuPool:
             self._tell_ends(trip, b"" if error else running.result())
         self._send()
 
-    def _over(self, trip: _Trip) -> None:
+    def _over(self, trip: Trip) -> None:
         trip.watch.stop()
-        for one in trip.wanted:
-            one.forget = None
+        if trip not in self._astray:  # else they have gone on without it
+            trip.let_go()
         trip.generation.give_row(trip.row)
         self._free += trip.workers
 
-    def _tell_ends(self, trip: _Trip, payload: bytes) -> None:
+    def _tell_ends(self, trip: Trip, payload: bytes) -> None:
         try:
             ends = trip.unsent | unpacked_ends(payload)
         except Exception:  # a value of an operation's own class may do anything
@@ -227,17 +238,26 @@ class CpuPool:
                 missing.append(one)
         self._once_more(missing)
 
-    # -- when a child dies -------------------------------------------------------------------
+    # -- when a worker dies, or is lost ------------------------------------------------------
 
-    def _again(self, trip: _Trip) -> None:
+    def _overdue(self, trip: Trip) -> None:
+        trip.generation.kill(trip.row)
+        if not trip.generation.mortal:
+            self._astray.add(trip)
+            trip.let_go()
+            self._again(trip)
+            self._send()
+
+    def _again(self, trip: Trip) -> None:
         """Have the tasks of a trip that broke run again, each alone: so each has two chances."""
         again = []
         for place, one in enumerate(trip.wanted):
             if one.ended.done():
                 continue
-            if place == trip.watch.killed:
+            if place == trip.watch.overdue:
                 limit_s = one.task.limits.time_s
-                said = f"The work took longer than {limit_s:g} s and was stopped."
+                became = "stopped" if trip.generation.mortal else "given up"
+                said = f"The work took longer than {limit_s:g} s and was {became}."
                 one.ended.set_result(_refusal(DeadlineExceeded, said, limit_s=limit_s))
             elif one.alone:
                 said = "The worker process died each time it ran this item."
@@ -255,8 +275,7 @@ class CpuPool:
     # -- generations -------------------------------------------------------------------------
 
     def _new_generation(self) -> Generation:
-        items = self._settings.recycle_after * self.workers
-        return Generation(self.workers, self._settings.memory_bytes, items)
+        return generation_of(self._settings)
 
     def _replace(self, broken: Generation) -> None:
         """Build a new pool, once for each break, however many calls report it."""
@@ -282,7 +301,7 @@ class CpuPool:
         log.info("pool_rebuilt", workers=self.workers)
         self._send()
 
-    def _count(self, trip: _Trip) -> None:
+    def _count(self, trip: Trip) -> None:
         generation = trip.generation
         generation.items_left -= sum(min(1.0, one.weight_ms / WEARS_MS) for one in trip.wanted)
         if generation.items_left <= 0 and not self._replacing:

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import os
+from typing import Literal
 
 from pydantic import BaseModel, Field
+
+Executor = Literal["process", "thread", "interpreter"]
 
 
 class PoolSettings(BaseModel):
     """OFFLOAD_POOL_*: the worker processes."""
 
+    executor: Executor = Field(
+        "process",
+        description="What the workers are: processes, threads of the service itself, or threads "
+        "with interpreters of their own; docs/concurrency.md says what the last two give up.",
+    )
     workers: int = Field(
         0, ge=0, le=256, description="Worker processes; 0 is one per available core."
     )

@@ -1,42 +1,42 @@
-"""Looking at a trip from outside while it is under way: how far it is, and if it is overdue."""
+"""A trip while it is under way, looked at from outside: how far it is, and if it is overdue."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-from collections.abc import Sequence
-from contextlib import suppress
-
-import structlog
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from app.cpu.board import NOTHING, Board
+from app.cpu.generation import Generation
 from app.cpu.line import Wanted
-
-log = structlog.get_logger(__name__)
+from app.cpu.trips import Ended
 
 LOOK_EVERY_S = 1.0
 
 
 class Watch:
-    """Watches one trip from the moment it is made until `stop`."""
+    """Watches one trip from `begin` until `stop`."""
 
     def __init__(self, board: Board, row: int, wanted: Sequence[Wanted], grace_s: float) -> None:
-        """Begin to watch.
+        """Look at nothing yet.
 
         Args:
-            board: of the trip's children.
+            board: of the trip's workers.
             row: the trip's.
             wanted: its tasks.
-            grace_s: so long after a task's limit its child is killed.
+            grace_s: so long after a task's limit the trip is overdue.
         """
         self._board = board
         self._row = row
         self._wanted = wanted
         self._limits_s = [one.task.limits.time_s + grace_s for one in wanted]
         self._told: object = None
-        self.killed = NOTHING
-        """The place of the task for whose sake the child was killed."""
+        self.overdue = NOTHING
+        """The place of the task that made the trip overdue."""
+
+    def begin(self, on_overdue: Callable[[], None]) -> None:
+        """Begin to watch; `on_overdue` is called if the trip is, and then nothing more is done."""
+        self._on_overdue = on_overdue
         self._look_in(min(self._limits_s))
 
     def stop(self) -> None:
@@ -57,14 +57,30 @@ class Watch:
             self._look_in(left_s)
             return
         # Its own timer did not end the task: it is inside one long C call.
-        self.killed = place
-        pid = self._board.pid(self._row)
-        log.error("worker_killed", pid=pid, reason="item deadline")
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+        self.overdue = place
+        self._on_overdue()
 
     def _tell(self, place: int, now: tuple[int, int] | None) -> None:
         tell = self._wanted[place].tell
         if tell is not None and now is not None and (place, now) != self._told:
             tell(*now)
             self._told = (place, now)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trip:
+    """Some tasks on their way through one worker."""
+
+    wanted: list[Wanted]
+    generation: Generation
+    workers: int
+    """How many it holds: one, or all."""
+    row: int
+    watch: Watch
+    unsent: dict[int, Ended]
+    """By place, those that stayed behind."""
+
+    def let_go(self) -> None:
+        """Have nobody tell its worker any more that a task is unwanted."""
+        for one in self.wanted:
+            one.forget = None

@@ -204,8 +204,13 @@ class Aside:
         return self.file_id or self.url or ""
 
 
-def _untold(_done: int, _total: int) -> None:
+def untold(_done: int, _total: int) -> None:
     """Progress that nobody watches."""
+
+
+def one_core() -> int:
+    """Give 1: who asks has a core, and nobody knows of another."""
+    return 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,10 +223,10 @@ class Work:
     """Empty, private to this step, on the data disk; removed by the caller whatever happens. For
     an operation that takes bytes it is there once it has called `place`."""
     limits: Limits
-    tell: Callable[[int, int], None] = _untold
+    tell: Callable[[int, int], None] = untold
     """Call it now and then with how much is done, and of how much: bytes, rows or frames. Costs
     next to nothing."""
-    cores: Callable[[], int] = lambda: 1
+    cores: Callable[[], int] = one_core
     """How many threads may compute right now, at least 1: the worker's own core and those of the
     workers that are idle. Ask again as work goes on: others come and go."""
 

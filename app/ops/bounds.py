@@ -1,4 +1,7 @@
-"""The time, room and file size of each task: on the main thread the kernel helps to keep them."""
+"""The time, room and file size of each task: on the main thread the kernel helps to keep them.
+
+On others nothing interrupts the work; it is asked when it tells of its progress.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,20 @@ import resource
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, Self
 
-from app.errors import DeadlineExceeded, OffloadError, OutputTooLarge, StorageFull
-from app.ops.base import Limits, Output
+from app.errors import (
+    DeadlineExceeded,
+    OffloadError,
+    OperationFailed,
+    OutputTooLarge,
+    StorageFull,
+)
+from app.ops.base import Limits, Output, one_core, untold
 from app.ops.space import SETTING, check_space
 
 _LOOK_EVERY_S = 0.1
@@ -42,12 +52,18 @@ class Bounds:
         """Whether the alarm may raise. Setting it False silences one that is already on its way."""
         self.struck: OffloadError | None = None
         """What it did raise. Libraries in C turn that into errors of theirs."""
+        self.unwanted: Callable[[], bool] = lambda: False
+        """Tells whether nobody waits for the task any more: then `check` ends it."""
 
     def __enter__(self) -> Self:
-        """Take over the signals."""
+        """Take over the signals, if this is where they come."""
         if self._main_thread:
             self._fsize_before = resource.getrlimit(resource.RLIMIT_FSIZE)
-            self._alarm_before = signal.signal(signal.SIGALRM, self._ring)
+            try:
+                self._alarm_before = signal.signal(signal.SIGALRM, self._ring)
+            except ValueError:  # the main thread of a subinterpreter, which is another
+                self._main_thread = False
+        if self._main_thread:
             signal.signal(signal.SIGPROF, self._look)
             signal.setitimer(signal.ITIMER_PROF, _LOOK_EVERY_S, _LOOK_EVERY_S)
         return self
@@ -93,6 +109,26 @@ class Bounds:
             raise self._exceeded()
         if not self._main_thread:  # else `_look` sees to it
             self._room()
+
+    def hooked(self, hooks: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Give a task's hooks, with a look at the bounds in each where no signal comes.
+
+        What they raise is `struck` as well: a library may turn it into an error of its own.
+        """
+        if self._main_thread:
+            return hooks
+        given = {"tell": untold, "cores": one_core, **hooks}
+        return {name: partial(self._checked, hook) for name, hook in given.items()}
+
+    def _checked(self, hook: Callable[..., Any], *args: Any) -> Any:
+        try:
+            if self.unwanted():
+                raise OperationFailed("Nobody waits for it any more.")
+            self.check()
+        except OffloadError as error:
+            self.struck = self.struck or error
+            raise
+        return hook(*args)
 
     def check_size(self, outputs: Sequence[Output]) -> None:
         """Raise `OutputTooLarge` if these are too many, or too much together."""

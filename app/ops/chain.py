@@ -49,7 +49,8 @@ def run_chain(task: ChainTask) -> Finished | Refused:
     Never raises. On a process's main thread the time limit and the free-space floor interrupt the
     work (a single long call into C is interrupted when it returns), and no file can grow over
     `max_output_bytes`, or over what room there was when it began; on another thread all of this is
-    checked between steps only, since signals and resource limits belong to the process.
+    checked between steps, and time and room also whenever the operation calls one of `Work`'s
+    functions, since signals and resource limits belong to the process.
 
     Returns:
         The final outputs, those that are files inside `task.folder`, or why there are none. What
@@ -117,7 +118,7 @@ class _Pass:
         self._task = task
         self._bounds = bounds
         self._prepared = prepared
-        self._hooks = hooks
+        self._hooks = bounds.hooked(hooks)
         self._written = 0
         self._value_bytes = 0
         self._facts: dict[str, dict[str, Any]] = {}

@@ -38,13 +38,14 @@ def prepare_worker(memory_bytes: int) -> None:
     for name in tuple(os.environ):
         if name not in _KEPT_VARIABLES and not name.startswith(_KEPT_PREFIXES):
             del os.environ[name]
-    _warm_up()
+    warm_up()
     if memory_bytes > 0:
         _share_arenas()
         lower_limit(resource.RLIMIT_AS, memory_bytes, hard=True)
 
 
-def _warm_up() -> None:
+def warm_up() -> None:
+    """Load what the operations' first items should not have to wait for."""
     for operation in load_operations().values():
         if operation.warm_up is None:
             continue

@@ -21,6 +21,7 @@ def test_ready_names_every_part(http):
     assert response.json() == {
         "status": "ready",
         "checks": dict.fromkeys(("pool", "runner", "courier", "records", "blobs"), "ok"),
+        "isolation": {"executor": "process", "lost": {}},
     }
 
 

@@ -26,6 +26,7 @@ class MisbehaveParams(Params):
         "kill_node_if_poison",
         "ignore_alarm",
         "wait",
+        "tell_on",
         "raise",
         "unsayable",
         "unpicklable",
@@ -53,6 +54,8 @@ def misbehave(work: Work, params: MisbehaveParams) -> Result:
         # Two named pipes: one tells the test which process has begun, one waits to be let go.
         Path(params.pipe + ".began").write_text(str(os.getpid()))
         Path(params.pipe).read_bytes()
+    while params.how == "tell_on":
+        work.tell(1, 2)
     if params.how == "chatter":
         _chatter()
     if params.how == "raise":

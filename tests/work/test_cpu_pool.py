@@ -9,95 +9,21 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from app.cpu import CpuPool, Ended, PoolSettings
+from app.cpu import CpuPool, PoolSettings
 from app.cpu.generation import Generation
 from app.cpu.trips import unpacked
 from app.errors import DeadlineExceeded, OperationFailed, WorkerLost
 from app.ops.base import Limits, Source
-from app.ops.tasks import ChainStep, ChainTask, Finished, Refused
+from app.ops.tasks import ChainStep, ChainTask, Finished
 from tests.service import wait_until_gone
+from tests.work.pool_tasks import Tasks, codes, finished, names_in, opened, worker_of
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("plugin_installed")]
-
-
-@asynccontextmanager
-async def opened(**settings: float) -> AsyncIterator[CpuPool]:
-    pool = CpuPool(PoolSettings.model_validate({"workers": 2, **settings}))
-    await pool.open()
-    try:
-        yield pool
-    finally:
-        await pool.close()
-
-
-class Tasks:
-    """Makes tasks, each with a folder of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._made = 0
-
-    def __call__(
-        self,
-        how: str,
-        content: bytes = b"content",
-        pipe: str = "",
-        time_s: float = 30,
-        weight_ms: float = 50,
-    ) -> ChainTask:
-        self._made += 1
-        own = self._folder / str(self._made)
-        work = own / "work"
-        work.mkdir(parents=True)
-        source = own / "source"
-        source.write_bytes(content)
-        return ChainTask(
-            (Source(source, "name", "text/plain", len(content)),),
-            (ChainStep("misbehave", {"how": how, "pipe": pipe, "weight_ms": weight_ms}),),
-            work,
-            Limits(time_s=time_s),
-        )
-
-    def gate(self) -> Gate:
-        self._made += 1
-        return Gate(self._folder / f"gate{self._made}")
-
-
-class Gate:
-    """Where an operation says that it has begun, and waits to be let go."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = str(path)
-        os.mkfifo(path)
-        os.mkfifo(self.path + ".began")
-
-    async def began(self) -> int:
-        """Wait until an operation stands here; gives its process id."""
-        return int(await asyncio.to_thread(Path(self.path + ".began").read_text))
-
-    async def open(self) -> None:
-        """Let the operation that stands here go on."""
-        await asyncio.to_thread(Path(self.path).write_bytes, b"")
-
-    async def pass_one(self) -> None:
-        await self.began()
-        await self.open()
-
-
-@pytest.fixture
-def tasks(tmp_path: Path) -> Tasks:
-    return Tasks(tmp_path)
-
-
-def worker_of(finished: Finished) -> int:
-    return int(finished.facts["misbehave"]["by"])
 
 
 async def test_work_goes_to_children_by_path(pool: CpuPool, tasks: Tasks) -> None:
@@ -107,14 +33,14 @@ async def test_work_goes_to_children_by_path(pool: CpuPool, tasks: Tasks) -> Non
 
 
 async def test_an_exception_that_does_not_pickle_fails_its_item_and_no_other(
-    pool: CpuPool, tasks: Tasks
+    any_pool: CpuPool, tasks: Tasks
 ) -> None:
     with pytest.raises(OperationFailed):
-        await pool.run(tasks("raise"))
-    await pool.run(tasks("copy"))
+        await any_pool.run(tasks("raise"))
+    await any_pool.run(tasks("copy"))
 
 
-async def test_progress_is_told_while_the_work_goes_on(pool: CpuPool, tasks: Tasks) -> None:
+async def test_progress_is_told_while_the_work_goes_on(any_pool: CpuPool, tasks: Tasks) -> None:
     gate, told = tasks.gate(), asyncio.Event()
     heard: list[tuple[int, int]] = []
 
@@ -122,7 +48,7 @@ async def test_progress_is_told_while_the_work_goes_on(pool: CpuPool, tasks: Tas
         heard.append((done, total))
         told.set()
 
-    running = asyncio.create_task(pool.run(tasks("wait", pipe=gate.path), tell))
+    running = asyncio.create_task(any_pool.run(tasks("wait", pipe=gate.path), tell))
     await gate.began()
     await told.wait()
     assert heard == [(3, 10)]
@@ -130,12 +56,14 @@ async def test_progress_is_told_while_the_work_goes_on(pool: CpuPool, tasks: Tas
     await running
 
 
-async def test_work_is_told_how_many_cores_nobody_else_uses(pool: CpuPool, tasks: Tasks) -> None:
-    alone = await pool.run(tasks("copy"))
+async def test_work_is_told_how_many_cores_nobody_else_uses(
+    any_pool: CpuPool, tasks: Tasks
+) -> None:
+    alone = await any_pool.run(tasks("copy"))
     gate = tasks.gate()
-    other = asyncio.create_task(pool.run(tasks("wait", pipe=gate.path)))
+    other = asyncio.create_task(any_pool.run(tasks("wait", pipe=gate.path)))
     await gate.began()
-    beside = await pool.run(tasks("copy"))
+    beside = await any_pool.run(tasks("copy"))
     await gate.open()
     assert alone.facts["misbehave"]["cores"] == 2
     assert beside.facts["misbehave"]["cores"] == 1
@@ -185,15 +113,15 @@ async def test_a_child_that_ignores_its_deadline_is_killed_and_replaced(tasks: T
 
 
 async def test_a_cancelled_call_holds_its_worker_until_the_work_ends(
-    pool_of_one: CpuPool, tasks: Tasks
+    any_pool_of_one: CpuPool, tasks: Tasks
 ) -> None:
     gate = tasks.gate()
-    first = asyncio.create_task(pool_of_one.run(tasks("wait", pipe=gate.path)))
+    first = asyncio.create_task(any_pool_of_one.run(tasks("wait", pipe=gate.path)))
     await gate.began()
     first.cancel()
     with pytest.raises(asyncio.CancelledError):
         await first
-    second = asyncio.create_task(pool_of_one.run(tasks("copy", time_s=5)))
+    second = asyncio.create_task(any_pool_of_one.run(tasks("copy", time_s=5)))
     done, _ = await asyncio.wait([second], timeout=0.2)
     assert not done
     await gate.open()
@@ -253,11 +181,11 @@ def count_pools(pool: CpuPool, monkeypatch: pytest.MonkeyPatch) -> list[Generati
 
 
 async def test_small_tasks_go_in_one_trip_and_keep_their_order(
-    pool: CpuPool, tasks: Tasks, monkeypatch: pytest.MonkeyPatch
+    any_pool: CpuPool, tasks: Tasks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trips = count_trips(pool, monkeypatch)
+    trips = count_trips(any_pool, monkeypatch)
     contents = [b"%d" % number for number in range(20)]
-    ends = await pool.run_many([tasks("copy", one, weight_ms=0.1) for one in contents])
+    ends = await any_pool.run_many([tasks("copy", one, weight_ms=0.1) for one in contents])
     assert trips == [16, 4]
     outcomes = [end.outcome for end in ends]
     assert [one.outputs[0].path.read_bytes() for one in finished(outcomes)] == contents
@@ -267,7 +195,7 @@ async def test_small_tasks_go_in_one_trip_and_keep_their_order(
     assert all(end.folder for end in ends)
 
 
-async def test_values_come_and_go_without_a_folder(pool: CpuPool, tmp_path: Path) -> None:
+async def test_values_come_and_go_without_a_folder(any_pool: CpuPool, tmp_path: Path) -> None:
     made = [
         ChainTask(
             (Source.of(b"value %d" % number, "name", "text/plain"),),
@@ -278,7 +206,7 @@ async def test_values_come_and_go_without_a_folder(pool: CpuPool, tmp_path: Path
         )
         for number in range(3)
     ]
-    ends = await pool.run_many(made)
+    ends = await any_pool.run_many(made)
     packed = [one.outputs[0].data for one in finished([end.outcome for end in ends])]
     assert [gzip.decompress(data or b"") for data in packed] == [
         b"value 0",
@@ -289,24 +217,27 @@ async def test_values_come_and_go_without_a_folder(pool: CpuPool, tmp_path: Path
     assert names_in(tmp_path) == []
 
 
-async def test_heavy_tasks_go_singly_and_side_by_side(pool: CpuPool, tasks: Tasks) -> None:
+async def test_heavy_tasks_go_singly_and_side_by_side(any_pool: CpuPool, tasks: Tasks) -> None:
     gates = [tasks.gate(), tasks.gate()]
-    both = asyncio.create_task(pool.run_many([tasks("wait", pipe=gate.path) for gate in gates]))
-    assert len({await gate.began() for gate in gates}) == 2
+    both = asyncio.create_task(any_pool.run_many([tasks("wait", pipe=gate.path) for gate in gates]))
+    for gate in gates:
+        await gate.began()
+    assert any_pool.busy == 2
     for gate in gates:
         await gate.open()
     assert len(finished([end.outcome for end in await both])) == 2
 
 
 async def test_what_waits_is_put_together_whoever_asked_for_it(
-    pool_of_one: CpuPool, tasks: Tasks, monkeypatch: pytest.MonkeyPatch
+    any_pool_of_one: CpuPool, tasks: Tasks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate = tasks.gate()
-    first = asyncio.create_task(pool_of_one.run(tasks("wait", pipe=gate.path)))
+    first = asyncio.create_task(any_pool_of_one.run(tasks("wait", pipe=gate.path)))
     await gate.began()
-    trips = count_trips(pool_of_one, monkeypatch)
+    trips = count_trips(any_pool_of_one, monkeypatch)
     others = [
-        asyncio.create_task(pool_of_one.run_many([tasks("copy", weight_ms=0.1)])) for _ in range(5)
+        asyncio.create_task(any_pool_of_one.run_many([tasks("copy", weight_ms=0.1)]))
+        for _ in range(5)
     ]
     await asyncio.sleep(0)
     await gate.open()
@@ -314,9 +245,9 @@ async def test_what_waits_is_put_together_whoever_asked_for_it(
     assert trips == [5]
 
 
-async def test_one_that_fails_leaves_its_mates_alone(pool: CpuPool, tasks: Tasks) -> None:
+async def test_one_that_fails_leaves_its_mates_alone(any_pool: CpuPool, tasks: Tasks) -> None:
     hows = ["copy", "raise", "copy"]
-    ends = await pool.run_many([tasks(how, weight_ms=0.1) for how in hows])
+    ends = await any_pool.run_many([tasks(how, weight_ms=0.1) for how in hows])
     assert codes(ends) == ["", "internal.operation", ""]
 
 
@@ -332,17 +263,17 @@ async def test_poison_in_a_trip_fails_alone_after_few_deaths(
     assert len(pools) <= 1 + len(bad)  # together, and each alone
 
 
-async def test_what_does_not_pickle_fails_by_itself(pool: CpuPool, tasks: Tasks) -> None:
+async def test_what_does_not_pickle_fails_by_itself(any_pool: CpuPool, tasks: Tasks) -> None:
     good = [tasks("copy", weight_ms=0.1) for _ in range(3)]
     unsendable = replace(good[1], steps=(ChainStep("misbehave", {"how": lambda: 0}),))
     made = [good[0], tasks("unpicklable", weight_ms=0.1), unsendable, good[2]]
-    before = pool._generation
-    ends = await pool.run_many(made)
+    before = any_pool._generation
+    ends = await any_pool.run_many(made)
     assert codes(ends) == ["", "internal.operation", "internal.operation", ""]
     # This one pickles, and cannot be read here.
-    ends = await pool.run_many([tasks("unreadable", weight_ms=0.1), tasks("copy")])
+    ends = await any_pool.run_many([tasks("unreadable", weight_ms=0.1), tasks("copy")])
     assert codes(ends) == ["internal.operation", ""]
-    assert pool._generation is before
+    assert any_pool._generation is before
 
 
 async def test_a_time_limit_in_a_trip_is_one_tasks(pool_of_one: CpuPool, tasks: Tasks) -> None:
@@ -363,36 +294,22 @@ async def test_a_child_killed_for_one_task_costs_its_mates_nothing(tasks: Tasks)
 
 
 async def test_cancelling_keeps_what_has_not_begun_from_beginning(
-    pool_of_one: CpuPool, tasks: Tasks
+    any_pool_of_one: CpuPool, tasks: Tasks
 ) -> None:
     gate = tasks.gate()
     never = [tasks("copy", weight_ms=0.1) for _ in range(2)]
     trip = [tasks("wait", pipe=gate.path, weight_ms=0.1), *never]
-    running = asyncio.create_task(pool_of_one.run_many(trip))
+    running = asyncio.create_task(any_pool_of_one.run_many(trip))
     await gate.began()
-    waiting = asyncio.create_task(pool_of_one.run_many([tasks("copy")]))
+    waiting = asyncio.create_task(any_pool_of_one.run_many([tasks("copy")]))
     await asyncio.sleep(0)
     for call in (running, waiting):
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
     await gate.open()
-    assert codes(await pool_of_one.run_many([tasks("copy")])) == [""]
+    assert codes(await any_pool_of_one.run_many([tasks("copy")])) == [""]
     assert [names_in(task.folder) for task in never] == [[], []]
-
-
-def names_in(folder: Path | str) -> list[str]:
-    return [path.name for path in Path(folder).iterdir()]
-
-
-def finished(outcomes: list[Finished | Refused]) -> list[Finished]:
-    assert [one for one in outcomes if not isinstance(one, Finished)] == []
-    return [one for one in outcomes if isinstance(one, Finished)]
-
-
-def codes(ends: list[Ended]) -> list[str]:
-    """The code of each that was refused."""
-    return [end.outcome.code if isinstance(end.outcome, Refused) else "" for end in ends]
 
 
 ORPHANS = """

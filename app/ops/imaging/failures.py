@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,9 +44,14 @@ _PROBE_BYTES = 1 << 16
 """More than libvips writes at a time."""
 
 
+_messages = threading.RLock()
+
+
 @contextmanager
 def translating() -> Iterator[None]:
     """Raise libvips' errors from within as errors of this service.
+
+    One thread at a time: libvips has one place for what it says, for all of a process.
 
     Raises:
         ImageUnreadable: the picture was at fault, also if libvips was content with damage; or a
@@ -53,13 +59,14 @@ def translating() -> Iterator[None]:
         MemoryExceeded: there was too little.
     """
     pyvips = libvips()
-    pyvips.vips_lib.vips_error_clear()
-    try:
-        yield
-    except pyvips.Error as error:
-        raise translated(str(error).encode(errors="surrogateescape")) from error
-    # What was said without failing is left there.
-    said = pyvips.ffi.string(pyvips.vips_lib.vips_error_buffer())
+    with _messages:
+        pyvips.vips_lib.vips_error_clear()
+        try:
+            yield
+        except pyvips.Error as error:
+            raise translated(str(error).encode(errors="surrogateescape")) from error
+        # What was said without failing is left there.
+        said = pyvips.ffi.string(pyvips.vips_lib.vips_error_buffer())
     if any(words in said for words in _DAMAGE):
         raise unreadable(said.decode(errors="backslashreplace"))
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from app.errors import OffloadError
 from app.ops.base import Work
 
 _EARLY_S = 0.05
@@ -45,10 +46,13 @@ class Watch:
         """Watch all that will be computed from this picture, and give it back."""
 
         def on_progress(image: Any, progress: Any) -> None:
-            if self.time_left_s < 0:
+            try:
+                self._advance(self._stage * 100 + progress.percent)
+            except OffloadError:  # told to end; nothing that is raised goes through libvips
                 self.stopped = True
+            self.stopped |= self.time_left_s < 0
+            if self.stopped:
                 image.set_kill(True)
-            self._advance(self._stage * 100 + progress.percent)
 
         picture.set_progress(True)
         picture.signal_connect("eval", on_progress)
