@@ -182,6 +182,24 @@ def check_url(url: Annotated[str, typer.Argument(help="As a client would give it
     raise typer.Exit(0 if allowed else 1)
 
 
+@cli.command("new-operation")
+def new_operation(
+    name: Annotated[str, typer.Argument(help="Such as thumb_sheet.")],
+    where: Annotated[
+        Path, typer.Option("--in", help="Folder to make the package's own in.", metavar="DIR")
+    ] = Path(),
+) -> None:
+    """Write the smallest package with an operation of your own."""
+    from app.starter import NotWritten, write_package
+
+    try:
+        folder = write_package(name, where)
+    except NotWritten as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from None
+    typer.echo(f"Wrote {folder}; its README.md says how to install and try it.")
+
+
 @cli.command()
 def version() -> None:
     """Print the version."""

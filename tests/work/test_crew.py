@@ -29,7 +29,7 @@ from app.settings import Settings
 from app.stores.base import Database
 from app.work.crew import Crew
 from tests.contracts.records import Store
-from tests.work.test_cpu_pool import Gate
+from tests.work.pool_tasks import Gate
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("plugin_installed")]
 
