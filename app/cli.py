@@ -19,6 +19,7 @@ from app import __version__
 from app.api.nearest import nearest
 from app.api.sentences import Judged, complaint
 from app.errors import StorageError
+from app.guide.command import guide
 from app.logs import complain, configure_logging, say
 from app.settings import Settings, json_wanted, unknown_variables, variables
 from app.wire.listen import CannotListen, bound
@@ -170,6 +171,9 @@ def demo(
     from app.demo import run
 
     raise typer.Exit(asyncio.run(run(keep)))
+
+
+cli.command()(guide)
 
 
 @cli.command("check-url")

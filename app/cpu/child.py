@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import signal
-import sys
 from multiprocessing.synchronize import Barrier
 from multiprocessing.util import Finalize
 
 from app.cpu.board import Board
 from app.cpu.running import run_on
 from app.ops.worker import prepare_worker
-
-PR_SET_PDEATHSIG = 1
+from app.orphans import die_with_parent
 
 _board: Board
 """Of this child, once it has started."""
@@ -34,17 +30,6 @@ def start_worker(board: Board, all_up: Barrier, parent_pid: int, memory_bytes: i
     Finalize(None, os._exit, args=(0,), exitpriority=-100)
     prepare_worker(memory_bytes)
     all_up.wait()
-
-
-def die_with_parent(parent_pid: int) -> None:
-    """Ask the kernel to kill this process when its parent dies, whatever it died of.
-
-    Holds for the `spawn` method only: under `forkserver` the parent is the fork server.
-    """
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent_pid:  # it died before the kernel was told
-        os._exit(1)
 
 
 def run_trip(row: int, payload: bytes) -> bytes:

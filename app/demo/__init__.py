@@ -17,8 +17,8 @@ from app.demo.checks import DemoFailed
 from app.demo.client import Client
 from app.demo.jobs import all_jobs
 from app.demo.samples import Inputs, origin
-from app.demo.service import service, tail
 from app.demo.table import table
+from app.served import NotServed, service, tail
 
 WORK_TIMEOUT_S = 300
 
@@ -42,12 +42,12 @@ async def run(keep: Path | None) -> int:
             async with (
                 asyncio.timeout(WORK_TIMEOUT_S),
                 origin(inputs) as origin_url,
-                service(folder / "data", log_path) as url,
-                httpx.AsyncClient(base_url=url, timeout=30, trust_env=False) as http,
+                service(folder / "data", log_path) as served,
+                httpx.AsyncClient(base_url=served.url, timeout=30, trust_env=False) as http,
             ):
                 client = Client(http, (keep or folder) / "results")
                 rows = await all_jobs(client, inputs, origin_url)
-        except (DemoFailed, httpx.HTTPError, OSError) as error:
+        except (DemoFailed, NotServed, httpx.HTTPError, OSError) as error:
             typer.echo(f"Not as it should be: {str(error) or type(error).__name__}", err=True)
             typer.echo(await asyncio.to_thread(tail, log_path), err=True)
             return 1

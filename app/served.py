@@ -1,4 +1,4 @@
-"""The service that the demonstration runs for itself."""
+"""A service that another command starts for itself: the demonstration, the guide."""
 
 from __future__ import annotations
 
@@ -8,20 +8,38 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
-
-from app.demo.checks import DemoFailed, check
 
 START_TIMEOUT_S = 60
 STOP_TIMEOUT_S = 15
 """More than the service gives open responses and work under way together."""
 
 
-@asynccontextmanager
-async def service(data_dir: Path, log_path: Path) -> AsyncIterator[str]:
-    """Run a service on a free port of loopback; gives its URL, and ends it whatever happens.
+class NotServed(Exception):
+    """The service did not start, or did not end as it should; the text says which."""
 
-    Raises `DemoFailed` if it does not start, or does not end as it should.
+
+@dataclass(slots=True)
+class Served:
+    """A service that runs."""
+
+    url: str
+    _process: asyncio.subprocess.Process
+    killed: bool = False
+
+    async def kill(self) -> None:
+        """End it with SIGKILL, as a crash does; its workers die with it."""
+        self.killed = True
+        self._process.kill()
+        await self._process.wait()
+
+
+@asynccontextmanager
+async def service(data_dir: Path, log_path: Path) -> AsyncIterator[Served]:
+    """Run a service on a free port of loopback, and end it whatever happens.
+
+    Raises `NotServed` if it does not start, or does not end as it should.
     """
     ours = {
         "OFFLOAD_PORT": "0",
@@ -31,7 +49,7 @@ async def service(data_dir: Path, log_path: Path) -> AsyncIterator[str]:
         "OFFLOAD_FETCH_ALLOW_NETWORKS": '["127.0.0.1/32"]',
     }
     others = {name: value for name, value in os.environ.items() if not name.startswith("OFFLOAD_")}
-    with await asyncio.to_thread(log_path.open, "wb") as log:
+    with await asyncio.to_thread(log_path.open, "ab") as log:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-P",  # the folder that this is run in may have an `app` of its own
@@ -42,12 +60,15 @@ async def service(data_dir: Path, log_path: Path) -> AsyncIterator[str]:
             stdout=asyncio.subprocess.PIPE,
             stderr=log,
         )
+    served = None
     try:
-        yield await _announced(process)
+        served = Served(await _announced(process), process)
+        yield served
     finally:
         ended = await _stopped(process)
     # uvicorn ends by the signal that it was ended by.
-    check(ended in (0, -signal.SIGTERM), f"the service ended with {ended}")
+    if not served.killed and ended not in (0, -signal.SIGTERM):
+        raise NotServed(f"the service ended with {ended}")
 
 
 async def _announced(process: asyncio.subprocess.Process) -> str:
@@ -60,8 +81,8 @@ async def _announced(process: asyncio.subprocess.Process) -> str:
                 if found:
                     return rest.split()[0]
     except TimeoutError:
-        raise DemoFailed(f"the service did not start within {START_TIMEOUT_S} s") from None
-    raise DemoFailed("the service did not start")
+        raise NotServed(f"the service did not start within {START_TIMEOUT_S} s") from None
+    raise NotServed("the service did not start")
 
 
 async def _stopped(process: asyncio.subprocess.Process) -> int:
