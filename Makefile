@@ -8,7 +8,7 @@ PIP := $(BIN)/pip --quiet --disable-pip-version-check
 # worth 1.3 to 1.7 times on ingest with glibc 2.36. Read once, when the process starts.
 MALLOC := MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=268435456 MALLOC_TOP_PAD_=67108864
 
-.PHONY: run heif demo test clients fuzz torture docs lint format check bench migrate-million \
+.PHONY: run heif demo guide test clients fuzz torture docs lint format check bench migrate-million \
 	bench-peers lock lock-clients lock-peers upgrade clean
 
 run: $(VENV)/.run
@@ -16,6 +16,10 @@ run: $(VENV)/.run
 
 demo: $(VENV)/.run
 	$(MALLOC) $(BIN)/offload demo
+
+# Threads, processes or asyncio, measured on this machine: guide.html and guide.json are left here.
+guide: $(VENV)/.run
+	$(BIN)/offload guide
 
 # Reading HEIC, by a wheel whose licence is not that of the rest: see README.
 heif: $(VENV)/.run

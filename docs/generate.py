@@ -1,7 +1,7 @@
 """Writes what derives from the code's own models: `make docs`.
 
 docs/operations.md comes from the operations' parameters, the table of README.md's "Configuration"
-from the settings. `make test` fails while one of them is not what this would write.
+from the settings, the fields of guide.json in docs/guide.md from its models. `make test` fails while one of them is not what this would write.
 """
 
 from __future__ import annotations
@@ -11,12 +11,26 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
+from app.guide import document
 from app.ops.base import Offered
 from app.ops.registry import load_offered
 from app.settings import Settings, variables
 
 PAGE = Path(__file__).with_name("operations.md")
 README = Path(__file__).parents[1] / "README.md"
+GUIDE = Path(__file__).with_name("guide.md")
+GUIDE_PARTS = (
+    ("The document", document.Guide),
+    ("`machine`", document.Machine),
+    ("Each of `situations`", document.Measured),
+    ("Each of `rows`", document.Row),
+    ("Each of `contenders`", document.Contender),
+    ("Each of `missing`", document.Missing),
+    ("Each of `advice`", document.Advice),
+)
+GUIDE_MARKER = "<!-- fields: written by `make docs` -->\n"
 MARKERS = ("<!-- settings: written by `make docs` -->\n", "<!-- /settings -->\n")
 
 INTRODUCTION = """\
@@ -192,6 +206,36 @@ def readme(text: str) -> str:
     return text[: start + len(MARKERS[0])] + "\n" + settings_table() + "\n" + text[end:]
 
 
+def guide(text: str) -> str:
+    """Give docs/guide.md with the fields of guide.json at its end."""
+    start = text.index(GUIDE_MARKER) + len(GUIDE_MARKER)
+    return text[:start] + "".join(_fields(*part) for part in GUIDE_PARTS)
+
+
+def _fields(title: str, model: type[BaseModel]) -> str:
+    schema = model.model_json_schema()
+    rows = [
+        f"| `{name}` | {_kind(field)} | {field['description']} |"
+        for name, field in schema["properties"].items()
+    ]
+    table = "\n".join(["| field | value | meaning |", "| --- | --- | --- |", *rows])
+    return f"\n{title}:\n\n{table}\n"
+
+
+def _kind(field: dict[str, Any]) -> str:
+    if "anyOf" in field:
+        return " or ".join(_kind(kind) for kind in field["anyOf"])
+    if "enum" in field:
+        return ", ".join(f"`{value}`" for value in field["enum"])
+    if "const" in field:
+        return f"`{field['const']}`"
+    if field.get("type") == "array":
+        return f"list of {_kind(field['items'])}s"
+    kinds = {"string": "text", "boolean": "`true`, `false`", "integer": "whole number"}
+    return "object" if "$ref" in field else kinds.get(field["type"], field["type"])
+
+
 if __name__ == "__main__":
+    GUIDE.write_text(guide(GUIDE.read_text("utf-8")), "utf-8")
     PAGE.write_text(page(), "utf-8")
     README.write_text(readme(README.read_text("utf-8")), "utf-8")

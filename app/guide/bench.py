@@ -15,8 +15,9 @@ from typing import Any
 
 from app.guide.race import Case, Result, race
 
-SHORT_S = 1
-"""A situation with less time makes do with two rounds."""
+SHORT_S = 8
+"""A situation with less time makes do with two rounds, and leaves out what takes longest."""
+TOO_SHORT = "it takes more time than was given"
 PYTHON = (sys.executable, "-P", "-W", "ignore")
 """The folder that this is run in may have an `app` of its own; and multiprocessing warns of what
 it tidies up behind a process that was killed, as servers here are."""
@@ -42,6 +43,11 @@ class Bench:
         """Seconds that are left; never none at all."""
         return max(0.01, self._end_s - time.monotonic())
 
+    @property
+    def short(self) -> bool:
+        """Whether there is little time."""
+        return self.seconds < SHORT_S
+
     def say(self, what: str) -> None:
         """Tell what runs now."""
         self._tell({"now": what})
@@ -54,7 +60,7 @@ class Bench:
 
     def race(self, case: Case, share: float = 1.0) -> Result:
         """Race a case in this share of what time is left, and tell how it went."""
-        if self.seconds < SHORT_S:
+        if self.short:
             case = replace(case, fewest=min(2, case.fewest))
         result = race(case, self.left_s * share, self.say)
         for name, why in result.failed.items():

@@ -36,7 +36,7 @@ class Machine(Part):
 class Contender(Part):
     """One way to do the work, and how it did."""
 
-    name: str
+    name: str = Field(description="Of the way.")
     judged: bool = Field(description="False for what is there only to compare with.")
     rounds: tuple[float, ...] = Field(
         description="The figure of each round, in the row's unit; the contenders took turns."
@@ -50,10 +50,10 @@ class Row(Part):
     """One figure of one piece of work, by contender."""
 
     key: str = Field(description="Names the row: `situation.case.figure`.")
-    title: str
+    title: str = Field(description="Of the work.")
     work: str = Field(description="What each contender did, the same for all.")
     figure: str = Field(description="What was measured.")
-    unit: str
+    unit: str = Field(description="Of the figures: `ms`, `1/s`, `MB/s`, or nothing for counts.")
     better: Better = Field(description="Whether less or more of it is better.")
     contenders: tuple[Contender, ...] = Field(description="In the order of the race.")
     verdict: Kind = Field(
@@ -79,16 +79,16 @@ class Row(Part):
 class Missing(Part):
     """What was not measured."""
 
-    what: str
-    why: str
+    what: str = Field(description="A situation, a case or a contender.")
+    why: str = Field(description="In a few words.")
 
 
 class Measured(Part):
     """One situation of the guide."""
 
-    key: str
-    title: str
-    guide_says: str
+    key: str = Field(description="As `--only` takes it.")
+    title: str = Field(description="Of the situation.")
+    guide_says: str = Field(description="What the guide recommends, in words.")
     explained: str = Field(description="The place in the documentation that says why.")
     noise_percent: float = Field(
         description="How much the same piece of work differed from itself, before and after; the "
@@ -96,15 +96,15 @@ class Measured(Part):
     )
     took_s: float = Field(description="Seconds that this situation took.")
     complete: bool = Field(description="False if it was broken off.")
-    rows: tuple[Row, ...]
-    missing: tuple[Missing, ...]
+    rows: tuple[Row, ...] = Field(description="What was measured.")
+    missing: tuple[Missing, ...] = Field(description="What was not.")
 
 
 class Advice(Part):
     """A setting of this service that follows."""
 
-    variable: str
-    value: str | None = Field(description="None where nothing was measured that says anything.")
+    variable: str = Field(description="Name of the setting.")
+    value: str | None = Field(description="Null where nothing was measured that says anything.")
     default: str = Field(description="What holds where it is not set.")
     because: str = Field(description="The measurement behind it.")
     row: str | None = Field(description="The key of the row that it follows from.")
@@ -113,12 +113,14 @@ class Advice(Part):
 class Guide(Part):
     """One run of the guide."""
 
-    format: Literal["offload-guide/1"] = "offload-guide/1"
+    format: Literal["offload-guide/1"] = Field(
+        default="offload-guide/1", description="Changes when a field changes its meaning."
+    )
     offload: str = Field(description="Version of this program.")
     made_at: datetime = Field(description="When it began.")
     took_s: float = Field(description="Seconds that all of it took.")
     asked_s: float = Field(description="Seconds that it was asked to take.")
     complete: bool = Field(description="False if it was interrupted.")
-    machine: Machine
-    situations: tuple[Measured, ...]
-    advice: tuple[Advice, ...]
+    machine: Machine = Field(description="On what.")
+    situations: tuple[Measured, ...] = Field(description="In the guide's order.")
+    advice: tuple[Advice, ...] = Field(description="What follows for this service.")

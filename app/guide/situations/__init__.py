@@ -40,7 +40,7 @@ SITUATIONS = (
         "100 files to download at once",
         "asyncio with gather and a bound; a pool of threads does for some tens.",
         "files-to-download",
-        20,
+        25,
     ),
     About(
         "pictures",

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 
 import httpx
 
-from app.guide.bench import Bench
+from app.guide.bench import TOO_SHORT, Bench
 from app.guide.clients import LoopWith, blocking_client, get, loop_with, ours_client, plain_client
 from app.guide.race import Case, Contender, Figure, Sample, timed
 
 FILES = 100
 FILE_BYTES = 50_000
 LATENCIES_MS = (0, 20, 200)
-AT_ONCE = (8, 16, 32, 64, 128, 256)
+AT_ONCE = (16, 32, 64, 128, 256)
 SWEEP_MS = 50
 SWEEP_KEY = "at-once"
 
+SHORT_MS = 20
+"""The latency that is measured where there is little time."""
+ENOUGH_MS = 500
+"""How long one contender has to wait in a round for its time to say something."""
+
 TIME = Figure("ms", "time for all files", "ms")
+Way = Callable[[list[str]], None]
+"""Fetches these URLs."""
 
 
 def measure(bench: Bench) -> None:
@@ -28,43 +36,42 @@ def measure(bench: Bench) -> None:
     logging.getLogger("httpx").setLevel(logging.WARNING)  # or it tells of each request
     with ExitStack() as stack:
         port = stack.enter_context(bench.server("asyncio"))
-        one_client = stack.enter_context(blocking_client())
-        many_client = stack.enter_context(blocking_client())
-        ours, plain = (
-            stack.enter_context(loop_with(open_)) for open_ in (ours_client, plain_client)
-        )
-        threads = {n: stack.enter_context(ThreadPoolExecutor(n)) for n in (5, 20, 100)}
+        client = stack.enter_context(blocking_client())
+        ours, plain = (stack.enter_context(loop_with(of)) for of in (ours_client, plain_client))
+        ways: dict[str, tuple[int, Way]] = {"one by one": (1, partial(_one_by_one, client))}
+        for n in (5, 20, 100):
+            pool = stack.enter_context(ThreadPoolExecutor(n))
+            ways[f"{n} threads"] = (n, partial(_in_threads, pool, client))
+        for n in (20, 100):
+            ways[f"asyncio, {n} at once"] = (n, partial(plain.all, at_once=n))
+        ways["this service's client, 100"] = (100, partial(ours.all, at_once=100))
         for number, latency_ms in enumerate(LATENCIES_MS):
-            files = FILES if bench.seconds > 3 else 10
-            urls = [_url(port, latency_ms)] * files
-            # Where one after the other takes long, a few of them tell: they are all alike.
-            few = min(files, max(3, 1000 // (latency_ms + 10)))
-            contenders = [
-                Contender("one by one", partial(_one_by_one, one_client, urls, few)),
-                *(
-                    Contender(f"{n} threads", timed(partial(_in_threads, pool, many_client, urls)))
-                    for n, pool in threads.items()
-                ),
-                Contender("asyncio, 20 at once", timed(partial(plain.all, urls, 20))),
-                Contender("asyncio, 100 at once", timed(partial(plain.all, urls, 100))),
-                Contender("this service's client, 100", timed(partial(ours.all, urls, 100))),
-            ]
-            bench.race(_case(latency_ms, files, few, contenders), 1 / (4 - number))
-        bench.race(_sweep(ours, port, 512 if bench.seconds > 3 else 16))
+            if bench.short and latency_ms != SHORT_MS:
+                bench.skip(f"{latency_ms} ms away", TOO_SHORT)
+            else:
+                bench.race(_case(port, latency_ms, ways), 1 / (4 - number))
+        bench.race(_sweep(ours, port, 64 if bench.short else 256))
 
 
-def _case(latency_ms: int, files: int, few: int, contenders: list[Contender]) -> Case:
-    estimate = "" if few == files else f" One by one, {few} were measured and multiplied."
+def _case(port: int, latency_ms: int, ways: dict[str, tuple[int, Way]]) -> Case:
+    url = _url(port, latency_ms)
+
+    def contender(name: str, at_once: int, way: Way) -> Contender:
+        # Where all of them take long, a part of them tells: they are all alike.
+        files = min(FILES, at_once * max(1, ENOUGH_MS // (latency_ms + 2)))
+        return Contender(
+            name, lambda: {"ms": timed(partial(way, [url] * files))()["ms"] * FILES / files}
+        )
+
     return Case(
         key=f"latency-{latency_ms}",
-        title=f"{files} files, {latency_ms} ms away"
-        if latency_ms
-        else f"{files} files, right here",
-        work=f"{files} files of {FILE_BYTES // 1000} kB from an origin on loopback that answers "
-        f"after {latency_ms} ms, over connections that are kept, with httpx.{estimate}",
+        title=f"{FILES} files, {latency_ms} ms away",
+        work=f"{FILES} files of {FILE_BYTES // 1000} kB from an origin on loopback that answers "
+        f"after {latency_ms} ms, over connections that are kept, with httpx. What takes long by "
+        "waiting is measured with a part of them, and multiplied.",
         figures=[TIME],
-        contenders=contenders,
-        recommended=[one.name for one in contenders[-3:]],
+        contenders=[contender(name, *way) for name, way in ways.items()],
+        recommended=[name for name in ways if "threads" not in name][1:],
     )
 
 
@@ -89,9 +96,9 @@ def _url(port: int, latency_ms: int) -> str:
     return f"http://127.0.0.1:{port}/wait/{latency_ms}/{FILE_BYTES}"
 
 
-def _one_by_one(client: httpx.Client, urls: list[str], few: int) -> Sample:
-    sample = timed(lambda: [get(client, url) for url in urls[:few]])()
-    return {"ms": sample["ms"] * len(urls) / few}
+def _one_by_one(client: httpx.Client, urls: list[str]) -> None:
+    for url in urls:
+        get(client, url)
 
 
 def _in_threads(pool: ThreadPoolExecutor, client: httpx.Client, urls: list[str]) -> None:

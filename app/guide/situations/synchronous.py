@@ -26,7 +26,7 @@ Call = Callable[[], Awaitable[object]]
 
 def measure(bench: Bench) -> None:
     """Race the ways to call a blocking HTTP client from a coroutine."""
-    calls = CALLS if bench.seconds > 2 else 10
+    calls = 10 if bench.short else CALLS
     with (
         bench.server("asyncio") as port,
         blocking_client() as client,

@@ -9,21 +9,20 @@ from functools import partial
 
 import uvloop
 
-from app.guide.bench import Bench
+from app.guide.bench import TOO_SHORT, Bench
 from app.guide.pools import cores
 from app.guide.race import Case, Contender, Figure, Sample
 from app.guide.statistics import percentile
 
 WAIT_MS = 50
 BODY_BYTES = 200
-IN_FLIGHT = {10: 8, 100: 5, 1_000: 2}
+IN_FLIGHT = {10: 8, 100: 4, 1_000: 1}
 """Connections at a time, and the requests that each of them makes."""
+BESIDE = 6
+"""Requests of each connection beside one that computes."""
 WORK_MS = 20
 LIGHT = 20
 """Connections whose requests only wait, beside one whose requests compute."""
-
-SHORT_S = 2
-"""A situation with less time makes one request each."""
 
 FIGURES = (
     Figure("p99_ms", "p99 of the answers", "ms"),
@@ -36,14 +35,14 @@ def measure(bench: Bench) -> None:
     """Race the servers at each number in flight, then the places for a piece that computes."""
     with bench.server("asyncio", cores()) as loop_port, bench.server("threads") as threads_port:
         for number, (in_flight, most) in enumerate(IN_FLIGHT.items()):
-            each = most if bench.seconds > SHORT_S else 1
-            if in_flight > 100 and bench.seconds < SHORT_S / 2:
-                bench.skip(f"{in_flight} in flight", "the time is too short for it; give --seconds")
+            each = min(2, most) if bench.short else most
+            if in_flight > 100 and bench.short:
+                bench.skip(f"{in_flight:,} in flight", TOO_SHORT)
             elif not _descriptors_for(in_flight):
-                bench.skip(f"{in_flight} in flight", "this user may not open as many connections")
+                bench.skip(f"{in_flight:,} in flight", "this user may not open as many connections")
             else:
                 bench.race(_waiting(in_flight, each, loop_port, threads_port), 1 / (4 - number))
-        bench.race(_computing(loop_port, IN_FLIGHT[10] if bench.seconds > SHORT_S else 1))
+        bench.race(_computing(loop_port, 2 if bench.short else BESIDE))
 
 
 def _descriptors_for(connections: int) -> bool:
