@@ -15,6 +15,8 @@ PICTURES_ROW = "pictures.ways.mb_per_s"
 PURE_ROW = "data.pure-python.ms"
 NEEDED = ("downloads", "pictures", "data")
 """The situations that advice follows from."""
+NEAR = 0.9
+"""Of the best one's median: where noise hides more than this, what is worse is not called equal."""
 NOT_MEASURED = "Not measured in this run."
 TOO_BUSY = "The machine was too busy to tell."
 
@@ -45,9 +47,11 @@ def _fewest(variable: str, default: str, row: Row | None, what: str) -> Advice:
         return _none(variable, default, NOT_MEASURED)
     if row.verdict == "too_busy":
         return _none(variable, default, TOO_BUSY, row)
-    value = min(row.leaders, key=int)
+    best = max(one.middle for one in row.contenders)
+    near = [one.name for one in row.contenders if one.middle >= NEAR * best]
+    value = min((name for name in near if name in row.leaders), key=int)
     told = "; ".join(f"{one.name} {what} {_figure(one, row)}" for one in row.contenders)
-    because = f"{told}. {value} is the least that cannot be told from the best."
+    because = f"{told}. {value} is the least that is as good as the best."
     return Advice(variable=variable, value=value, default=default, because=because, row=row.key)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from app.guide.bench import PYTHON
 from app.guide.document import Contender, Measured, Missing, Row
-from app.guide.sentences import sentence
+from app.guide.sentences import brief, sentence
 from app.guide.situations import About
 from app.guide.statistics import Spread, agrees, judged
 
@@ -197,4 +197,5 @@ def rows(situation: str, case: dict[str, Any], noise: float) -> Iterator[Row]:
             recommended=tuple(case["recommended"]),
             agrees=agrees(verdict, case["recommended"]),
             sentence=sentence(verdict, noise, alone=len(in_race) == 1),
+            brief=brief(verdict, len(in_race)),
         )

@@ -74,6 +74,7 @@ class Row(Part):
         "`nothing_said`: the guide says nothing of this row."
     )
     sentence: str = Field(description="The verdict in words.")
+    brief: str = Field(description="The same in few; empty where nobody is ahead.")
 
 
 class Missing(Part):

@@ -20,7 +20,7 @@ METHOD = (
     "least and the most of the rounds, as is the whisker of a bar. Two contenders differ if no "
     "round of the one was as good as any of the other and their medians lie further apart than the "
     "noise: by how much the same piece of work differed from itself, before and after the "
-    "situation. Coloured bars are those that nobody was ahead of."
+    "situation. Coloured bars are those that were ahead."
 )
 
 
@@ -74,14 +74,24 @@ def _warnings(guide: Guide) -> str:
 def _glance(situations: Sequence[Measured]) -> str:
     items = "".join(
         f'<li><a href="#{one.key}">{escape(one.title)}</a><div class="found">'
-        f"{''.join(_found(row) for row in one.rows) or '<p>Not measured.</p>'}</div></li>"
+        f"{''.join(map(_found, one.rows)) or '<p>Not measured.</p>'}</div></li>"
         for one in situations
     )
     return f'<section><h2>At a glance</h2><ul class="glance">{items}</ul></section>\n'
 
 
 def _found(row: Row) -> str:
-    return f"<p><span>{escape(row.title)}: {escape(row.sentence)}</span>{_chip(row)}</p>"
+    chip = _chip(row) or _unsaid(row)
+    return (
+        f"<p><span>{escape(row.title)} <small>{escape(row.figure)}</small></span>"
+        f"<b>{escape(row.brief)}</b><span>{chip}</span></p>"
+    )
+
+
+def _unsaid(row: Row) -> str:
+    """Give a chip for a row of which the guide says nothing and nobody is ahead."""
+    said = "" if row.brief else "too busy to tell" if row.verdict == "too_busy" else "no difference"
+    return f'<span class="chip">{said}</span>' if said else ""
 
 
 def _chip(row: Row) -> str:
@@ -135,7 +145,7 @@ def _cards(rows: Sequence[Row]) -> list[str]:
 def _plot(row: Row) -> str:
     figure = ", ".join(filter(None, (row.figure, row.unit)))
     return (
-        f'<div class="plot"><p><b>{escape(row.sentence)}</b>{_chip(row)}</p>'
+        f'<div class="plot"><p><b>{escape(row.sentence)}</b>{_chip(row) if row.brief else ""}</p>'
         f'<p class="figure">{escape(figure)}; {row.better} is better</p>{bars(row)}</div>'
     )
 

@@ -19,7 +19,8 @@ def bars(row: Row) -> str:
 
 
 def _line(one: Contender, row: Row, most: float) -> str:
-    kind = "lead" if one.name in row.leaders else "rest" if one.judged else "base"
+    ahead = bool(row.brief) and one.name in row.leaders
+    kind = "lead" if ahead else "rest" if one.judged else "base"
     note = "" if one.judged else " <small>to compare</small>"
     if one.name in row.recommended:
         note = " <small>the guide&rsquo;s</small>"

@@ -7,10 +7,12 @@ from app.guide.statistics import NOISY, Agrees, Verdict
 AGREES: dict[Agrees, str] = {
     "yes": "this machine agrees",
     "no": "this machine does not agree",
-    "no_difference": "no difference on this machine",
+    "no_difference": "no difference here",
     "too_busy": "too busy to tell",
     "nothing_said": "",
 }
+FEW = 2
+"""Leaders that are named where there is little room."""
 
 
 def sentence(verdict: Verdict, noise: float, *, alone: bool = False) -> str:
@@ -34,6 +36,22 @@ def sentence(verdict: Verdict, noise: float, *, alone: bool = False) -> str:
     return f"{_named(verdict.leaders)} ({between}){ahead}."
 
 
+def brief(verdict: Verdict, contenders: int) -> str:
+    """Say the same where there is little room; nothing where nobody is ahead.
+
+    Args:
+        verdict: of a row.
+        contenders: how many there were.
+    """
+    if verdict.next_best is None:
+        return ""
+    leaders = verdict.leaders
+    named = ", ".join(leaders) if len(leaders) <= FEW else f"{len(leaders)} of {contenders} alike"
+    if verdict.times is None:
+        return f"{named}, ahead of {verdict.next_best}"
+    return f"{named}: {_digits(verdict.times)}\u00d7 as good as {verdict.next_best}"
+
+
 def _named(names: tuple[str, ...]) -> str:
     return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
@@ -41,8 +59,11 @@ def _named(names: tuple[str, ...]) -> str:
 def _times(times: float | None) -> str:
     if times is None:
         return "ahead of"
-    shown = f"{times:.1f}" if times < 10 else f"{times:.0f}"
-    return f"{shown} times as good as"
+    return f"{_digits(times)} times as good as"
+
+
+def _digits(times: float) -> str:
+    return f"{times:.1f}" if times < 10 else f"{times:.0f}"
 
 
 def shown(value: float) -> str:

@@ -9,11 +9,15 @@ from typing import Protocol
 
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from app.guide.document import Contender, Guide, Measured, Row
 from app.guide.sentences import AGREES, shown
+
+NAME_WIDTH, FIGURE_WIDTH = 34, 12
+"""So that the columns of all cases stand below each other."""
 
 
 class Watcher(Protocol):
@@ -83,41 +87,45 @@ def watcher(console: Console, total_s: float) -> Iterator[Watcher]:
 def show(guide: Guide, console: Console) -> None:
     """Print the table, what was not measured, and the advice."""
     for situation in guide.situations:
-        console.print(_table(situation))
-        for one in situation.missing:
-            console.print(f"  not measured: {one.what}: {one.why}.", markup=False)
-        console.print()
+        _show(situation, console)
     for advice in guide.advice:
-        value = advice.value or f"default ({advice.default})"
-        console.print(
-            f"{advice.variable}={value}" if advice.value else f"{advice.variable}: {value}"
-        )
-        console.print(f"  {advice.because}", markup=False, highlight=False)
+        value = f"={advice.value}" if advice.value else f": default, {advice.default}"
+        console.print(f"{advice.variable}{value}", style="bold", markup=False)
+        console.print(Padding(advice.because, (0, 0, 0, 2)), markup=False, highlight=False)
 
 
-def _table(situation: Measured) -> Table:
-    title = f"{situation.title} (noise {situation.noise_percent:.0f} %)"
-    caption = f"The guide: {situation.guide_says} Why: {situation.explained}"
-    broken = "" if situation.complete else ", not measured to its end"
-    table = Table(
-        title=escape(title + broken),
-        caption=escape(caption),
-        title_justify="left",
-        caption_justify="left",
-        expand=False,
-    )
-    table.add_column("what", overflow="fold", max_width=34)
-    table.add_column("median (least to most)", overflow="fold")
-    table.add_column("verdict", overflow="fold", max_width=44)
+def _show(situation: Measured, console: Console) -> None:
+    end = "" if situation.complete else ", broken off"
+    title = f"{situation.title} (noise {situation.noise_percent:.0f} %{end})"
+    console.print(title, style="bold", markup=False, highlight=False)
+    console.print(f"The guide: {situation.guide_says}", markup=False, highlight=False)
+    console.print(f"Why: {situation.explained}", markup=False, highlight=False)
     for row in situation.rows:
-        said = "\n".join(filter(None, (row.sentence, AGREES[row.agrees])))
-        figures = "\n".join(_line(one, row) for one in row.contenders)
-        what = f"{row.title}\n{row.figure}, {row.better} is better"
-        table.add_row(escape(what), escape(figures), escape(said))
+        console.print()
+        head = f"{row.title}: {row.figure}, {row.better} is better"
+        console.print(Padding(escape(head), (0, 0, 0, 2)), highlight=False)
+        console.print(_table(row))
+        said = AGREES[row.agrees] if row.brief else ""
+        verdict = " ".join(filter(None, (row.sentence, f"({said})" if said else "")))
+        console.print(Padding(escape(verdict), (0, 0, 0, 2)), style="italic", highlight=False)
+    if situation.missing:
+        console.print()
+    for one in situation.missing:
+        console.print(f"  Not measured: {one.what}: {one.why}.", markup=False, highlight=False)
+    console.print()
+
+
+def _table(row: Row) -> Table:
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(min_width=NAME_WIDTH)
+    table.add_column(justify="right", min_width=FIGURE_WIDTH)
+    table.add_column()
+    for one in row.contenders:
+        table.add_row(*map(escape, _cells(one, row)))
     return table
 
 
-def _line(one: Contender, row: Row) -> str:
-    mark = "*" if one.name in row.leaders else " "
-    spread = f"({shown(one.least)} to {shown(one.most)})"
-    return f"{mark} {one.name}: {shown(one.middle)} {row.unit} {spread}"
+def _cells(one: Contender, row: Row) -> tuple[str, str, str]:
+    mark = "*" if one.name in row.leaders else " " if one.judged else "-"
+    middle = f"{shown(one.middle)} {row.unit}".strip()
+    return f"  {mark} {one.name}", middle, f"{shown(one.least)} to {shown(one.most)}"

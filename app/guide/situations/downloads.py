@@ -44,7 +44,7 @@ def measure(bench: Bench) -> None:
             ways[f"{n} threads"] = (n, partial(_in_threads, pool, client))
         for n in (20, 100):
             ways[f"asyncio, {n} at once"] = (n, partial(plain.all, at_once=n))
-        ways["this service's client, 100"] = (100, partial(ours.all, at_once=100))
+        ways["asyncio, 100, over aiohttp"] = (100, partial(ours.all, at_once=100))
         for number, latency_ms in enumerate(LATENCIES_MS):
             if bench.short and latency_ms != SHORT_MS:
                 bench.skip(f"{latency_ms} ms away", TOO_SHORT)
@@ -67,8 +67,9 @@ def _case(port: int, latency_ms: int, ways: dict[str, tuple[int, Way]]) -> Case:
         key=f"latency-{latency_ms}",
         title=f"{FILES} files, {latency_ms} ms away",
         work=f"{FILES} files of {FILE_BYTES // 1000} kB from an origin on loopback that answers "
-        f"after {latency_ms} ms, over connections that are kept, with httpx. What takes long by "
-        "waiting is measured with a part of them, and multiplied.",
+        f"after {latency_ms} ms, over connections that are kept, with httpx; `over aiohttp`, with "
+        "aiohttp's connections below it, as this service has it. What takes long by waiting is "
+        "measured with a part of them, and multiplied.",
         figures=[TIME],
         contenders=[contender(name, *way) for name, way in ways.items()],
         recommended=[name for name in ways if "threads" not in name][1:],

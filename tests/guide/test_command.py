@@ -1,0 +1,216 @@
+"""`offload guide` as a user has it, with next to no time: what it says, writes and leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from app.cli import cli
+from app.guide.document import Guide
+from app.guide.situations import BY_KEY
+
+OFFLOAD = Path(sys.executable).with_name("offload")
+TINY = ("--seconds", "0.3")
+
+
+def environment(folder: Path, **more: str) -> dict[str, str]:
+    # A setting of the caller's own service must not change what is measured.
+    return os.environ | {"TMPDIR": str(folder), "OFFLOAD_POOL_WORKERS": "7"} | more
+
+
+def guide(
+    folder: Path, *arguments: str, before: Callable[[], None] | None = None, **more: str
+) -> subprocess.CompletedProcess[str]:
+    """Run it in a folder that is its folder for temporary files too."""
+    (folder / "temporary").mkdir(exist_ok=True)
+    return subprocess.run(
+        [OFFLOAD, "guide", *TINY, *arguments],
+        env=environment(folder / "temporary", **more),
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+        preexec_fn=before,
+    )
+
+
+def found(of: subprocess.CompletedProcess[str]) -> Guide:
+    return Guide.model_validate_json(of.stdout)
+
+
+def missing(found: Guide, words: str) -> list[str]:
+    """Give why what these words name was not measured."""
+    return [one.why for of in found.situations for one in of.missing if words in one.what]
+
+
+@pytest.fixture(scope="module")
+def whole(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """A run of all situations, and the folder that it was run in."""
+    folder = tmp_path_factory.mktemp("whole")
+    return folder, guide(folder)
+
+
+@pytest.fixture
+def written(whole: tuple[Path, subprocess.CompletedProcess[str]]) -> Guide:
+    return Guide.model_validate_json((whole[0] / "guide.json").read_text())
+
+
+def test_all_is_measured_and_nothing_is_left_but_the_two_files(
+    whole: tuple[Path, subprocess.CompletedProcess[str]], written: Guide
+) -> None:
+    folder, ended = whole
+    assert (ended.returncode, ended.stderr.count("Traceback")) == (0, 0), ended.stderr
+    assert {path.name for path in folder.iterdir()} == {"guide.html", "guide.json", "temporary"}
+    assert list((folder / "temporary").iterdir()) == []
+    assert [one.key for one in written.situations] == list(BY_KEY)
+    assert all(one.complete and one.rows for one in written.situations), ended.stderr
+
+
+def test_the_table_tells_of_each_row(
+    whole: tuple[Path, subprocess.CompletedProcess[str]], written: Guide
+) -> None:
+    printed = " ".join(whole[1].stdout.replace("│", " ").split())
+    for situation in written.situations:
+        assert situation.title in printed
+        for row in situation.rows:
+            assert row.contenders[0].name[:20] in printed
+
+
+def test_each_figure_has_its_rounds_and_lies_among_them(written: Guide) -> None:
+    for situation in written.situations:
+        for row in situation.rows:
+            assert {one.name for one in row.contenders} >= {*row.leaders, *row.recommended}
+            for one in row.contenders:
+                assert one.least == min(one.rounds) <= one.middle <= max(one.rounds) == one.most
+
+
+def test_a_job_of_this_service_survives_kill_9_and_what_lives_in_a_process_does_not(
+    written: Guide,
+) -> None:
+    rows = {row.key: row for one in written.situations for row in one.rows}
+    left = {one.name: one.middle for one in rows["background.killed.left"].contenders}
+    assert left.pop("a durable job of this service") == 50
+    assert max(left.values()) < 50
+    assert rows["background.killed.left"].agrees == "yes"
+
+
+def test_on_one_core_all_the_same_and_what_this_python_lacks_is_told(tmp_path: Path) -> None:
+    core = min(os.sched_getaffinity(0))
+    shim = tmp_path / "python3.14t"
+    shim.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    shim.chmod(shim.stat().st_mode | stat.S_IXUSR)
+    ended = guide(
+        tmp_path,
+        *("--only", "data", "--json"),
+        before=lambda: os.sched_setaffinity(0, {core}),
+        PATH=f"{tmp_path}:{os.environ['PATH']}",
+    )
+    assert ended.returncode == 0, ended.stderr
+    one_core = found(ended)
+    assert one_core.machine.cores == 1
+    pure = next(row for row in one_core.situations[0].rows if "pure-python" in row.key)
+    names = {one.name for one in pure.contenders}
+    assert names >= {"one by one", "threads", "processes", "threads, without the lock"}
+    if sys.version_info < (3, 14):
+        assert "they come with Python 3.14" in missing(one_core, "subinterpreters")[0]
+    else:
+        assert "subinterpreters" in names
+
+
+def test_a_folder_that_cannot_be_written_is_told_first_and_the_rest_is_done(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "taken").write_text("a file, not a folder")
+    ended = guide(tmp_path, "--only", "synchronous", "--out", "taken")
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("guide.html and guide.json cannot be written to taken: ")
+    assert "A blocking HTTP client in async code" in ended.stdout
+
+
+def test_where_no_memory_is_free_the_rest_is_measured(tmp_path: Path) -> None:
+    limit = 500 << 20
+    ended = guide(
+        tmp_path,
+        *("--only", "pictures,synchronous", "--json"),
+        before=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
+    )
+    assert (ended.returncode, ended.stderr.count("Traceback")) == (0, 0), ended.stderr
+    small = found(ended)
+    assert "MiB of memory" in missing(small, "pictures")[0]
+    assert small.situations[1].rows
+
+
+def children_of(pid: int) -> list[int]:
+    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in listed]
+
+
+def group(leader: int) -> list[int]:
+    """Give the processes of a group that run."""
+    running = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                state = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:  # it has ended since
+                continue
+            if int(state[2]) == leader and state[0] != "Z":
+                running.append(int(entry.name))
+    return running
+
+
+def test_an_interrupt_leaves_what_was_measured_and_no_process(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [OFFLOAD, "guide", "--only", "synchronous,web", "--seconds", "2", "--json"],
+        env=environment(tmp_path),
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as running:
+        assert running.stderr is not None
+        titles = [BY_KEY[key].title for key in ("web", "synchronous")]
+        said = [running.stderr.readline() for _ in titles]
+        assert [line.partition(" (")[0] for line in said] == titles
+        [child] = children_of(running.pid)
+        assert group(child)
+        os.killpg(running.pid, signal.SIGINT)
+        stdout, stderr = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert stderr == (
+        "Written: guide.html\nWritten: guide.json\n"
+        "Interrupted: what had been measured until then is above.\n"
+    )
+    assert group(child) == []
+    part = Guide.model_validate(json.loads(stdout))
+    assert [one.complete for one in part.situations] == [True, False]
+    assert not part.complete
+    assert {path.name for path in tmp_path.iterdir()} == {"guide.html", "guide.json"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--only", "web,nothing"], "--only: there is no situation 'nothing'; there are web,"),
+        (["--quick", "--seconds", "9"], "--quick and --seconds both say how long"),
+        (["--json", "--env"], "--json and --env both say what to print"),
+    ],
+)
+def test_a_slip_is_told_in_a_sentence(arguments: Sequence[str], sentence: str) -> None:
+    told = CliRunner().invoke(cli, ["guide", *arguments])
+    assert told.exit_code == 2
+    assert told.stderr.startswith(sentence)
