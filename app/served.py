@@ -16,7 +16,7 @@ STOP_TIMEOUT_S = 15
 """More than the service gives open responses and work under way together."""
 
 
-class NotServed(Exception):
+class NotServed(RuntimeError):
     """The service did not start, or did not end as it should; the text says which."""
 
 

@@ -17,6 +17,8 @@ from app.guide.race import Case, Result, race
 
 SHORT_S = 8
 """A situation with less time makes do with two rounds, and leaves out what takes longest."""
+TINY_S = 0.2
+"""One with less does as little as shows that all of it works."""
 TOO_SHORT = "it takes more time than was given"
 PYTHON = (sys.executable, "-P", "-W", "ignore")
 """The folder that this is run in may have an `app` of its own; and multiprocessing warns of what
@@ -48,6 +50,11 @@ class Bench:
         """Whether there is little time."""
         return self.seconds < SHORT_S
 
+    @property
+    def tiny(self) -> bool:
+        """Whether there is none."""
+        return self.seconds < TINY_S
+
     def say(self, what: str) -> None:
         """Tell what runs now."""
         self._tell({"now": what})
@@ -60,8 +67,8 @@ class Bench:
 
     def race(self, case: Case, share: float = 1.0) -> Result:
         """Race a case in this share of what time is left, and tell how it went."""
-        if self.short:
-            case = replace(case, fewest=min(2, case.fewest))
+        fewest = 1 if self.tiny else 2 if self.short else case.fewest
+        case = replace(case, fewest=min(fewest, case.fewest))
         result = race(case, self.left_s * share, self.say)
         for name, why in result.failed.items():
             self.skip(f"{case.title}: {name}", f"this machine refused it: {why}")

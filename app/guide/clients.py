@@ -11,13 +11,25 @@ from typing import Any
 import httpx
 import uvloop
 
+from app.errors import OffloadError
+
 TIMEOUT_S = 60
 Fetch = Callable[[str], Coroutine[Any, Any, None]]
 
 
+@contextmanager
+def failing_as_os_error() -> Iterator[None]:
+    """Have what a client raises be an `OSError`: a race takes that for a refusal."""
+    try:
+        yield
+    except (httpx.HTTPError, OffloadError) as error:
+        raise OSError(str(error) or type(error).__name__) from error
+
+
 def get(client: httpx.Client, url: str) -> bytes:
-    """Fetch a URL, and block until it is here. Raises `httpx.HTTPError`."""
-    return client.get(url).raise_for_status().content
+    """Fetch a URL, and block until it is here. Raises `OSError`."""
+    with failing_as_os_error():
+        return client.get(url).raise_for_status().content
 
 
 def blocking_client() -> httpx.Client:
@@ -35,8 +47,9 @@ class LoopWith:
         self._fetch = fetch
 
     def all(self, urls: list[str], at_once: int) -> None:
-        """Fetch all, so many at once."""
-        self._runner.run(self._all(urls, at_once))
+        """Fetch all, so many at once. Raises `OSError`."""
+        with failing_as_os_error():
+            self._runner.run(self._all(urls, at_once))
 
     async def _all(self, urls: list[str], at_once: int) -> None:
         bound = asyncio.Semaphore(at_once)

@@ -7,26 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass, field
 
-import httpx
-
-from app.errors import OffloadError
 from app.guide.statistics import Better
-from app.served import NotServed
 
 Sample = Mapping[str, float]
 """What one round of one contender came to, by the key of the figure."""
 
 FEWEST_ROUNDS = 3
 MOST_ROUNDS = 25
-FAILURES = (
-    OffloadError,
-    NotServed,
-    MemoryError,
-    OSError,
-    RuntimeError,
-    BrokenExecutor,
-    httpx.HTTPError,
-)
+FAILURES = (MemoryError, OSError, RuntimeError, BrokenExecutor)
 """What a machine may refuse a contender: memory, descriptors, threads, processes."""
 
 

@@ -7,7 +7,7 @@ import random
 from pathlib import Path
 from typing import Any
 
-SIZES_PX = ((4000, 3000), (3264, 2448), (1632, 1224), (2048, 1536))
+SIZES_PX = ((1632, 1224), (4000, 3000), (2048, 1536), (3264, 2448))
 """Of the pictures, in turns: of a camera, of phones, and of what was sent by a messenger."""
 FORMS = ((800, 30), (200, 16), (48, 8), (12, 5))
 """Sizes in pixels and strengths of the soft forms that a picture has."""
@@ -18,7 +18,7 @@ def photographs(folder: Path, count: int, seed: int = 0) -> list[Path]:
 
     All are cuts of one large picture, at places of their own.
     """
-    source, dice = _photograph(SIZES_PX[0], seed), random.Random(seed)  # noqa: S311 - no secret
+    source, dice = _photograph(max(SIZES_PX[:count]), seed), random.Random(seed)  # noqa: S311 - no secret
     paths = []
     for number in range(count):
         width, height = SIZES_PX[number % len(SIZES_PX)]

@@ -38,11 +38,15 @@ class InProcess:
         url = f"http://127.0.0.1:{int(port)}"
         self._http = httpx.AsyncClient(base_url=url, trust_env=False, timeout=TIMEOUT_S)
         await self._stack.enter_async_context(self._http)
-        (await self._http.get("/ready")).raise_for_status()
+        await self.prepare("create_task")
 
     async def kill(self) -> None:
         """End it with SIGKILL; its processes die with it."""
         await self._stack.aclose()
+
+    async def prepare(self, way: str) -> None:
+        """Have what a way needs be there."""
+        (await self._http.get(f"/ready/{way}")).raise_for_status()
 
     async def submit(self, way: str) -> None:
         """Hand a task over; returns with the answer."""
@@ -78,6 +82,9 @@ class Durable:
         """End it with SIGKILL; its processes die with it."""
         await self._served.kill()
         await self._stack.aclose()
+
+    async def prepare(self, way: str) -> None:
+        """All that is needed is there."""
 
     async def submit(self, way: str) -> None:
         """Hand a task over; returns with the answer."""

@@ -36,13 +36,17 @@ class Plain:
     def __init__(self, console: Console) -> None:
         """Write to a console."""
         self._console = console
+        self._begins = ""
 
     def begin(self, title: str, seconds: float) -> None:
-        """Say what begins."""
-        self._console.print(f"{title} (about {max(1, round(seconds))} s)", markup=False)
+        """Keep what begins, until something of it runs."""
+        self._begins = f"{title} (about {max(1, round(seconds))} s)"
 
     def now(self, what: str) -> None:
-        """Say nothing: there is one of these for each round."""
+        """Say what has begun, and of its rounds nothing."""
+        if self._begins:
+            self._console.print(self._begins, markup=False, highlight=False)
+            self._begins = ""
 
 
 class Bar:

@@ -13,7 +13,7 @@ import os
 import socket
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +61,7 @@ def application(folder: Path, url: str, workers: int) -> Any:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        with process_pool(workers, open_client_of_process) as pool:
-            app.state.pool = pool
+        with ExitStack() as app.state.stack:
             async with httpx.AsyncClient(trust_env=False, timeout=60) as app.state.client:
                 yield
 
@@ -75,9 +74,12 @@ def application(folder: Path, url: str, workers: int) -> Any:
             (await app.state.client.get(url)).raise_for_status().content,
         )
 
-    @app.get("/ready")
-    async def ready() -> None:
-        """Say that the application is up."""
+    @app.get("/ready/{way}")
+    async def ready(way: str) -> None:
+        """Answer once a way is ready for tasks: processes are started for that which has them."""
+        if way == "pool" and not hasattr(app.state, "pool"):
+            started = process_pool(workers, open_client_of_process)
+            app.state.pool = app.state.stack.enter_context(started)
 
     @app.post("/create_task/{name}", status_code=202)
     async def create_task(name: str) -> None:

@@ -20,7 +20,7 @@ from app.guide.document import Guide
 from app.guide.situations import BY_KEY
 
 OFFLOAD = Path(sys.executable).with_name("offload")
-TINY = ("--seconds", "0.3")
+TINY = ("--seconds", "0.1")
 
 
 def environment(folder: Path, **more: str) -> dict[str, str]:
@@ -174,7 +174,7 @@ def group(leader: int) -> list[int]:
 
 def test_an_interrupt_leaves_what_was_measured_and_no_process(tmp_path: Path) -> None:
     with subprocess.Popen(
-        [OFFLOAD, "guide", "--only", "synchronous,web", "--seconds", "2", "--json"],
+        [OFFLOAD, "guide", "--only", "synchronous,data", "--seconds", "1", "--json"],
         env=environment(tmp_path),
         cwd=tmp_path,
         stdout=subprocess.PIPE,
@@ -183,7 +183,7 @@ def test_an_interrupt_leaves_what_was_measured_and_no_process(tmp_path: Path) ->
         start_new_session=True,
     ) as running:
         assert running.stderr is not None
-        titles = [BY_KEY[key].title for key in ("web", "synchronous")]
+        titles = [BY_KEY[key].title for key in ("synchronous", "data")]
         said = [running.stderr.readline() for _ in titles]
         assert [line.partition(" (")[0] for line in said] == titles
         [child] = children_of(running.pid)

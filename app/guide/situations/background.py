@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
+from collections.abc import Callable, Coroutine
 from functools import partial
+from typing import Any
 
 from app.guide.bench import Bench
+from app.guide.clients import failing_as_os_error
 from app.guide.race import Case, Contender, Figure, Sample
 from app.guide.subjects import Durable, InProcess, settled
 from app.served import NotServed
@@ -28,6 +31,7 @@ WORK = (
     "them, keep the result"
 )
 Subject = InProcess | Durable
+Round = Callable[[Subject, str], Coroutine[Any, Any, Sample]]
 
 
 def measure(bench: Bench) -> None:
@@ -64,15 +68,20 @@ def _paying(runner: asyncio.Runner, subjects: dict[str, tuple[Subject, str]]) ->
         f"A task: {WORK}. Then all of them are waited for.",
         figures=[Figure("ms", "a request, median", "ms")],
         contenders=[
-            Contender(name, lambda of=of: runner.run(_pay(*of)))  # type: ignore[misc]
-            for name, of in subjects.items()
+            Contender(name, partial(_run, runner, _pay, *of)) for name, of in subjects.items()
         ],
         recommended=[CREATE_TASK],
     )
 
 
+def _run(runner: asyncio.Runner, round_: Round, subject: Subject, way: str) -> Sample:
+    with failing_as_os_error():
+        return runner.run(round_(subject, way))
+
+
 async def _pay(subject: Subject, way: str) -> Sample:
     count = partial(subject.done, way)
+    await subject.prepare(way)
     expected = await count() + REQUESTS
     taken_ms = []
     for _ in range(REQUESTS):
@@ -91,8 +100,7 @@ def _killing(runner: asyncio.Runner, subjects: dict[str, tuple[Subject, str]]) -
         f"new start. A task: {WORK}.",
         figures=[Figure("left", f"tasks of {KILLED} that are done in the end", "", "more", True)],
         contenders=[
-            Contender(name, lambda of=of: runner.run(_kill(*of)))  # type: ignore[misc]
-            for name, of in subjects.items()
+            Contender(name, partial(_run, runner, _kill, *of)) for name, of in subjects.items()
         ],
         recommended=[DURABLE],
         fewest=1,
@@ -102,6 +110,7 @@ def _killing(runner: asyncio.Runner, subjects: dict[str, tuple[Subject, str]]) -
 
 async def _kill(subject: Subject, way: str) -> Sample:
     count = partial(subject.done, way)
+    await subject.prepare(way)
     before = await count()
     for _ in range(KILLED):
         await subject.submit(way)

@@ -15,6 +15,7 @@ from app.guide.clients import LoopWith, blocking_client, get, loop_with, ours_cl
 from app.guide.race import Case, Contender, Figure, Sample, timed
 
 FILES = 100
+TINY = 10
 FILE_BYTES = 50_000
 LATENCIES_MS = (0, 20, 200)
 AT_ONCE = (16, 32, 64, 128, 256)
@@ -49,24 +50,26 @@ def measure(bench: Bench) -> None:
             if bench.short and latency_ms != SHORT_MS:
                 bench.skip(f"{latency_ms} ms away", TOO_SHORT)
             else:
-                bench.race(_case(port, latency_ms, ways), 1 / (4 - number))
-        bench.race(_sweep(ours, port, 64 if bench.short else 256))
+                bench.race(
+                    _case(port, latency_ms, TINY if bench.tiny else FILES, ways), 1 / (4 - number)
+                )
+        bench.race(_sweep(ours, port, 16 if bench.tiny else 64 if bench.short else 256))
 
 
-def _case(port: int, latency_ms: int, ways: dict[str, tuple[int, Way]]) -> Case:
+def _case(port: int, latency_ms: int, all_: int, ways: dict[str, tuple[int, Way]]) -> Case:
     url = _url(port, latency_ms)
 
     def contender(name: str, at_once: int, way: Way) -> Contender:
         # Where all of them take long, a part of them tells: they are all alike.
-        files = min(FILES, at_once * max(1, ENOUGH_MS // (latency_ms + 2)))
+        files = min(all_, at_once * max(1, ENOUGH_MS // (latency_ms + 2)))
         return Contender(
-            name, lambda: {"ms": timed(partial(way, [url] * files))()["ms"] * FILES / files}
+            name, lambda: {"ms": timed(partial(way, [url] * files))()["ms"] * all_ / files}
         )
 
     return Case(
         key=f"latency-{latency_ms}",
-        title=f"{FILES} files, {latency_ms} ms away",
-        work=f"{FILES} files of {FILE_BYTES // 1000} kB from an origin on loopback that answers "
+        title=f"{all_} files, {latency_ms} ms away",
+        work=f"{all_} files of {FILE_BYTES // 1000} kB from an origin on loopback that answers "
         f"after {latency_ms} ms, over connections that are kept, with httpx; `over aiohttp`, with "
         "aiohttp's connections below it, as this service has it. What takes long by waiting is "
         "measured with a part of them, and multiplied.",

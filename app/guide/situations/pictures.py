@@ -14,7 +14,7 @@ from typing import Any
 from app.guide.bench import Bench
 from app.guide.pools import chunks, cores, process_pool
 from app.guide.race import Case, Contender, Figure, Sample, how_many, timed
-from app.guide.samples import photographs
+from app.guide.samples import SIZES_PX, photographs
 
 BOX_PX = (800, 600)
 CHUNKS = (1, 4, 16)
@@ -33,13 +33,15 @@ def measure(bench: Bench) -> None:
         return
     Image.init()
     bench.say("Making the pictures")
-    few = photographs(bench.folder, 4)
+    few = photographs(bench.folder, 1 if bench.tiny else len(SIZES_PX))
     began_s = time.perf_counter()
     _paths(few)
     one_s = (time.perf_counter() - began_s) / len(few)
     turns = 1 + 4 / cores()
-    count = how_many(one_s, turns, bench.left_s * 0.55, 4, MOST) // 4 * 4
-    paths = few if count == 4 else photographs(bench.folder, count)
+    count = how_many(one_s, turns, bench.left_s * 0.55, 1, MOST)
+    # Whole turns of all sizes.
+    count = max(len(few), count // len(SIZES_PX) * len(SIZES_PX))
+    paths = few if count == len(few) else photographs(bench.folder, count)
     with ExitStack() as stack:
         threads = stack.enter_context(ThreadPoolExecutor(cores()))
         processes = stack.enter_context(process_pool(cores(), Image.init))
@@ -85,7 +87,8 @@ def _over_the_pipe(paths: list[Path], processes: Executor) -> Case:
 
 def _race_workers(bench: Bench, paths: list[Path]) -> None:
     """Race numbers of processes; each pool lives as long as all, idle while another works."""
-    counts = sorted({1, max(1, cores() // 2), cores(), cores() + 1, 2 * cores()})
+    more = set() if bench.tiny else {max(1, cores() // 2), cores() + 1, 2 * cores()}
+    counts = sorted({1, cores(), *more})
     if not bench.room_for(PICTURE_BYTES * sum(counts), "how many processes"):
         return
     from PIL import Image
