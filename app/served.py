@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,10 +36,12 @@ class Served:
 
 
 @asynccontextmanager
-async def service(data_dir: Path, log_path: Path) -> AsyncIterator[Served]:
+async def service(
+    data_dir: Path, log_path: Path, more: Mapping[str, str] | None = None
+) -> AsyncIterator[Served]:
     """Run a service on a free port of loopback, and end it whatever happens.
 
-    Raises `NotServed` if it does not start, or does not end as it should.
+    Its settings are the defaults, and `more`. Raises `NotServed` if it does not start, or does not end as it should.
     """
     ours = {
         "OFFLOAD_PORT": "0",
@@ -56,7 +58,7 @@ async def service(data_dir: Path, log_path: Path) -> AsyncIterator[Served]:
             "-m",
             "app",
             "serve",
-            env=others | ours,
+            env=others | ours | dict(more or {}),
             stdout=asyncio.subprocess.PIPE,
             stderr=log,
         )

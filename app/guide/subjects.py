@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -62,16 +62,16 @@ class InProcess:
 class Durable:
     """This service itself."""
 
-    def __init__(self, folder: Path, url: str) -> None:
+    def __init__(self, folder: Path, url: str, settings: Mapping[str, str]) -> None:
         """Have its data in `folder`; `url` is what a task fetches."""
-        self._folder, self._url = folder, url
+        self._folder, self._url, self._settings = folder, url, settings
         self._under_way: list[str] = []
         self._done = 0
         self._stack = AsyncExitStack()
 
     async def start(self) -> None:
         """Start it; it answers when this returns. Raises `NotServed` if it does not."""
-        running = service(self._folder / "data", self._folder / "service.log")
+        running = service(self._folder / "data", self._folder / "service.log", self._settings)
         self._served = await self._stack.enter_async_context(running)
         self._http = httpx.AsyncClient(
             base_url=self._served.url, trust_env=False, timeout=TIMEOUT_S
