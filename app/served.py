@@ -41,7 +41,8 @@ async def service(
 ) -> AsyncIterator[Served]:
     """Run a service on a free port of loopback, and end it whatever happens.
 
-    Its settings are the defaults, and `more`. Raises `NotServed` if it does not start, or does not end as it should.
+    Its settings are the defaults, and `more`. Raises `NotServed` if it does not start, or does not
+    end as it should.
     """
     ours = {
         "OFFLOAD_PORT": "0",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,7 @@ def _photograph(size_px: tuple[int, int], seed: int) -> Any:
     return picture.cast("uchar").copy(interpretation="srgb").copy_memory()
 
 
+@lru_cache(2)
 def log_text(size_bytes: int) -> bytes:
     """Give lines of a web server's log, which compress as such do.
 

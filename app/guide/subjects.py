@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -53,10 +53,18 @@ class InProcess:
         self._submitted += 1
         (await self._http.post(f"/{way}/{self._submitted}")).raise_for_status()
 
-    async def done(self, way: str) -> int:
-        """Count the results of one way, whoever made them."""
-        entries = os.scandir(self._folder / way)
-        return sum(not entry.name.startswith(".") for entry in entries)
+    async def done(self, way: str, expected: int, patience_s: float) -> int:
+        """Count the results of one way, whoever made them, once they are as many as expected.
+
+        Or after `patience_s`: nobody does what a process that was killed had to do.
+        """
+        end_s = time.monotonic() + patience_s
+        while (found := self._results(way)) < expected and time.monotonic() < end_s:  # noqa: ASYNC110
+            await asyncio.sleep(LOOK_S)
+        return found
+
+    def _results(self, way: str) -> int:
+        return sum(not entry.name.startswith(".") for entry in os.scandir(self._folder / way))
 
 
 class Durable:
@@ -93,19 +101,16 @@ class Durable:
         answer = (await self._http.post("/v1/jobs", json=job)).raise_for_status()
         self._under_way.append(answer.json()["links"]["self"])
 
-    async def done(self, way: str) -> int:
-        """Count the jobs that have succeeded."""
-        for path in list(self._under_way):
-            job = (await self._http.get(path)).raise_for_status().json()
+    async def done(self, way: str, expected: int, patience_s: float) -> int:
+        """Count the jobs that have succeeded, once they are as many as expected.
+
+        Or after `patience_s`.
+        """
+        end_s = time.monotonic() + patience_s
+        while self._done < expected and self._under_way and time.monotonic() < end_s:
+            asked = await self._http.get(self._under_way[0], params={"wait": 10})
+            job = asked.raise_for_status().json()
             if job["done"]:
-                self._under_way.remove(path)
+                del self._under_way[0]
                 self._done += job["status"] == "succeeded"
         return self._done
-
-
-async def settled(count: Callable[[], Awaitable[int]], expected: int, patience_s: float) -> int:
-    """Wait until a count is what is expected, but not for longer; gives what it is then."""
-    end_s = time.monotonic() + patience_s
-    while (found := await count()) < expected and time.monotonic() < end_s:  # noqa: ASYNC110
-        await asyncio.sleep(LOOK_S)
-    return found

@@ -12,7 +12,7 @@ from typing import Any
 from app.guide.bench import Bench
 from app.guide.clients import failing_as_os_error
 from app.guide.race import Case, Contender, Figure, Sample
-from app.guide.subjects import Durable, InProcess, settled
+from app.guide.subjects import Durable, InProcess
 from app.served import NotServed
 
 WAIT_MS = 100
@@ -81,15 +81,14 @@ def _run(runner: asyncio.Runner, round_: Round, subject: Subject, way: str) -> S
 
 
 async def _pay(subject: Subject, way: str) -> Sample:
-    count = partial(subject.done, way)
     await subject.prepare(way)
-    expected = await count() + REQUESTS
+    expected = await subject.done(way, 0, 0) + REQUESTS
     taken_ms = []
     for _ in range(REQUESTS):
         began_s = time.perf_counter()
         await subject.submit(way)
         taken_ms.append((time.perf_counter() - began_s) * 1000)
-    await settled(count, expected, PATIENCE_S)
+    await subject.done(way, expected, PATIENCE_S)
     return {"ms": statistics.median(taken_ms)}
 
 
@@ -110,12 +109,11 @@ def _killing(runner: asyncio.Runner, subjects: dict[str, tuple[Subject, str]]) -
 
 
 async def _kill(subject: Subject, way: str) -> Sample:
-    count = partial(subject.done, way)
     await subject.prepare(way)
-    before = await count()
+    before = await subject.done(way, 0, 0)
     for _ in range(KILLED):
         await subject.submit(way)
     await subject.kill()
     await subject.start()
     patience_s = PATIENCE_S if isinstance(subject, Durable) else NOTHING_COMES_S
-    return {"left": await settled(count, before + KILLED, patience_s) - before}
+    return {"left": await subject.done(way, before + KILLED, patience_s) - before}
