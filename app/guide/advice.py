@@ -57,7 +57,7 @@ def _fewest(variable: str, default: str, row: Row | None, what: str) -> Advice:
 
 def _executor(pictures: Row | None, pure: Row | None) -> Advice:
     """Advise threads only where they win in both, because they give up what processes isolate."""
-    variable, default = "OFFLOAD_POOL_EXECUTOR", "process"
+    variable, default = "OFFLOAD_POOL_EXECUTOR", PoolSettings().executor
     if pictures is None or pure is None:
         return _none(variable, default, NOT_MEASURED)
     told = "; ".join(f"{row.title}: {_both(row)}" for row in (pictures, pure))

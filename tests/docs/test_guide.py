@@ -19,9 +19,9 @@ def test_the_fields_are_those_of_the_models() -> None:
 
 
 def test_every_situation_and_every_setting_has_its_row() -> None:
-    assert set(re.findall(r"^\| `([a-z]+)` \|", PAGE.partition("How a verdict")[0], re.M)) == set(
-        BY_KEY
-    )
-    assert set(re.findall(r"^\| `(OFFLOAD_\w+)` \|", PAGE, re.M)) == {
+    assert set(
+        re.findall(r"^\| `([a-z]+)` \|", PAGE.partition("How a verdict")[0], re.MULTILINE)
+    ) == set(BY_KEY)
+    assert set(re.findall(r"^\| `(OFFLOAD_\w+)` \|", PAGE, re.MULTILINE)) == {
         one.variable for one in advice([])
     }

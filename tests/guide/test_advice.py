@@ -74,15 +74,17 @@ def test_nothing_is_advised_without_a_measurement_or_by_noise() -> None:
 
 
 def test_the_lines_are_read_by_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
-    lines = [line for line in env_lines(advice([WORKERS, FETCH])) if not line.startswith("#")]
+    ahead = row(PICTURES_ROW, **{"threads": 30, "processes, 1 a trip": 20})
+    given = advice([WORKERS, FETCH, ahead, row(PURE_ROW, "less", threads=40, processes=50)])
+    lines = [line for line in env_lines(given) if not line.startswith("#")]
     pairs = dict(line.split("=") for line in lines)
-    assert pairs.keys() == {"OFFLOAD_POOL_WORKERS", "OFFLOAD_FETCH_CONCURRENCY"}
+    assert pairs.keys() == {one.variable for one in given}
     for name, value in pairs.items():
         monkeypatch.setenv(name, value)
     settings = Settings()
     assert (settings.pool.workers, settings.fetch.concurrency) == (2, 32)
+    assert settings.pool.executor == "thread"
 
 
 def test_what_is_advised_are_settings() -> None:
-    named = {one.variable for one in advice([])}
-    assert {"OFFLOAD_POOL_WORKERS", "OFFLOAD_FETCH_CONCURRENCY"} <= named & variables().keys()
+    assert {one.variable for one in advice([])} <= variables().keys()
