@@ -1,8 +1,8 @@
 """Writes what derives from the code's own models: `make docs`.
 
 docs/operations.md comes from the operations' parameters, the table of README.md's "Configuration"
-from the settings, the fields of guide.json in docs/guide.md from its models. `make test` fails while
-one of them is not what this would write.
+from the settings, the fields of guide.json in docs/guide.md from its models. `make test` fails
+while one of them is not what this would write.
 """
 
 from __future__ import annotations
