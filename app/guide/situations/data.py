@@ -102,7 +102,8 @@ def _interpreters(bench: Bench, stack: ExitStack) -> Executor | None:
         return None
     executor: Executor = stack.enter_context(made(cores()))
     try:
-        executor.submit(pieces.squares, 1).result()
+        # Several at once, so that each worker has its interpreter before it is timed.
+        list(executor.map(pieces.squares, [COUNT] * 2 * cores()))
     except Exception as error:  # noqa: BLE001 - what does not load in one, raises anything
         bench.skip("subinterpreters", f"the work does not load in one: {error}")
         return None
