@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from app.guide.bench import PYTHON
@@ -19,8 +20,11 @@ from app.guide.document import Contender, Measured, Missing, Row
 from app.guide.sentences import brief, sentence
 from app.guide.situations import About
 from app.guide.statistics import Spread, agrees, judged
+from app.served import tail
 
 LEAST_PATIENCE_S = 120.0
+LOG, WORK = "child.log", "work"
+"""What the process says beside its results, and the folder that it works in."""
 GRACE_S = 2.0
 """From SIGTERM to SIGKILL."""
 PATIENCE = 4
@@ -70,13 +74,14 @@ def measure(about: About, seconds: float, heard: Heard, now: Callable[[str], Non
             tempfile.TemporaryDirectory(
                 prefix="offload-guide-", ignore_cleanup_errors=True
             ) as made,
-            _process(about.key, seconds, made) as process,
+            _process(about.key, seconds, Path(made)) as process,
             _patience(process, patience_s),
         ):
             assert process.stdout is not None  # noqa: S101 - a pipe was asked for
             for line in process.stdout:
                 _hear(json.loads(line), heard, now)
             process.wait()
+            last_words = tail(Path(made) / LOG, 1)
     except OSError as error:
         why = f"no process and no folder for it could be had: {error.strerror or error}"
         heard.missing.append(Missing(what="all of it", why=why))
@@ -84,9 +89,9 @@ def measure(about: About, seconds: float, heard: Heard, now: Callable[[str], Non
     finally:
         heard.took_s = time.monotonic() - heard.began_s
     if not heard.complete:
-        heard.missing.append(
-            Missing(what="the rest", why=_how_it_ended(process, heard, patience_s))
-        )
+        overdue = f"it had not ended after {patience_s:.0f} s"
+        why = overdue if heard.took_s >= patience_s else _how_it_ended(process, last_words)
+        heard.missing.append(Missing(what="the rest", why=why))
 
 
 def _hear(told: dict[str, Any], heard: Heard, now: Callable[[str], None]) -> None:
@@ -102,22 +107,27 @@ def _hear(told: dict[str, Any], heard: Heard, now: Callable[[str], None]) -> Non
         heard.complete = True
 
 
-def _how_it_ended(process: subprocess.Popen[str], heard: Heard, patience_s: float) -> str:
-    if heard.took_s >= patience_s:
-        return f"it had not ended after {patience_s:.0f} s"
+def _how_it_ended(process: subprocess.Popen[str], last_words: str) -> str:
     if process.returncode == -signal.SIGKILL:
         return "its process was killed, as the kernel does where memory is short"
-    return f"its process ended with {process.returncode}"
+    said = f": {last_words}" if last_words else ""
+    return f"its process ended with {process.returncode}{said}"
 
 
 @contextmanager
-def _process(key: str, seconds: float, folder: str) -> Iterator[subprocess.Popen[str]]:
+def _process(key: str, seconds: float, made: Path) -> Iterator[subprocess.Popen[str]]:
     """Run the process in a group of its own: an interrupt of the terminal does not reach it."""
-    arguments = (key, str(seconds), str(os.getpid()), folder)
-    command = [*PYTHON, "-m", "app.guide.child", *arguments]
-    process = subprocess.Popen(  # noqa: S603 - our own module
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, start_new_session=True
-    )
+    (made / WORK).mkdir()
+    arguments = (key, str(seconds), str(os.getpid()), os.fspath(made / WORK))
+    with (made / LOG).open("wb") as log:
+        process = subprocess.Popen(  # noqa: S603 - our own module
+            [*PYTHON, "-m", "app.guide.child", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            start_new_session=True,
+        )
     try:
         yield process
     finally:
