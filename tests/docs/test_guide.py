@@ -18,6 +18,13 @@ def test_the_fields_are_those_of_the_models() -> None:
     assert written == PAGE, "run `make docs`"
 
 
+def test_what_explains_a_situation_is_a_heading_of_the_page_that_is_named() -> None:
+    for about in BY_KEY.values():
+        page, _, anchor = about.explained.partition("#")
+        headings = re.findall(r"^#+ (.*)$", (ROOT / page).read_text(), re.MULTILINE)
+        assert anchor in [heading.lower().replace(" ", "-") for heading in headings]
+
+
 def test_every_situation_and_every_setting_has_its_row() -> None:
     assert set(
         re.findall(r"^\| `([a-z]+)` \|", PAGE.partition("How a verdict")[0], re.MULTILINE)

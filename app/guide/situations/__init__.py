@@ -74,7 +74,8 @@ SITUATIONS = (
     About(
         "compression",
         "Compression",
-        "Threads, since codecs release the interpreter lock; one large file in blocks.",
+        "Threads and blocks for one large file, since codecs release the interpreter lock; of small "
+        "ones many together, wherever they go.",
         "compression",
         20,
     ),

@@ -134,7 +134,7 @@ def _small(
         "workers.",
         figures=[PER_S],
         contenders=_contenders(ways, sum(map(len, files))),
-        recommended=["threads, a file each", f"threads, {TOGETHER} each"],
+        recommended=[f"threads, {TOGETHER} each", f"processes, {TOGETHER} a trip"],
     )
 
 
