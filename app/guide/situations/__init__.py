@@ -74,8 +74,8 @@ SITUATIONS = (
     About(
         "compression",
         "Compression",
-        "Threads and blocks for one large file, since codecs release the interpreter lock; of small "
-        "ones many together, wherever they go.",
+        "Threads and blocks for one large file, since codecs release the interpreter lock; of "
+        "small ones many together, wherever they go.",
         "compression",
         20,
     ),
