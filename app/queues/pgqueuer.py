@@ -11,6 +11,7 @@ chunk taken, and what is ready without one is sent again.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -109,6 +110,17 @@ class _Driver(PsycopgDriver):
     ) -> None:
         super().__init__(listening)
         self._asking, self._lost = PsycopgDriver(asking), lost
+        self._adding = asyncio.Lock()
+
+    async def add_listener(self, channel: str, callback: Callable[..., None]) -> None:
+        """Tell of what there is to be had: what nodes take and are done with has its NOTIFY too."""
+
+        def told(payload: str | bytes | bytearray) -> None:
+            if json.loads(payload).get("operation") not in ("update", "delete"):
+                callback(payload)
+
+        async with self._adding:  # of two that begin together, one would hear nothing
+            await super().add_listener(channel, told)
 
     async def fetch(self, query: str, *args: object) -> list[dict[str, object]]:
         with self._watched():
@@ -143,6 +155,18 @@ class _Gate(Queries):
         found = await super().dequeue(asked, *args, **kwargs)
         self.queue.found(self.lane, asked, len(found))
         return found
+
+    # What the engine would ask for after each empty answer, to come again sooner: of a message that
+    # was sent since then there has been a NOTIFY too, and none of ours is deferred.
+
+    async def eligible_queued_work(self, _entrypoints: list[Any]) -> int:
+        return 0
+
+    async def queued_work(self, _entrypoints: list[Any]) -> int:
+        return 0
+
+    async def next_deferred_eta(self, _entrypoints: list[Any]) -> timedelta | None:
+        return None
 
 
 class PgQueuerEngine:
@@ -284,6 +308,19 @@ class PgQueuerEngine:
         return manager
 
     async def _connect(self, stack: AsyncExitStack) -> psycopg.AsyncConnection[Any]:
-        connection = await psycopg.AsyncConnection.connect(**self._said, autocommit=True)
+        try:
+            connection = await psycopg.AsyncConnection.connect(**self._said | self._hints())
+        except psycopg.OperationalError as error:
+            if "unsupported startup parameter" not in str(error):
+                raise
+            connection = await psycopg.AsyncConnection.connect(**self._said)  # through PgBouncer
+        await connection.set_autocommit(True)
         connection.prepare_threshold = None  # what is between us and the server may not know them
         return await stack.enter_async_context(connection)
+
+    def _hints(self) -> dict[str, str]:
+        """Ask that nothing waits for the disk: a message whose end is then forgotten comes again.
+
+        Not with SET: in transaction mode PgBouncer hands the connection on to who writes records.
+        """
+        return {"options": f"{self._said.get('options', '')} -c synchronous_commit=off".strip()}

@@ -285,3 +285,35 @@ async def test_the_engine_finds_its_tables_as_its_version_wants_them(
         assert len(await node.take(1)) == 1
         found = "SELECT count(*) FROM pg_indexes WHERE indexname = 'pgqueuer_ep_ea_idx'"
         assert deployment.server.execute(found, deployment.database) == [(1,)]
+
+
+async def test_what_is_sent_is_heard_of_without_asking_again(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pgqueuer, "POLL_EVERY_S", 60.0)
+    async with deployment.node() as sender, deployment.node() as node:
+        node.serve(cpu=3)
+        await node.engine.tidy()
+        for count in (1, 7, 1, 2):
+            sending = [asyncio.create_task(submit(sender, "a.txt")) for _ in range(count)]
+            taken = 0
+            while taken < count:  # while others are being sent
+                taken += len(await node.take(1))
+            await asyncio.gather(*sending)
+            await deployment.until(lambda: not deployment.messages())
+
+
+async def test_only_the_engine_does_not_wait_for_the_disk(deployment: Deployment) -> None:
+    shown = "SHOW synchronous_commit"
+    async with deployment.node() as node:
+        node.serve(cpu=1)
+        await submit(node, "a.txt")
+        await node.offered(1)
+        assert node.engine._queries is not None
+        assert await node.engine._queries.driver.fetch(shown) == [{"synchronous_commit": "off"}]
+
+        def of_records(tx: Any) -> str:
+            [[said]] = tx.db.execute(shown).fetchall()
+            return str(said)
+
+        assert await node.db.write(of_records) == "on"
