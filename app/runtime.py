@@ -225,7 +225,9 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
         changes = Waiters(database, topics.JOB, reading.seqs, attrgetter("seq"))
         ends = Waiters(database, topics.OVER, reading.seqs)
         deliveries = Waiters(database, topics.SETTLED, outbox.settled_of)
-        watching = asyncio.create_task(watch((changes, ends, deliveries)))
+        others_commit = settings.shared or "work" not in settings.roles
+        looking = watch((changes, ends, deliveries), hasty=others_commit)
+        watching = asyncio.create_task(looking)
         stack.push_async_callback(cancel, watching)
         fetcher = await stack.enter_async_context(
             Fetcher(settings.fetch, Remotes(settings.all_remotes), now=node.now)

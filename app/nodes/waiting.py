@@ -1,7 +1,8 @@
 """Those who wait, in this process, for something to happen to a record.
 
 A commit of this process wakes them at once. What another process commits, and what a hint that got
-lost would have told, is found by a look at the records that are waited for, every `LOOK_EVERY_S`.
+lost would have told, is found by a look at the records that are waited for: at the least every
+`LOOK_EVERY_S`, and as often as that takes little of anybody's time.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from app.stores.base import Database, News, Tx
 T = TypeVar("T")
 
 LOOK_EVERY_S = 0.25
+LOOK_AGAIN_S = 0.03
+SHARE_OF_TIME = 0.2
+"""At most so much of the time goes by in looks: there are more where few wait."""
 LATELY = 4_096
 """So many ids that there was news of are remembered, for who is just about to wait."""
 
@@ -128,13 +132,23 @@ class Waiters:
                     return await read(record_id)
 
 
-async def watch(everybody: Iterable[Waiters]) -> None:
-    """Look for news beneath the hints, for ever."""
+async def watch(everybody: Iterable[Waiters], *, hasty: bool) -> None:
+    """Look for news beneath the hints, for ever; `hasty` where others commit what is waited for."""
     waiting = tuple(everybody)
+    clock = asyncio.get_running_loop().time
+    pause_s = LOOK_EVERY_S
     while True:
-        await asyncio.sleep(LOOK_EVERY_S)
+        await asyncio.sleep(pause_s)
+        began = clock()
         for waiters in waiting:
             try:
                 await waiters.look()
             except StorageError:
                 continue  # they wait on, and the next look tells
+        if hasty:
+            pause_s = pause_after(clock() - began)
+
+
+def pause_after(look_s: float) -> float:
+    """Give the seconds until the next look, after one that took so many."""
+    return min(max(look_s / SHARE_OF_TIME, LOOK_AGAIN_S), LOOK_EVERY_S)

@@ -20,7 +20,7 @@ from app.model.blobs import NamedBlob
 from app.model.jobs import Counts, Job
 from app.model.shares import LEAST, WHOLE, Share
 from app.nodes.node import Node
-from app.nodes.waiting import LOOK_EVERY_S, Waiters, watch
+from app.nodes.waiting import LOOK_AGAIN_S, LOOK_EVERY_S, Waiters, pause_after, watch
 from app.records import ending, files, nodes, outcome, queue, reading, topics
 from app.stores.sqlite import SqliteDatabase
 from tests.contracts.test_job_store import blob, settle
@@ -236,7 +236,7 @@ async def test_a_commit_elsewhere_wakes_who_waits_here_soon(
             return await read(rule, *args)
 
         monkeypatch.setattr(at.database, "read", full_at_first)
-        watching = asyncio.create_task(watch([made]))
+        watching = asyncio.create_task(watch([made], hasty=True))
         task = waiting(at, made, job, lambda now: now.status.done)
         await settle()
         await database.write(ends, job.id)
@@ -247,6 +247,12 @@ async def test_a_commit_elsewhere_wakes_who_waits_here_soon(
         assert made._by_id == {}
         assert made._marks == {}
         watching.cancel()
+
+
+def test_looks_take_little_of_the_time_and_are_never_far_apart() -> None:
+    assert pause_after(0) == pause_after(0.001) == LOOK_AGAIN_S
+    assert pause_after(0.02) == pytest.approx(0.1)
+    assert pause_after(1) == LOOK_EVERY_S
 
 
 async def test_who_waits_for_an_end_is_not_woken_before_it(
