@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Iterable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -28,6 +29,8 @@ class _Entry(Generic[T]):
         self.folder = folder
         self.weight = weight
         self.users = 0
+        self.is_counted = False
+        """Among those that nobody needs just now."""
 
     def is_of_use(self) -> bool:
         """Tell whether it is under way, or went well."""
@@ -52,6 +55,7 @@ class Kept(Generic[K, T]):
         self._folders = folders
         self._most = most
         self._entries: dict[K, _Entry[T]] = {}
+        self._idle_weight = 0
         self._dropped: list[_Entry[T]] = []
 
     def has(self, key: K) -> bool:
@@ -67,13 +71,14 @@ class Kept(Generic[K, T]):
 
         It is there until the context is left. Raises what `bring` raises, to all who wait for it.
         """
-        entry = self._entries.pop(key, None)
+        entry = self._taken_out(key)
         if entry is not None and not entry.is_of_use():
             self._dropped.append(entry)
             entry = None
         if entry is None:
             folder = self._folders.spare()
             entry = _Entry(bring(folder), folder, weight)
+            entry.bringing.add_done_callback(partial(self._brought, key, entry))
         self._entries[key] = entry  # what was asked for last stands last
         entry.users += 1
         try:
@@ -81,11 +86,12 @@ class Kept(Generic[K, T]):
             yield await asyncio.shield(entry.bringing)
         finally:
             entry.users -= 1
+            self._count(key, entry)
             await self.shed(self._most)
 
     async def drop(self, key: K) -> None:
         """Keep one no longer; who has it has it to the end."""
-        if (entry := self._entries.pop(key, None)) is not None:
+        if (entry := self._taken_out(key)) is not None:
             self._dropped.append(entry)
             await self.shed(self._most)
 
@@ -93,11 +99,29 @@ class Kept(Generic[K, T]):
         """Remove of those that nobody needs all that is over a weight."""
         gone = [entry for entry in self._dropped if entry.is_idle()]
         self._dropped = [entry for entry in self._dropped if not entry.is_idle()]
-        idle = {key: entry for key, entry in self._entries.items() if entry.is_idle()}
-        over = sum(entry.weight for entry in idle.values()) - most
-        for key, entry in idle.items():
+        over = self._idle_weight - most
+        going: list[K] = []
+        for key, entry in self._entries.items():  # no further than it must: there may be thousands
             if over <= 0:
                 break
-            over -= entry.weight
-            gone.append(self._entries.pop(key))
+            if entry.is_counted:
+                over -= entry.weight
+                going.append(key)
+        gone += [one for key in going if (one := self._taken_out(key))]
         await self._folders.clear(entry.folder for entry in gone)
+
+    def _brought(self, key: K, entry: _Entry[T], _: object) -> None:
+        self._count(key, entry)  # who asked may have been cancelled meanwhile
+
+    def _count(self, key: K, entry: _Entry[T]) -> None:
+        """Count an entry among those that nobody needs, if it is one now."""
+        if entry.is_idle() and not entry.is_counted and self._entries.get(key) is entry:
+            entry.is_counted = True
+            self._idle_weight += entry.weight
+
+    def _taken_out(self, key: K) -> _Entry[T] | None:
+        entry = self._entries.pop(key, None)
+        if entry is not None and entry.is_counted:
+            entry.is_counted = False
+            self._idle_weight -= entry.weight
+        return entry

@@ -165,7 +165,8 @@ class Items:
             asides = await self._asides.local(claim, claim.steps, stack)
             outputs: tuple[StoredOutput, ...] = ()
             for runs, group in groupby(claim.steps, self._runs):
-                folder = await stack.enter_async_context(self._runtime.blobs.scratch())
+                folder = self._runtime.blobs.spare()  # made where a step needs one
+                stack.push_async_callback(self._runtime.blobs.clear, [folder])
                 task = ChainTask(
                     tuple(sources), _chain(group), folder, self._limits, asides, SMALL_BYTES
                 )
