@@ -52,7 +52,9 @@ def in_a_set(text: str) -> str:
 
 def describe(db: psycopg.Connection[Any], text: str) -> None:
     """Ask the database, once, of what types the values of a statement are."""
-    _made[text] = _of_arrays(text, _types(db, text))
+    with db.transaction():  # both questions of one server, whatever pools its connections
+        types = _types(db, text)
+    _made[text] = _of_arrays(text, types)
 
 
 def _types(db: psycopg.Connection[Any], text: str) -> dict[str, str]:

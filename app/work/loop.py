@@ -104,6 +104,7 @@ class Loop(Generic[T]):
         self._on_end = ended
         self._idle_s = idle_s
         self._wake = asyncio.Event()
+        self._failed = False
         self.stopping = False
         self.running: dict[asyncio.Task[None], T] = {}
 
@@ -114,8 +115,8 @@ class Loop(Generic[T]):
 
     @property
     def alive(self) -> bool:
-        """Whether it takes."""
-        return not self._working.done()
+        """Whether it takes: not after it was ended, nor when a bug has kept it from it just now."""
+        return not (self._failed or self._working.done())
 
     def wake(self) -> None:
         """Say that there may be something, or room for more."""
@@ -146,10 +147,16 @@ class Loop(Generic[T]):
                 async for taken in self._take():
                     self.start(taken)
                 wait_s = await self._idle_s() if self._idle_s else POLL_EVERY_S
-                pause_s = RETRY_S
+                pause_s, self._failed = RETRY_S, False
             except StorageError as error:
                 log.error("nothing_taken", detail=error.log_detail)  # noqa: TRY400
                 wait_s, pause_s = pause_s, min(2 * pause_s, RETRY_MAX_S)
+            except (
+                Exception
+            ):  # a bug; what this node was handed would be nobody's as long as it lives
+                log.exception("taking_failed")
+                wait_s, pause_s = pause_s, min(2 * pause_s, RETRY_MAX_S)
+                self._failed = True
             with suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
                     await self._wake.wait()

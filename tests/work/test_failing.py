@@ -118,21 +118,29 @@ async def test_a_recorder_goes_on_behind_what_fails() -> None:
     assert written == [0, 1, 2, 4, 5, 6]
 
 
-async def test_a_loop_that_ends_of_a_bug_says_so_and_is_not_alive() -> None:
+async def test_a_loop_says_what_bug_kept_it_from_taking_and_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("app.work.loop.RETRY_S", 0.0)
+    ran = asyncio.Event()
+    was_alive = []
+
     async def take() -> Any:
-        for nothing in range(1 // len(())):
-            yield nothing
+        was_alive.append(loop.alive)
+        if len(was_alive) == 1:
+            raise ZeroDivisionError
+        yield 1
 
     async def run(_: int) -> None:
-        """Nothing runs."""
+        ran.set()
 
     loop = Loop(take, run, lambda _: None)
     with capture_logs() as logged:
         loop.begin()
-        await asyncio.wait([loop._working])
-        await asyncio.sleep(0)
-    assert not loop.alive
-    assert [line["event"] for line in logged] == ["work_crashed"]
+        await ran.wait()
+        await loop.drain(1)
+    assert was_alive[:2] == [True, False]
+    assert [line["event"] for line in logged] == ["taking_failed"]
 
 
 async def test_what_was_taken_runs_although_the_next_look_fails() -> None:
