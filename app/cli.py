@@ -20,7 +20,7 @@ from app.api.nearest import nearest
 from app.api.sentences import Judged, complaint
 from app.errors import StorageError
 from app.guide.command import guide
-from app.logs import complain, configure_logging, say
+from app.logs import complain, configure_logging, give_streams_back, say
 from app.settings import Settings, json_wanted, unknown_variables, variables
 from app.wire.listen import CannotListen, bound
 
@@ -71,10 +71,15 @@ def serve() -> None:
         raise refused(server.refused)
     if not server.started:
         raise typer.Exit(3)
+    _leave_threads_behind()
+
+
+def _leave_threads_behind() -> None:
+    """End the process if work is left that nothing ends: the interpreter would wait for it."""
     from app.cpu.threads import left
 
     if left(timeout_s=0.5):
-        # The interpreter would wait for them, maybe for ever; all else has ended by now.
+        give_streams_back()
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)

@@ -242,6 +242,12 @@ def complain(text: str, *, as_json: bool) -> None:
     print(line, file=stream, flush=True)
 
 
+def give_streams_back() -> None:
+    """Log what is left of the stray output, where the process ends without its exit handlers."""
+    if _Streams.now is not None:
+        _Streams.now.give_back()
+
+
 def _line(level: Level, event: str, **more: str | int) -> str:
     at = datetime.now(UTC).isoformat().replace("+00:00", "Z")
     return json.dumps({"event": event, **more, "level": level, "timestamp": at, **_this_node})
@@ -276,9 +282,10 @@ class _Streams:
     def listen(self) -> None:
         """Relay what is written into the pipe, until the process ends."""
         self._thread.start()
-        atexit.register(self._give_back)
+        atexit.register(self.give_back)
 
-    def _give_back(self) -> None:
+    def give_back(self) -> None:
+        """Relay what is left, and put both streams back into their place; once."""
         sys.stdout.flush()
         os.dup2(self.out.fileno(), 1)
         os.dup2(self.err.fileno(), 2)

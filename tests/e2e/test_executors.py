@@ -28,6 +28,7 @@ def test_threads_do_the_work_and_say_what_they_do_not_isolate(tmp_path: Path, ph
         "OFFLOAD_POOL_WORKERS": "2",
         "OFFLOAD_POOL_KILL_GRACE_S": "0.1",
         "OFFLOAD_ITEM_TIMEOUT_S": "5",
+        "OFFLOAD_LOG_FORMAT": "json",
     }
     with Service.started(tmp_path / "data", env) as own, httpx.Client(base_url=own.url) as http:
         assert own.workers() == []

@@ -3,6 +3,7 @@
 import struct
 import subprocess
 import sys
+import threading
 import time
 import zlib
 
@@ -317,3 +318,28 @@ def test_only_the_loaders_that_are_needed_can_run():
     for kind in ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "AVIF"):
         assert pyvips.Image.new_from_buffer(encoded(plain(2, 2), kind), "").width == 2
     assert Image.MIME["AVIF"] == "image/avif"
+
+
+def test_in_threads_a_damaged_picture_is_nobody_elses_fault(make_work):
+    """libvips keeps what it says in one place: without the lock some good ones are refused."""
+    good = encoded(noise(400, 300), "JPEG")
+    outcomes = {True: [], False: []}
+
+    def convert_often(content, whole):
+        work = make_work(content)
+        for _ in range(60):
+            try:
+                convert(work, ImageParams(width=150))
+                outcomes[whole].append("made")
+            except ImageUnreadable:
+                outcomes[whole].append("refused")
+
+    threads = [
+        threading.Thread(target=convert_often, args=(good, True)),
+        threading.Thread(target=convert_often, args=(good[: len(good) // 2], False)),
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert outcomes == {True: ["made"] * 60, False: ["refused"] * 60}

@@ -12,6 +12,7 @@ from resource import RLIMIT_AS, RLIMIT_CORE, RLIMIT_FSIZE, getrlimit
 import pytest
 
 from app.cpu import CpuPool
+from app.cpu.board import Board
 from app.cpu.threads import left
 from app.errors import DeadlineExceeded
 from app.ops.tasks import Finished
@@ -88,6 +89,19 @@ async def test_closing_leaves_what_does_not_end(tasks: Tasks) -> None:
         call.cancel()
     await asyncio.gather(telling, deaf, return_exceptions=True)
     assert left(timeout_s=10) == 0
+
+
+def test_a_board_can_be_had_as_plain_memory() -> None:
+    """As an interpreter gets it, which shares no objects."""
+    board = Board.local(2)
+    other = Board.over(memoryview(board.memory), 2)
+    row = 1
+    board.forget(row, 1)
+    assert other.begin(row, 0, who=7)
+    assert not other.begin(row, 1, who=7)
+    other.tell(row, 3, 10)
+    assert (board.place(row), board.pid(row), board.progress(row)) == (0, 7, (3, 10))
+    assert board.idle() == 1
 
 
 async def test_nothing_that_belongs_to_the_process_is_touched(
