@@ -50,16 +50,10 @@ def test_a_new_operation_is_installed_tested_and_run_over_http(
         sys.executable, "-m", "pip", "--python", str(fresh), "install", "--quiet", "--no-index",
         "--no-deps", "--no-build-isolation", str(package),
     )  # fmt: skip
-    _run(str(fresh), "-m", "pytest", "-q", "-p", "no:cacheprovider", str(package))
-    _run(
-        sys.executable,
-        "-m",
-        "ruff",
-        "check",
-        "--config",
-        CONFIG,
-        package / "offload_heavy_computation",
-    )
+    without = [f"-pno:{name}" for name in ("cacheprovider", "xdist", "hypothesispytest")]
+    _run(fresh, "-m", "pytest", "-q", *without, package)
+    code = package / "offload_heavy_computation"
+    _run(sys.executable, "-m", "ruff", "check", "--config", CONFIG, code)
     monkeypatch.setattr(sys, "executable", str(fresh))
     with Service.started(tmp_path / "data") as own, httpx.Client(base_url=own.url) as http:
         _over_http(http)
