@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from app.cpu.settings import PoolSettings
 from app.guide.document import Advice, Contender, Row
 from app.guide.sentences import shown
+from app.guide.statistics import NOISY
 from app.outbound.limits import FetchSettings
 
 WORKERS_ROW = "pictures.workers.mb_per_s"
@@ -15,8 +16,6 @@ PICTURES_ROW = "pictures.ways.mb_per_s"
 PURE_ROW = "data.pure-python.ms"
 NEEDED = ("downloads", "pictures", "data")
 """The situations that advice follows from."""
-NEAR = 0.9
-"""Of the best one's median: where noise hides more than this, what is worse is not called equal."""
 NOT_MEASURED = "Not measured in this run."
 TOO_BUSY = "The machine was too busy to tell."
 
@@ -45,13 +44,11 @@ def _fewest(variable: str, default: str, row: Row | None, what: str) -> Advice:
     """Advise the least number that is as good as the best; a row's contenders are numbers."""
     if row is None:
         return _none(variable, default, NOT_MEASURED)
-    if row.verdict == "too_busy":
+    if row.verdict == "too_busy" or (row.verdict == "shared" and row.noise_percent > NOISY * 100):
         return _none(variable, default, TOO_BUSY, row)
-    best = max(one.middle for one in row.contenders)
-    near = [one.name for one in row.contenders if one.middle >= NEAR * best]
-    value = min((name for name in near if name in row.leaders), key=int)
+    value = min(row.leaders, key=int)
     told = "; ".join(f"{one.name} {what} {_figure(one, row)}" for one in row.contenders)
-    because = f"{told}. {value} is the least that is as good as the best."
+    because = f"{told}. {value} is the least that cannot be told from the best."
     return Advice(variable=variable, value=value, default=default, because=because, row=row.key)
 
 

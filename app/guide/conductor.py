@@ -164,13 +164,13 @@ def _patience(process: subprocess.Popen[str], patience_s: float) -> Iterator[Non
         timer.cancel()
 
 
-def rows(situation: str, case: dict[str, Any], noise: float) -> Iterator[Row]:
+def rows(situation: str, case: dict[str, Any], situation_noise: float) -> Iterator[Row]:
     """Make a row of each figure of a case.
 
     Args:
         situation: its key.
         case: as `Bench.race` tells it.
-        noise: of the situation, as a share.
+        situation_noise: as a share.
     """
     for figure in case["figures"]:
         rounds = {
@@ -181,7 +181,8 @@ def rows(situation: str, case: dict[str, Any], noise: float) -> Iterator[Row]:
         in_race = {name: spread for name, spread in spreads.items() if name in case["judged"]}
         if not in_race:
             continue
-        verdict = judged(in_race, figure["better"], 0.0 if figure["exact"] else noise)
+        noise = 0.0 if figure["exact"] else situation_noise
+        verdict = judged(in_race, figure["better"], noise)
         yield Row(
             key=f"{situation}.{case['key']}.{figure['key']}",
             title=case["title"],
@@ -189,6 +190,7 @@ def rows(situation: str, case: dict[str, Any], noise: float) -> Iterator[Row]:
             figure=figure["label"],
             unit=figure["unit"],
             better=figure["better"],
+            noise_percent=round(noise * 100, 1),
             contenders=tuple(
                 Contender(
                     name=name,

@@ -55,6 +55,9 @@ class Row(Part):
     figure: str = Field(description="What was measured.")
     unit: str = Field(description="Of the figures: `ms`, `1/s`, `MB/s`, or nothing for counts.")
     better: Better = Field(description="Whether less or more of it is better.")
+    noise_percent: float = Field(
+        description="The noise that it was judged with: its situation's, or 0 for counts."
+    )
     contenders: tuple[Contender, ...] = Field(description="In the order of the race.")
     verdict: Kind = Field(
         description="`winner`: the first leader is ahead of all. `shared`: some are ahead and "

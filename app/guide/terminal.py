@@ -18,6 +18,8 @@ from app.guide.sentences import AGREES, shown
 
 NAME_WIDTH, FIGURE_WIDTH = 34, 12
 """So that the columns of all cases stand below each other."""
+REFRESH_HZ = 2
+"""Seldom: what is drawn takes its time from what is measured."""
 
 
 class Watcher(Protocol):
@@ -84,7 +86,9 @@ def watcher(console: Console, total_s: float) -> Iterator[Watcher]:
         TimeElapsedColumn(),
         TextColumn("{task.description}"),
     )
-    with Progress(*columns, console=console, transient=True) as progress:
+    with Progress(
+        *columns, console=console, transient=True, refresh_per_second=REFRESH_HZ
+    ) as progress:
         yield Bar(progress, total_s)
 
 
@@ -94,7 +98,7 @@ def show(guide: Guide, console: Console) -> None:
         _show(situation, console)
     for advice in guide.advice:
         value = f"={advice.value}" if advice.value else f": default, {advice.default}"
-        console.print(f"{advice.variable}{value}", style="bold", markup=False)
+        console.print(f"{advice.variable}{value}", style="bold", markup=False, highlight=False)
         console.print(Padding(advice.because, (0, 0, 0, 2)), markup=False, highlight=False)
 
 

@@ -67,9 +67,9 @@ def test_threads_are_advised_only_where_they_win_both() -> None:
 
 def test_nothing_is_advised_without_a_measurement_or_by_noise() -> None:
     assert set(values().values()) == {None}
-    busy = row(WORKERS_ROW, noise=0.8, n1=10, n2=11)
-    [workers, *_] = advice([busy])
-    assert (workers.value, workers.because) == (None, "The machine was too busy to tell.")
+    for rounds in ({"n1": 10, "n2": 11}, {"n1": 1, "n2": 10, "n3": 11}):
+        workers = advice([row(WORKERS_ROW, noise=0.8, **rounds)])[0]
+        assert (workers.value, workers.because) == (None, "The machine was too busy to tell.")
     assert "# OFFLOAD_POOL_WORKERS keeps its default" in "\n".join(env_lines([workers]))
 
 

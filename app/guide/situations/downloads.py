@@ -70,7 +70,7 @@ def _case(port: int, latency_ms: int, all_: int, ways: dict[str, tuple[int, Way]
         key=f"latency-{latency_ms}",
         title=f"{all_} files, {latency_ms} ms away",
         work=f"{all_} files of {FILE_BYTES // 1000} kB from an origin on loopback that answers "
-        f"after {latency_ms} ms, over connections that are kept, with httpx; `over aiohttp`, with "
+        f"after {latency_ms} ms, over connections that are kept, with httpx; the last one with "
         "aiohttp's connections below it, as this service has it. What takes long by waiting is "
         "measured with a part of them, and multiplied.",
         figures=[TIME],
