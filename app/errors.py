@@ -133,6 +133,8 @@ class UnknownRoute(InputError, code="input.no_such_path", status=404, title="No 
     """No such path."""
 class MethodNotAllowed(InputError, code="input.method", status=405, title="Method not allowed"):
     """The path exists, the method does not."""
+class Forbidden(InputError, code="input.forbidden", status=403, title="Not for this key"):
+    """The key is one of a client's, and what is asked for is the operator's."""
 class NotFound(InputError, code="input.not_found", status=404, title="Not found"):
     """No job or file has that id, or it belongs to another client."""
 class Expired(InputError, code="input.expired", status=410, title="Expired"):

@@ -8,7 +8,7 @@ import json
 import re
 import signal
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 from pydantic import SecretStr
@@ -28,12 +28,22 @@ MAX_CLIENTS = 1000
 """The keys of all of them are compared at every request."""
 
 
-ClientKeys = dict[str, tuple[SecretStr, ...]]
-"""Each client's keys."""
+class Client(NamedTuple):
+    """What was given out to a client."""
+
+    keys: tuple[SecretStr, ...]
+    operator: bool = False
+    """Whether it may see the whole service, and the jobs and deliveries of all clients."""
+
+
+ClientKeys = dict[str, Client]
+"""The clients by name."""
 
 
 def client_keys(given: object) -> ClientKeys:
     """Take clients with a key or a list of keys each, or the JSON text of that.
+
+    An operator's are in an object, `{"keys": ..., "operator": true}`; anybody's may be.
 
     Raises:
         ValueError: it is not that; the text says why, and has nothing of a key.
@@ -42,7 +52,17 @@ def client_keys(given: object) -> ClientKeys:
     if not isinstance(document, dict) or len(document) > MAX_CLIENTS:
         raise ValueError(f"this is not a JSON object of at most {MAX_CLIENTS} clients")
     seen: set[str] = set()
-    return {client: _keys_of(client, own, seen) for client, own in document.items()}
+    return {client: _client_of(client, own, seen) for client, own in document.items()}
+
+
+def _client_of(client: str, given: object, seen: set[str]) -> Client:
+    if isinstance(given, Client):
+        return given
+    said = given if isinstance(given, dict) else {"keys": given}
+    operator = said.get("operator", False)
+    if not isinstance(operator, bool) or not {"keys"} <= said.keys() <= {"keys", "operator"}:
+        raise ValueError(f"{client!r} has to have `keys` and, for an operator, `operator`: true")
+    return Client(_keys_of(client, said["keys"], seen), operator)
 
 
 def _keys_of(client: str, given: object, seen: set[str]) -> tuple[SecretStr, ...]:
@@ -105,12 +125,24 @@ class Keyring:
         """
         self._path = path
         self._refusals = Sparingly()
-        self._keys = _in_clear(read_keys(path) if path else keys)
+        self._take(read_keys(path) if path else keys)
+
+    def _take(self, keys: ClientKeys) -> None:
+        self._keys = tuple(
+            (name, key.get_secret_value().encode())
+            for name, client in keys.items()
+            for key in client.keys
+        )
+        self._operators = frozenset(name for name, client in keys.items() if client.operator)
 
     @property
     def clients(self) -> int:
         """How many clients there are; none means that no key is asked for."""
         return len({client for client, _ in self._keys})
+
+    def is_operator(self, client: str) -> bool:
+        """Tell whether the operator has marked a client as one of its own."""
+        return client in self._operators
 
     def client_of(self, given: bytes) -> str | None:
         """Name the client whose key this is; in the same time whichever fits, or none."""
@@ -130,7 +162,7 @@ class Keyring:
         if self._path is None:
             return
         try:
-            self._keys = _in_clear(read_keys(self._path))
+            self._take(read_keys(self._path))
         except ValueError as error:
             log.error("api_keys_kept", detail=str(error))  # noqa: TRY400 - a trace says no more
         else:
@@ -144,9 +176,3 @@ class Keyring:
         if self._path is not None:
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.read_again)
             self.read_again()
-
-
-def _in_clear(keys: ClientKeys) -> tuple[tuple[str, bytes], ...]:
-    return tuple(
-        (client, key.get_secret_value().encode()) for client, own in keys.items() for key in own
-    )

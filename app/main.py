@@ -24,6 +24,8 @@ from app.api import (
     health,
     jobs,
     operations,
+    page,
+    service,
     webhooks,
 )
 from app.api.access import RequestLog
@@ -127,10 +129,10 @@ def create_app(settings: Settings) -> Service:
         events.router,
         jobs.router(),
         *(doors.door(operation) for operation in known),
-        *(part.router for part in (files, webhooks, operations, health)),
+        *(part.router for part in (files, webhooks, operations, service, health)),
     ):
         app.router.routes += routes.routes
-    app.router.routes += docs.ROUTES
+    app.router.routes += [*(page.ROUTES if settings.page else []), *docs.ROUTES]
     components.install(app, known)
     return app
 

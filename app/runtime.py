@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanag
 from dataclasses import dataclass, field
 from functools import partial
 from operator import attrgetter
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from app.blobs.base import BlobStore
 from app.blobs.disk import DiskBlobStore
@@ -20,6 +20,7 @@ from app.errors import StorageError
 from app.keys import Keyring
 from app.model.deliveries import Delivery
 from app.model.jobs import Job
+from app.nodes import machine
 from app.nodes.folder import (
     BLOBS,
     DATABASE,
@@ -210,7 +211,8 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
     keys = Keyring(settings.api_keys, settings.api_keys_file)
     blobs, database = blobs_of(settings), database_of(settings)
     cpu = CpuPool(settings.pool)
-    node = Node(database, settings.roles, alone=not settings.shared)
+    tells = partial(_told, settings, cpu)
+    node = Node(database, settings.roles, alone=not settings.shared, tells=tells)
     async with AsyncExitStack() as stack:
         held = stack.enter_context(held_folder(settings))
         for part in (blobs, database):
@@ -249,6 +251,14 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
             deliveries,
             _engine_of(settings, database),
         )
+
+
+def _told(settings: Settings, cpu: CpuPool) -> dict[str, Any]:
+    """Give what this node says of itself."""
+    works = "work" in settings.roles
+    workers = {"workers": cpu.workers * works, "workers_busy": cpu.busy * works}
+    floor = {"disk_floor_bytes": settings.blobs.min_free_bytes}
+    return workers | floor | machine.told(settings.data_dir)
 
 
 def blobs_of(settings: Settings) -> LargeBytes:

@@ -44,7 +44,7 @@ ROOT_PATH = r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)+"
 Role = Literal["api", "work"]
 OF_NAMES = ("api_keys", "remotes")
 """Settings whose members have names of the operator's."""
-OWN_PATHS = ("v1", "docs", "openapi.json", "livez", "readyz", "favicon.ico")
+OWN_PATHS = ("v1", "docs", "page", "openapi.json", "livez", "readyz", "favicon.ico")
 
 
 class UploadSettings(BaseModel):
@@ -136,8 +136,9 @@ class Settings(BaseSettings):
     api_keys: Annotated[ClientKeys, BeforeValidator(client_keys)] = Field(
         default_factory=dict,
         description="Clients and their keys, of 16 to 256 characters, as JSON: "
-        '{"shop": "a-long-random-secret"}; a list of up to 4 while one is changed over. Empty: '
-        "no key is asked for.",
+        '{"shop": "a-long-random-secret"}; a list of up to 4 while one is changed over. An '
+        'operator sees the whole service: {"ops": {"keys": "...", "operator": true}}. Empty: no '
+        "key is asked for, and everybody is one.",
     )
     api_keys_file: Path | None = Field(
         None,
@@ -155,6 +156,10 @@ class Settings(BaseSettings):
     )
     remotes_file: Path | None = Field(
         None, description="File with the same JSON, instead of OFFLOAD_REMOTES."
+    )
+    page: bool = Field(
+        default=True,
+        description="Whether `/` is a page for people; without it, `/` leads to `/docs`.",
     )
     root_path: str = Field(
         "",

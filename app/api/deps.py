@@ -8,7 +8,7 @@ from fastapi import Depends, Path, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from structlog.contextvars import bind_contextvars
 
-from app.errors import NotFound, Unauthorized
+from app.errors import Forbidden, NotFound, Unauthorized
 from app.model.blobs import File
 from app.model.jobs import Job
 from app.records import files, reading
@@ -52,14 +52,35 @@ async def get_client(
 ClientDep = Annotated[str, Depends(get_client)]
 
 
+async def get_operator(runtime: RuntimeDep, client: ClientDep) -> str:
+    """Name the operator by its key. Raises `Forbidden` for a client that is not marked as one.
+
+    Where there are no keys everybody may do everything, and see this too.
+    """
+    if runtime.keys.clients and not runtime.keys.is_operator(client):
+        raise Forbidden(
+            "This needs a key that the operator has marked: in the keys of the service, "
+            '{"name": {"keys": ["..."], "operator": true}}.'
+        )
+    return client
+
+
+OperatorDep = Annotated[str, Depends(get_operator)]
+
+
+def may_see(runtime: Runtime, client: str, owner: str) -> bool:
+    """Tell whether a client may see, and steer, a job or a delivery: its own; an operator all."""
+    return client == owner or runtime.keys.is_operator(client)
+
+
 async def get_own_job(
     runtime: RuntimeDep,
     client: ClientDep,
     job_id: Annotated[str, Path(examples=["job_0f0e0d0c0b0a09080706050403020100"])],
 ) -> Job:
-    """Give the job in the path, if it is this client's. Raises `NotFound`."""
+    """Give the job in the path, if it is this client's or it is an operator. Raises `NotFound`."""
     job = await runtime.database.look(reading.get_job, job_id)
-    if job is None or job.client != client:
+    if job is None or not may_see(runtime, client, job.client):
         raise NotFound(f"There is no job {job_id!r}.")
     return job
 

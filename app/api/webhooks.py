@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import Path, Query, Request, Response
 from pydantic import BaseModel, Field
 
-from app.api.deps import ClientDep, RuntimeDep
+from app.api.deps import ClientDep, RuntimeDep, may_see
 from app.api.destinations import WebhookInput, endpoint_to_test
 from app.api.documents import parse
 from app.api.ingest import JSON, body_kind, read_document
@@ -18,7 +18,7 @@ from app.api.routes import Router, json_of
 from app.api.schemas import Moment, Page
 from app.errors import NotFound, UnsupportedBody
 from app.model.deliveries import Attempt, Delivery, DeliveryStatus
-from app.records import outbox
+from app.records import outbox, reading
 from app.runtime import Runtime
 
 MAX_ENDPOINT_BYTES = 16 << 10
@@ -100,7 +100,7 @@ DeliveryPath = Annotated[str, Path(examples=["msg_0f0e0d0c0b0a090807060504030201
 
 async def _own(runtime: Runtime, client: str, delivery_id: str) -> Delivery:
     delivery = await runtime.database.look(outbox.get, delivery_id)
-    if delivery is None or delivery.client != client:
+    if delivery is None or not may_see(runtime, client, delivery.client):
         raise NotFound(f"There is no delivery {delivery_id!r}. Their records go after a while.")
     return delivery
 
@@ -120,6 +120,9 @@ async def list_deliveries(
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> DeliveryPage:
     """Give a page of this client's deliveries, each with its attempts."""
+    if job is not None and runtime.keys.is_operator(client):
+        of = await runtime.database.look(reading.get_job, job)
+        client = of.client if of else client
     found, next_cursor = await runtime.database.read(
         outbox.listed, client, job_id=job, status=status, cursor=cursor, limit=limit
     )

@@ -27,8 +27,8 @@ TABLES = (
 """In such an order that no row names one that is not there yet."""
 NODES = "nodes"
 """Comes last: those who see them bury them, and have done again what they had under way."""
-LEFT_OUT = ("chores",)
-"""Leases of a minute."""
+LEFT_OUT = ("chores", "tally")
+"""Leases of a minute, and what an hour was like."""
 # Each once, in an order that is always the same. What the records hold themselves comes with them.
 _BODIES = """
 CREATE TABLE bodies AS

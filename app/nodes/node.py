@@ -7,10 +7,10 @@ import os
 import secrets
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Self
+from typing import Any, Self
 
 import structlog
 
@@ -40,10 +40,18 @@ not take the others for dead before they had time to show a sign of life again."
 class Node:
     """A process with its roles. Use it as an async context manager."""
 
-    def __init__(self, database: Database, roles: Iterable[str], *, alone: bool) -> None:
+    def __init__(
+        self,
+        database: Database,
+        roles: Iterable[str],
+        *,
+        alone: bool,
+        tells: Callable[[], Mapping[str, Any]] = dict,
+    ) -> None:
         """Name it; `alone`: nobody else on this database has any of its roles.
 
-        So whoever is noted with one is dead, and is buried at once.
+        So whoever is noted with one is dead, and is buried at once. What `tells` gives, in JSON's
+        types, is written down with each sign of life.
         """
         self.id = _new_id()
         """Once it has joined, nobody else's."""
@@ -51,6 +59,7 @@ class Node:
         self.roles = frozenset(roles)
         self._database = database
         self._alone = alone
+        self._tells = tells
         self._seen: dict[str, tuple[int, float]] = {}
         """By node, its last beat, and for how many seconds it has stood still."""
         self._looked_at: float | None = None
@@ -71,7 +80,7 @@ class Node:
             for other in await self._database.read(nodes.seen):
                 if other.roles & self.roles:
                     await self._bury(other)
-        while not await self._database.note(nodes.join, self.id, self.roles):
+        while not await self._database.note(nodes.join, self.id, self.roles, self._tells()):
             self.id = _new_id()
             name_node(self.id)
         self._share(await self._others())
@@ -108,9 +117,9 @@ class Node:
         No clock is asked but this node's own, which nobody puts forward or back: a node is dead
         whose beat stood still while so much of it went by under this node's eyes.
         """
-        if not await self._database.note(nodes.beat, self.id):
+        if not await self._database.note(nodes.beat, self.id, self._tells()):
             log.warning("given_up_for_dead")
-            await self._database.note(nodes.join, self.id, self.roles)
+            await self._database.note(nodes.join, self.id, self.roles, self._tells())
             self._beats = 0
         self._beats += 1
         self._beat_at = time.monotonic()

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from app.errors import Conflict, Expired
 from app.model.jobs import ItemStatus, Job, JobStatus
-from app.records import bites, cutting, events, held, rows, topics
+from app.records import bites, cutting, events, held, rows, tally, topics
 from app.stores.base import Row, Tx
 
 IDEMPOTENCY_KEY_AGE = timedelta(hours=24)
@@ -161,7 +161,8 @@ def purge(tx: Tx) -> bool:
     keys = tx.run("drop_old_keys", before_ms=before_ms, limit=PURGE_ROWS)
     before_ms = tx.now() - VERSION_AGE // timedelta(milliseconds=1)
     old = tx.run("drop_old_versions", before_ms=before_ms, limit=PURGE_ROWS)
-    return len(due) == PURGE_JOBS or PURGE_ROWS in (len(gone), len(keys), len(old))
+    counted = tally.drop_old(tx, PURGE_ROWS)
+    return len(due) == PURGE_JOBS or PURGE_ROWS in (len(gone), len(keys), len(old), counted)
 
 
 def _purged(tx: Tx, row: Row) -> bool:

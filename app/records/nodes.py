@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from app.stores.base import Tx
 
@@ -16,15 +18,15 @@ class Seen(NamedTuple):
     """Stands still once it is dead."""
 
 
-def join(tx: Tx, node: str, roles: frozenset[str]) -> bool:
-    """Note that a node is there; False if one of that name is."""
+def join(tx: Tx, node: str, roles: frozenset[str], told: Mapping[str, Any] | None = None) -> bool:
+    """Note that a node is there, and what it says of itself; False if one of that name is."""
     values = {"id": node, "roles": ",".join(sorted(roles)), "now_ms": tx.now()}
-    return bool(tx.run("join_node", **values))
+    return bool(tx.run("join_node", **values, told=json.dumps(told or {})))
 
 
-def beat(tx: Tx, node: str) -> bool:
-    """Note that it still is; False if it was given up for dead."""
-    return bool(tx.run("beat", id=node))
+def beat(tx: Tx, node: str, told: Mapping[str, Any] | None = None) -> bool:
+    """Note that it still is, and what it says of itself; False if it was given up for dead."""
+    return bool(tx.run("beat", id=node, told=json.dumps(told or {})))
 
 
 def seen(tx: Tx) -> list[Seen]:

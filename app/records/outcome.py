@@ -9,7 +9,7 @@ from app.errors import Interrupted
 from app.model.blobs import Blob
 from app.model.chunks import MAX_INTERRUPTIONS, Chunk, Done, Ended, Failed, Fence, Outcome
 from app.model.jobs import ItemStatus
-from app.records import cutting, ending, events, files, held, rows, topics, twins
+from app.records import cutting, ending, events, files, held, rows, tally, topics, twins
 from app.records.held import Job
 from app.records.queue import requeue, still_held
 from app.stores.base import Row, Tx
@@ -27,7 +27,7 @@ def finish(tx: Tx, node: str, ended: Sequence[Ended], over: Iterable[Chunk] = ()
     jobs = held.lock(tx, {e.claim.job_key for e in ended})
     still = still_held(tx, node, fences | {(chunk.key, chunk.delivery) for chunk in chunks})
     ours = [e for e in ended if (e.claim.chunk_key, e.claim.delivery) in still]
-    recorded = end(tx, jobs, ours)
+    recorded = end(tx, node, jobs, ours)
     if gone := [chunk.key for chunk in chunks if (chunk.key, chunk.delivery) in still]:
         tx.run("drop_chunks", pks=tx.array(gone))
     changed = [jobs[key] for key in {e.claim.job_key for e in ours if e.claim.fence in recorded}]
@@ -42,8 +42,8 @@ def _save(tx: Tx, jobs: Sequence[Job]) -> None:
     held.save(tx, jobs)
 
 
-def end(tx: Tx, jobs: dict[int, Job], ended: Sequence[Ended]) -> set[Fence]:
-    """End items of locked jobs; gives the fences of those that were not over."""
+def end(tx: Tx, node: str, jobs: dict[int, Job], ended: Sequence[Ended]) -> set[Fence]:
+    """End items of locked jobs that ran on a node; gives the fences of those not over before."""
     if not ended:
         return set()
     keys = tx.array(e.claim.item_key for e in ended)
@@ -52,6 +52,7 @@ def end(tx: Tx, jobs: dict[int, Job], ended: Sequence[Ended]) -> set[Fence]:
     good = [e for e in ended if e.claim.item_key in live and first[e.claim.item_key] is e]
     now_ms = tx.now()
     tx.many("end_item", [_row(jobs, live, e, now_ms) for e in good])
+    tally.count(tx, node, good)
     _insert_results(tx, jobs, good, now_ms)
     for e in good:
         _follow(tx, jobs[e.claim.job_key], live[e.claim.item_key], e)
@@ -140,7 +141,7 @@ def bury(tx: Tx, node: str, beat: int) -> int:
     """
     if not tx.run("bury_node", id=node, beat=beat):
         return 0
-    requeued = _requeue(tx, tx.run("chunks_of", node=node))
+    requeued = _requeue(tx, node, tx.run("chunks_of", node=node))
     _let_go(tx, node)
     return requeued
 
@@ -168,15 +169,15 @@ def crashed(tx: Tx, node: str, chunk: Chunk) -> None:
     """
     fence = chunk.key, chunk.delivery
     held_now = tx.run("chunks_of", node=node)
-    _requeue(tx, [row for row in held_now if (row["pk"], row["delivery"]) == fence])
+    _requeue(tx, node, [row for row in held_now if (row["pk"], row["delivery"]) == fence])
 
 
-def _requeue(tx: Tx, taken: Sequence[Row]) -> int:
+def _requeue(tx: Tx, node: str, taken: Sequence[Row]) -> int:
     """Put chunks back of which some item may be guilty; gives how many items went back."""
     touched = requeue(tx, taken, died=True)
     given_up = [row for row in touched if _interruptions(row) >= MAX_INTERRUPTIONS]
     if given_up:
-        _give_up(tx, taken, given_up)
+        _give_up(tx, node, taken, given_up)
     return len(touched) - len(given_up)
 
 
@@ -184,7 +185,7 @@ def _interruptions(item: Row) -> int:
     return int(item["attempt"] - item["attempts_before"])
 
 
-def _give_up(tx: Tx, chunks: Collection[Row], items: Sequence[Row]) -> None:
+def _give_up(tx: Tx, node: str, chunks: Collection[Row], items: Sequence[Row]) -> None:
     jobs = held.lock(tx, {chunk["job_pk"] for chunk in chunks})
     ended = []
     for item in items:
@@ -192,7 +193,7 @@ def _give_up(tx: Tx, chunks: Collection[Row], items: Sequence[Row]) -> None:
             f"The service went down {_interruptions(item)} times while it worked on this."
         ).problem()
         ended.append(Ended(rows.bare_claim(item), Failed(problem)))
-    end(tx, jobs, ended)
+    end(tx, node, jobs, ended)
     changed = [jobs[key] for key in {e.claim.job_key for e in ended}]
     for job in changed:
         if not job["queued"] + job["running"]:  # nobody has their chunks to end them

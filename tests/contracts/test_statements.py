@@ -55,6 +55,27 @@ def test_a_hot_statement_leans_on_its_indexes(db: sqlite3.Connection, name: str)
     assert scanned == []
 
 
+@pytest.mark.parametrize(
+    ("name", "index"),
+    {
+        "waiting_by_client": "chunks_ready",
+        "under_way": "chunks_taken",
+        "deliveries_waiting": "deliveries_due",
+        "deliveries_sent_now": "deliveries_sending",
+        "deliveries_given_up": "deliveries_dead",
+        "latest_dead": "deliveries_dead",
+    }.items(),
+)
+def test_a_look_reads_the_first_entries_of_an_index(
+    db: sqlite3.Connection, name: str, index: str
+) -> None:
+    plan = explained(db, name, "EXPLAIN QUERY PLAN")
+    assert any(re.search(rf"\b{index}\b", line) for line in plan)
+    assert "LIMIT" in STATEMENTS[name]
+    tables = {"chunks", "jobs", "items", "deliveries"}
+    assert not [line for line in plan if line.removeprefix("SCAN ") in tables]
+
+
 def test_what_is_hot_is_said_to_be() -> None:
     chunks = {"ready_chunks", "take_chunk", "chunk_items", "held_chunks", "drop_chunks"}
     others = {"lock_jobs", "put_job", "insert_item", "live_items", "end_item", "results_of"}

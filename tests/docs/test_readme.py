@@ -100,6 +100,7 @@ def test_each_variable_reaches_its_setting(
         "OFFLOAD_HTTP_MAX_LINE_BYTES": "2000",
         "OFFLOAD_HTTP_MAX_HEAD_BYTES": "20000",
         "OFFLOAD_POOL_EXECUTOR": "thread",
+        "OFFLOAD_PAGE": "false",
         "OFFLOAD_ROOT_PATH": "/offload",
         "OFFLOAD_TRUSTED_PROXIES": "10.0.0.0/8, ::1/128",
         "OFFLOAD_FETCH_ALLOW_NETWORKS": "10.0.0.0/8,127.0.0.1/32",

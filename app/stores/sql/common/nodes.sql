@@ -1,11 +1,11 @@
 -- Nodes, what one of them does for all, and what is done bit by bit.
 
 -- name: join_node
-INSERT INTO nodes (id, roles, beat, started_ms) VALUES (:id, :roles, 0, :now_ms)
+INSERT INTO nodes (id, roles, beat, started_ms, told) VALUES (:id, :roles, 0, :now_ms, :told)
 ON CONFLICT (id) DO NOTHING RETURNING id;
 
 -- name: beat
-UPDATE nodes SET beat = beat + 1 WHERE id = :id RETURNING beat;
+UPDATE nodes SET beat = beat + 1, told = :told WHERE id = :id RETURNING beat;
 
 -- name: leave_node
 -- One that could not give back what it had taken is left for others to bury.

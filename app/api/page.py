@@ -1,0 +1,72 @@
+"""The page of the service for people: `/`, and what it loads, which is in `app/page/`.
+
+It uses the public API like any other client. What it loads comes from here alone, and every address
+is relative, so that it works below any path.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.staticfiles import StaticFiles
+
+from app.api import docs
+
+FOLDER = Path(__file__).parents[1] / "page"
+FILES = StaticFiles(directory=FOLDER)
+
+HEADERS = {
+    # Asked for again each time, and answered 304: never the modules of two versions together.
+    "Cache-Control": "no-cache",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    # Nothing from elsewhere, no script or style in the markup. `blob:` are pictures of this tab:
+    # an <img> runs nothing, whatever is in it. No text is ever made into markup by a script.
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
+}
+
+
+def wants_page(request: Request) -> bool:
+    """Tell whether a browser asks, and not a program."""
+    return "text/html" in request.headers.get("accept", "")
+
+
+async def root(request: Request) -> Response:
+    """Give people the page, and tell programs where things are."""
+    if not wants_page(request):
+        return await docs.root(request)
+    response = await _file("index.html", request)
+    response.headers["Vary"] = "Accept"
+    return response
+
+
+async def asset(request: Request) -> Response:
+    """Give what the page loads."""
+    return await _file(request.path_params["name"], request)
+
+
+async def icon(request: Request) -> Response:
+    """Give the icon, which the page of the API has too."""
+    return await docs.favicon(request)
+
+
+async def _file(name: str, request: Request) -> Response:
+    response = await FILES.get_response(name, request.scope)
+    response.headers.update(HEADERS)
+    return response
+
+
+ROUTES = [
+    Route(path, endpoint, methods=["GET"], include_in_schema=False)  # and HEAD, which it adds
+    for path, endpoint in {
+        "/": root,
+        "/page/icon.svg": icon,
+        "/page/{name:path}": asset,
+    }.items()
+]
