@@ -9,7 +9,7 @@ PIP := $(BIN)/pip --quiet --disable-pip-version-check
 MALLOC := MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=268435456 MALLOC_TOP_PAD_=67108864
 
 .PHONY: run heif demo guide test clients fuzz torture docs lint format check bench migrate-million \
-	bench-peers lock lock-clients lock-peers upgrade clean
+	bench-peers page page-pictures lock lock-clients lock-page lock-peers upgrade clean
 
 run: $(VENV)/.run
 	$(MALLOC) exec $(BIN)/offload serve
@@ -34,7 +34,9 @@ test: $(VENV)/.dev clients .venv-moto/.done
 # Generators of clients, for the tests of the API's description. Without npm and Chromium those
 # tests are skipped, and say so.
 TYPESCRIPT := tests/clients/typescript
-clients: .venv-clients/.done $(if $(shell command -v npm),$(TYPESCRIPT)/node_modules/.done)
+PAGE := tests/page
+clients: .venv-clients/.done $(if $(shell command -v npm),$(TYPESCRIPT)/node_modules/.done \
+	$(PAGE)/node_modules/.done)
 
 # Every decoder against damaged and hostile input, for so many seconds each.
 FUZZ_SECONDS ?= 60
@@ -80,7 +82,7 @@ bench-peers: $(VENV)/.dev
 
 # `lock` takes in what has changed here and leaves the other pins; `upgrade` takes the newest of all.
 upgrade: LOCK += --upgrade
-upgrade: lock lock-clients lock-peers
+upgrade: lock lock-clients lock-page lock-peers
 
 lock: $(VENV)/.dev
 	$(BIN)/uv pip compile $(LOCK) requirements/build.in -o requirements/build.txt
@@ -90,6 +92,17 @@ lock: $(VENV)/.dev
 	$(BIN)/uv pip compile $(LOCK) requirements/moto.in -o requirements/moto.txt
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-annotate --no-header
+
+# The page's libraries, from what npm has locked; `make test` compares them.
+page: $(VENV)/.dev $(PAGE)/node_modules/.done
+	$(BIN)/python $(PAGE)/vendored.py
+
+page-pictures: $(VENV)/.dev $(PAGE)/node_modules/.done
+	$(BIN)/python -m tests.page.pictures
+
+lock-page: $(VENV)/.dev
+	cd $(PAGE) && npm install --package-lock-only --ignore-scripts
+	$(BIN)/python -m benchmarks.peers.bare_lock $(PAGE)/package-lock.json
 
 lock-clients: $(VENV)/.dev
 	$(BIN)/uv pip compile $(LOCK) tests/clients/python/requirements.in \
@@ -105,7 +118,7 @@ lock-peers: $(VENV)/.dev
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	rm -rf .venv-moto .venv-clients $(TYPESCRIPT)/node_modules
+	rm -rf .venv-moto .venv-clients $(TYPESCRIPT)/node_modules $(PAGE)/node_modules
 	rm -rf .venv-thumbor benchmarks/peers/ipx/node_modules
 
 $(VENV)/.python:
@@ -138,6 +151,10 @@ $(VENV)/.dev: $(VENV)/.run requirements/dev.txt
 
 $(TYPESCRIPT)/node_modules/.done: $(TYPESCRIPT)/package-lock.json
 	cd $(TYPESCRIPT) && npm ci --ignore-scripts --no-audit --no-fund
+	touch $@
+
+$(PAGE)/node_modules/.done: $(PAGE)/package-lock.json
+	cd $(PAGE) && npm ci --ignore-scripts --no-audit --no-fund
 	touch $@
 
 .venv-thumbor/.done: benchmarks/peers/thumbor/requirements.txt requirements/build.txt

@@ -1,15 +1,14 @@
 """The page at /docs, in a browser that reaches nothing but the service."""
 
 import json
-import shutil
 
 import pytest
-from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
-from tests.clients.conftest import KEY, need
+from tests.browser import opened as browser_in
+from tests.clients.conftest import KEY
 
 # Other people's programs, on machines of any speed.
 pytestmark = pytest.mark.timeout(300)
@@ -95,34 +94,16 @@ class Page:
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    chromium = need(shutil.which("chromium"), "Debian's package chromium")
-    driver = need(shutil.which("chromedriver"), "Debian's package chromium-driver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for argument in (
-        "--headless=new",
-        "--no-sandbox",  # as root, and in containers
-        "--disable-dev-shm-usage",
-        "--disable-background-networking",
-        "--disable-gpu",
-        "--window-size=1300,900",
-        "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-        "--no-proxy-server",
-        f"--user-data-dir={tmp_path_factory.mktemp('browser')}",
-    ):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    opened = webdriver.Chrome(options, webdriver.ChromeService(driver))
+    opened = browser_in(tmp_path_factory.mktemp("browser"))
     yield opened
     opened.quit()
 
 
 @pytest.fixture
 def page(browser, keyed):
-    browser.get(f"{keyed.url}/")
+    browser.get(f"{keyed.url}/docs")
     opened = Page(browser)
     opened.one(".opblock")
-    assert browser.current_url == f"{keyed.url}/docs"
     return opened
 
 
