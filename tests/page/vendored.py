@@ -1,7 +1,8 @@
 """The page's libraries as copies of what npm has locked: `make page` writes them anew.
 
-A module is taken as its package has it, but for two things: a browser finds no package by its bare
-name, and there is no source map beside it here. The manifest says so of each that was changed.
+A file is taken as its package has it, but for three things: a browser finds no package by its bare
+name, there is no source map beside it here, and of uPlot only a script is minified. The manifest
+says so of each that was changed.
 """
 
 import hashlib
@@ -15,12 +16,14 @@ FILES = {
     "preact.js": ("preact", "dist/preact.mjs"),
     "preact-hooks.js": ("preact", "hooks/dist/hooks.mjs"),
     "htm.js": ("htm", "dist/htm.module.js"),
-    "uplot.js": ("uplot", "dist/uPlot.esm.js"),
+    "uplot.js": ("uplot", "dist/uPlot.iife.min.js"),
     "uplot.css": ("uplot", "dist/uPlot.min.css"),
 }
+EXPORTED = r"\1export default uPlot;\n"
 CHANGES = {
     "an import by the package's name is one by the file's": (r'from"preact"', 'from"./preact.js"'),
     "the line that names a source map is left out": (r"//# sourceMappingURL=.*\n?", ""),
+    "the global that it makes is its export": (r"(?s)\A(/\*!.*\*/\s*var uPlot=.*)\Z", EXPORTED),
 }
 
 
