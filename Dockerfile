@@ -16,9 +16,11 @@ RUN /opt/build/bin/pip install --require-hashes --only-binary :all: -r requireme
     && /opt/build/bin/pip --python /opt/offload/bin/python install --no-index --no-deps \
         --no-compile /wheels/*.whl
 COPY pyproject.toml README.md LICENSE ./
+COPY clients/python clients/python
 COPY app app
 # Compiled once, here, and never checked against the sources again: the image does not change.
-RUN /opt/build/bin/pip wheel --no-index --no-deps --no-build-isolation --wheel-dir /project . \
+RUN /opt/build/bin/pip wheel --no-index --no-deps --no-build-isolation --wheel-dir /project \
+        ./clients/python . \
     && /opt/build/bin/pip --python /opt/offload/bin/python install --no-index --no-deps \
         --no-compile /project/*.whl \
     && /opt/offload/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/offload

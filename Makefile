@@ -8,8 +8,8 @@ PIP := $(BIN)/pip --quiet --disable-pip-version-check
 # worth 1.3 to 1.7 times on ingest with glibc 2.36. Read once, when the process starts.
 MALLOC := MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=268435456 MALLOC_TOP_PAD_=67108864
 
-.PHONY: run heif demo guide test clients fuzz torture docs lint format check bench migrate-million \
-	bench-peers page page-pictures lock lock-clients lock-page lock-peers upgrade clean
+.PHONY: run heif demo guide test clients fuzz torture docs client lint format check bench \
+	migrate-million bench-peers page page-pictures lock lock-clients lock-page lock-peers upgrade clean
 
 run: $(VENV)/.run
 	$(MALLOC) exec $(BIN)/offload serve
@@ -65,6 +65,10 @@ format: $(VENV)/.dev
 docs: $(VENV)/.run
 	$(BIN)/python docs/generate.py
 
+# The typed part of clients/python, and its half without await; `make test` compares these too.
+client: $(VENV)/.dev
+	$(BIN)/python clients/python/generate.py
+
 check: lint test
 
 bench: $(VENV)/.dev
@@ -91,7 +95,7 @@ lock: $(VENV)/.dev
 	$(BIN)/uv pip compile $(LOCK) pyproject.toml --extra heif --group dev -o requirements/dev.txt
 	$(BIN)/uv pip compile $(LOCK) requirements/moto.in -o requirements/moto.txt
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	--no-annotate --no-header
+	--no-annotate --no-header --no-emit-package offload-client
 
 # The page's libraries, from what npm has locked; `make test` compares them.
 page: $(VENV)/.dev $(PAGE)/node_modules/.done
@@ -126,10 +130,12 @@ $(VENV)/.python:
 	touch $@
 
 # The dev environment is the run environment and more; a .dev stamp therefore serves .run too.
-$(VENV)/.run: $(VENV)/.python requirements/build.txt requirements/run.txt pyproject.toml
+$(VENV)/.run: $(VENV)/.python requirements/build.txt requirements/run.txt pyproject.toml \
+		clients/python/pyproject.toml
 	$(PIP) install --require-hashes --only-binary :all: -r requirements/build.txt
 	$(PIP) install --require-hashes --no-build-isolation -r requirements/run.txt
 	$(PIP) install --no-deps --no-build-isolation --editable .
+	$(PIP) install --no-deps --no-build-isolation --editable clients/python
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.run requirements/dev.txt

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from pydantic import ValidationError
@@ -23,6 +23,9 @@ from app.guide.command import guide
 from app.logs import complain, configure_logging, give_streams_back, say
 from app.settings import Settings, json_wanted, unknown_variables, variables
 from app.wire.listen import CannotListen, bound
+
+if TYPE_CHECKING:
+    from app.local import Local
 
 PREFIX = "OFFLOAD_"
 METRICS = "OFFLOAD_METRICS_BIND"
@@ -213,6 +216,13 @@ def new_operation(
 def version() -> None:
     """Print the version."""
     typer.echo(__version__)
+
+
+def open_local() -> Local:
+    """Give what the command `offload` works with where no service is named."""
+    from app.local import Local
+
+    return Local(read_settings())
 
 
 def read_settings() -> Settings:

@@ -83,14 +83,7 @@ class Runtime:
     @property
     def item_limits(self) -> Limits:
         """What one item may use."""
-        item = self.settings.item
-        return Limits(
-            time_s=item.timeout_s,
-            max_pixels=item.max_pixels,
-            max_output_bytes=item.max_output_bytes,
-            max_files=item.max_files,
-            min_free_bytes=self.settings.blobs.min_free_bytes,
-        )
+        return self.settings.item_limits
 
     def unrecorded(self) -> Unrecorded:
         """Give what stores bytes that records are to name before it is left; others go."""

@@ -31,6 +31,7 @@ from app.errors import FetchError
 from app.keys import ClientKeys, client_keys, read_keys
 from app.logs import LogSettings
 from app.metrics.settings import MetricsSettings
+from app.ops.base import Limits
 from app.outbound.addresses import Network
 from app.outbound.guard import Guard
 from app.outbound.limits import FetchSettings
@@ -44,6 +45,8 @@ ROOT_PATH = r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)+"
 Role = Literal["api", "work"]
 OF_NAMES = ("api_keys", "remotes")
 """Settings whose members have names of the operator's."""
+OF_CLIENTS = frozenset({"OFFLOAD_SERVER", "OFFLOAD_KEY", "OFFLOAD_KEY_FILE"})
+"""Variables of the command line and of the Python client, which may run in the same shell."""
 OWN_PATHS = ("v1", "docs", "page", "openapi.json", "livez", "readyz", "favicon.ico")
 
 
@@ -266,6 +269,18 @@ class Settings(BaseSettings):
         return value
 
     @property
+    def item_limits(self) -> Limits:
+        """Give what one item may use."""
+        item = self.item
+        return Limits(
+            time_s=item.timeout_s,
+            max_pixels=item.max_pixels,
+            max_output_bytes=item.max_output_bytes,
+            max_files=item.max_files,
+            min_free_bytes=self.blobs.min_free_bytes,
+        )
+
+    @property
     def shared(self) -> bool:
         """Whether other nodes may have the same records and bytes, on other machines too."""
         return self.database_url is not None and bool(self.storage.url)
@@ -330,7 +345,8 @@ def variables() -> dict[str, FieldInfo]:
 
 def unknown_variables() -> list[str]:
     """Give the OFFLOAD_* variables that are set and mean nothing: slips of the pen."""
-    return sorted({name for name in os.environ if name.startswith("OFFLOAD_")} - variables().keys())
+    given = {name for name in os.environ if name.startswith("OFFLOAD_")}
+    return sorted(given - variables().keys() - OF_CLIENTS)
 
 
 def json_wanted() -> bool:

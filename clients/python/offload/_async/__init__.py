@@ -1,0 +1,1 @@
+"""The client over `await`. `_sync/` is made of it by `make client`."""
