@@ -282,6 +282,21 @@ def test_a_server_that_is_not_there(folder, monkeypatch):
     assert made(folder) == []
 
 
+def test_without_a_service_and_without_its_package(folder, monkeypatch):
+    monkeypatch.setattr("offload.cli.here.entry_points", lambda **_: [])
+    ended = run("compress", "access.log")
+    assert (ended.exit_code, made(folder)) == (2, [])
+    assert "--server or OFFLOAD_SERVER" in ended.stderr
+
+
+def test_a_command_that_nobody_can_be_asked_for(monkeypatch, capsys):
+    monkeypatch.setattr("offload.retrying.Retry.delay_s", lambda *_: None)
+    with pytest.raises(SystemExit) as ended:
+        run("misbehave", env={"OFFLOAD_SERVER": "http://127.0.0.1:1"})
+    assert ended.value.code == 1
+    assert "No connection to" in capsys.readouterr().err
+
+
 def test_a_connection_that_is_cut_leaves_nothing_half(service, folder):
     noise = os.urandom(2 << 20)
     Path("noise").write_bytes(noise)
@@ -497,5 +512,4 @@ def test_completion_knows_commands_and_their_options():
         )
         return said.stdout.split()
 
-    assert completed("offload comp") == ["compress"]
     assert completed("offload compress --for") == ["--format", "--force"]

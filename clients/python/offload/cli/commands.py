@@ -12,10 +12,9 @@ from typing import Annotated, Any
 import typer
 
 from offload.cli.options import Choice, choices
-from offload.cli.settings import KeyFileOption, ServerOption, Usage, where
+from offload.cli.settings import KeyFileOption, Usage, WorkServerOption, where
 from offload.cli.showing import complain
 
-OUT, TELL = "Results", "Telling"
 COMMON: dict[str, tuple[Any, Any]] = {
     "output": (
         Annotated[
@@ -47,7 +46,7 @@ COMMON: dict[str, tuple[Any, Any]] = {
         ],
         False,
     ),
-    "server": (ServerOption, None),
+    "server": (WorkServerOption, None),
     "key_file": (KeyFileOption, None),
     "tag": (
         Annotated[str | None, typer.Option("--tag", help="Hang this on the jobs of the service.")],
@@ -70,12 +69,12 @@ COMMON: dict[str, tuple[Any, Any]] = {
 }
 TAKEN = frozenset({*COMMON, "help"})
 FILES = typer.Argument(
-    metavar="FILE...",
+    metavar="FILE",
     help="Files, globs, URLs, - for standard input, and with -r folders.",
     show_default=False,
 )
 URLS = typer.Argument(
-    metavar="URL...",
+    metavar="URL",
     help="URLs; files that list them, one a line; - for such a list on standard input.",
     show_default=False,
 )

@@ -15,7 +15,7 @@ from offload.cli.asking import FAILED, service
 from offload.cli.settings import KeyFileOption, ServerOption
 from offload.cli.showing import Silent, complain, plain, size
 
-JobIds = Annotated[list[str], typer.Argument(metavar="JOB...", help="Ids, as job_….")]
+JobIds = Annotated[list[str], typer.Argument(metavar="JOB", help="Ids, as job_….")]
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="Its id, as job_….")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, a document a line.")]
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=100_000, help="Most to list.")]
@@ -178,7 +178,7 @@ def _free(path: Path, taken: set[Path]) -> Path:
 
 @files.command("upload")
 def upload_files(
-    file: Annotated[list[Path], typer.Argument(metavar="FILE...", help="What to store.")],
+    file: Annotated[list[Path], typer.Argument(metavar="FILE", help="What to store.")],
     json: Json = False,
     server: ServerOption = None,
     key_file: KeyFileOption = None,
@@ -224,7 +224,7 @@ def download_file(
 
 @files.command("delete")
 def delete_files(
-    file: Annotated[list[str], typer.Argument(metavar="FILE...", help="Ids, as file_….")],
+    file: Annotated[list[str], typer.Argument(metavar="FILE", help="Ids, as file_….")],
     server: ServerOption = None,
     key_file: KeyFileOption = None,
 ) -> None:
@@ -268,7 +268,7 @@ def show_delivery(
 
 @deliveries.command("replay")
 def replay_deliveries(
-    delivery: Annotated[list[str], typer.Argument(metavar="DELIVERY...", help="As msg_….")],
+    delivery: Annotated[list[str], typer.Argument(metavar="DELIVERY", help="As msg_….")],
     server: ServerOption = None,
     key_file: KeyFileOption = None,
 ) -> None:

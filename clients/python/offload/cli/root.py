@@ -103,6 +103,8 @@ def _others(words: Sequence[str]) -> list[dict[str, Any]]:
         return operations_of(server, words) if server else here.found().operations()
     except Usage:
         return []
+    except typer.Exit as error:  # why has been told, and there is no command yet to end
+        raise SystemExit(error.exit_code) from None
 
 
 def _server_in(words: Sequence[str]) -> str | None:

@@ -9,14 +9,18 @@ from typing import Annotated
 
 import typer
 
+_ADDRESS = "Address of the service."
 ServerOption = Annotated[
+    str | None,
+    typer.Option("--server", envvar="OFFLOAD_SERVER", metavar="URL", help=_ADDRESS),
+]
+WorkServerOption = Annotated[
     str | None,
     typer.Option(
         "--server",
         envvar="OFFLOAD_SERVER",
         metavar="URL",
-        help="Address of the service. Without one, work is done right here.",
-        rich_help_panel="Where",
+        help=f"{_ADDRESS} Without one, work is done right here.",
     ),
 ]
 KeyFileOption = Annotated[
@@ -26,7 +30,6 @@ KeyFileOption = Annotated[
         envvar="OFFLOAD_KEY_FILE",
         metavar="FILE",
         help="File that holds the API key; without one it is OFFLOAD_KEY.",
-        rich_help_panel="Where",
     ),
 ]
 MAX_KEY_BYTES = 4096
