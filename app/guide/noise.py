@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 
+from app.guide.pools import cores
 from app.guide.statistics import noise_of
 
 PIECE = bytes(range(256)) * 8_000
@@ -20,9 +20,8 @@ def measured(seconds: float) -> float:
     Args:
         seconds: for how long, though each core does `FEWEST` pieces.
     """
-    cores = len(os.sched_getaffinity(0))
-    with ThreadPoolExecutor(cores) as pool:
-        times = list(pool.map(_times, [seconds] * cores))
+    with ThreadPoolExecutor(cores()) as pool:
+        times = list(pool.map(_times, [seconds] * cores()))
     return noise_of([time for of_one in times for time in of_one])
 
 

@@ -19,7 +19,8 @@ from typer.testing import CliRunner
 from app.cli import cli
 from app.guide.conductor import Heard
 from app.guide.document import Guide
-from app.guide.situations import BY_KEY
+from app.guide.pools import cores
+from app.guide.situations import BY_KEY, About
 
 OFFLOAD = Path(sys.executable).with_name("offload")
 CHEAP = {"web", "downloads", "pictures", "compression"}
@@ -144,6 +145,29 @@ def test_a_folder_that_cannot_be_written_is_told_first_and_the_rest_is_done(
     assert "* a 1 ms 1 to 1 b 2 ms 2 to 2 a, 2.0 times as good as b." in " ".join(
         told.stdout.split()
     )
+
+
+def test_env_prints_lines_of_an_env_file_and_measures_what_they_follow_from(
+    tmp_path: Path,
+) -> None:
+    measured = list[str]()
+
+    def measure(about: About, _seconds: float, heard: Heard, _now: object) -> None:
+        measured.append(about.key)
+        heard.complete = True
+
+    with patch("app.guide.run.measure", side_effect=measure):
+        told = CliRunner().invoke(cli, ["guide", "--env", "--out", str(tmp_path)])
+    assert told.exit_code == 0
+    assert measured == ["downloads", "pictures", "data"]
+    lines = told.stdout.splitlines()
+    assert lines[:2] == [
+        "# Not measured in this run.",
+        f"# OFFLOAD_POOL_WORKERS keeps its default: 0, one for each core: {cores()} here",
+    ]
+    assert all(line.startswith("# ") for line in lines)
+    # Nothing was measured, and so there is nothing to show.
+    assert list(tmp_path.iterdir()) == []
 
 
 def heard(_about: object, _seconds: float, heard: Heard, _now: object) -> None:
