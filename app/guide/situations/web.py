@@ -20,6 +20,8 @@ IN_FLIGHT = {10: 8, 100: 4, 1_000: 1}
 """Connections at a time, and the requests that each of them makes."""
 BESIDE = 6
 """Requests of each connection beside one that computes."""
+SPARE = 100
+"""Descriptors beside those of the connections."""
 WORK_MS = 20
 LIGHT = 20
 """Connections whose requests only wait, beside one whose requests compute."""
@@ -33,25 +35,29 @@ ASYNCIO, THREAD_EACH, POOL = "asyncio", "a thread for each", "a pool of 40 threa
 
 def measure(bench: Bench) -> None:
     """Race the servers at each number in flight, then the places for a piece that computes."""
+    # First of all: the servers have as many.
+    descriptors = _descriptors(max(IN_FLIGHT) + SPARE)
     with bench.server("asyncio", cores()) as loop_port, bench.server("threads") as threads_port:
         for number, (in_flight, most) in enumerate(IN_FLIGHT.items()):
             each = min(2, most) if bench.short else most
             if in_flight > 100 and bench.short:
                 bench.skip(f"{in_flight:,} in flight", TOO_SHORT)
-            elif not _descriptors_for(in_flight):
+            elif descriptors < in_flight + SPARE:
                 bench.skip(f"{in_flight:,} in flight", "this user may not open as many connections")
             else:
                 bench.race(_waiting(in_flight, each, loop_port, threads_port), 1 / (4 - number))
         bench.race(_computing(loop_port, 2 if bench.short else BESIDE))
 
 
-def _descriptors_for(connections: int) -> bool:
-    """Take as many descriptors as this process may; tell whether that is enough."""
+def _descriptors(wanted: int) -> int:
+    """Have this process open so many files, or as many as it may; gives how many that are."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = connections + 100
-    if soft < wanted and (hard == resource.RLIM_INFINITY or hard >= wanted):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    return resource.getrlimit(resource.RLIMIT_NOFILE)[0] >= wanted
+    unlimited = resource.RLIM_INFINITY
+    if soft == unlimited or soft >= wanted:
+        return wanted
+    most = wanted if hard == unlimited else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    return most
 
 
 def _waiting(in_flight: int, each: int, loop_port: int, threads_port: int) -> Case:
