@@ -22,7 +22,7 @@ from app.guide.situations import About
 from app.guide.statistics import Spread, agrees, judged
 from app.served import tail
 
-LEAST_PATIENCE_S = 120.0
+LEAST_PATIENCE_S = 300.0
 LOG, WORK = "child.log", "work"
 """What the process says beside its results, and the folder that it works in."""
 GRACE_S = 2.0
