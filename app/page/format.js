@@ -8,7 +8,7 @@ export function bytes(n) {
     n /= 1000;
     unit += 1;
   }
-  return `${unit && n < 10 ? n.toFixed(1) : Math.round(n)} ${UNITS[unit]}`;
+  return `${unit && n < 10 ? n.toFixed(1) : Math.round(n)}\u00a0${UNITS[unit]}`;
 }
 
 export function count(n) {
@@ -40,7 +40,7 @@ export function dated(moment) {
 export function change(before, after) {
   if (!before || after == null) return "";
   const percent = Math.round((100 * (after - before)) / before);
-  return percent === 0 ? "same size" : `${percent < 0 ? "−" : "+"}${Math.abs(percent)} %`;
+  return percent === 0 ? "same size" : `${percent < 0 ? "−" : "+"}${Math.abs(percent)}\u00a0%`;
 }
 
 export function plural(n, one, many = `${one}s`) {

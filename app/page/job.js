@@ -79,13 +79,18 @@ function Facts({ job }) {
   `;
 }
 
+// Without what is left to the service.
+const said = (params) => Object.entries(params)
+  .filter(([, value]) => value != null && value !== false && !(Array.isArray(value) && !value.length))
+  .map(([name, value]) => `${name}: ${JSON.stringify(value)}`).join(", ");
+
 function Steps({ steps }) {
   return html`
     <section class="panel" aria-labelledby="steps">
       <h2 id="steps">${T.steps}</h2>
       ${!steps.length && html`<p class="quiet">${T.asIs}</p>`}
       <ol class="steps">
-        ${steps.map((step) => html`<li><strong>${step.op}</strong> <code>${JSON.stringify(step.params)}</code></li>`)}
+        ${steps.map((step) => html`<li><strong>${step.op}</strong> <code>${said(step.params)}</code></li>`)}
       </ol>
     </section>
   `;
@@ -140,7 +145,7 @@ function Item({ item }) {
   ].filter(Boolean);
   return html`
     <li class="told">
-      <p><span class="quiet">${item.index}</span> <span class="name">${nameOf(item)}</span>
+      <p><span class="quiet">#${item.index}</span> <span class="name">${nameOf(item)}</span>
         <${Status} status=${item.status} /> <span class="quiet">${told.join(" · ")}</span></p>
       ${item.url && html`<p class="quiet wrapped">${item.url}</p>`}
       ${item.error && html`<p class="trouble">${item.error.detail} <code>${item.error.code}</code></p>`}

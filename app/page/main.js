@@ -76,7 +76,7 @@ function Top({ view }) {
         <a href="docs">${TEXTS.nav.api}</a>
       </nav>
       ${session.key && html`
-        <button class="plain" onClick=${() => session.ask()}><${Icon} name="key" />${TEXTS.key.open}</button>`}
+        <button class="plain" onClick=${() => session.ask()}><${Icon} name="key" /><span>${TEXTS.key.open}</span></button>`}
     </header>
   `;
 }

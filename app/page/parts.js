@@ -14,7 +14,9 @@ const ICONS = {
   extract: "M4 9h16M5 9v11h14V9M12 16V3m-3.500 3.500L12 3l3.500 3.500",
   decompress: "M3 8V3h5M21 8V3h-5M3 16v5h5m13-5v5h-5",
   fetch: "M10 14a4 4 0 0 0 6 .5l3-3a4 4 0 0 0-6-6l-1 1M14 10a4 4 0 0 0-6-.5l-3 3a4 4 0 0 0 6 6l1-1",
-  key: "M14.500 9.500a4 4 0 1 1-2.800-2.300M11 12l9 0m-3 0v3m3-3v2",
+  key: "M11 12a3.500 3.500 0 1 1-7 0 3.500 3.500 0 0 1 7 0zm0 0h9.500m-3 0v3.500",
+  file: "M6 3h8l4 4v14H6zM14 3v4h4",
+  alert: "M12 9v5m0 3v.01M12 3.500L21.500 20h-19z",
 };
 
 export function Icon({ name }) {

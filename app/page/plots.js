@@ -73,7 +73,7 @@ function options(width, series) {
       y: { range: (_, __, most) => [0, Math.max(4, 1.08 * most)] },
     },
     axes: [
-      { ...axis, grid: { show: false }, space: 70, values: (_, at) => at.map(hour) },
+      { ...axis, grid: { show: false }, size: 30, space: 70, values: (_, at) => at.map(hour) },
       { ...axis, grid: { stroke: line, width: 1 }, size: 44, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 1e6] },
     ],
     series: [

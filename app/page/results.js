@@ -6,7 +6,7 @@ import { Compare } from "./compare.js";
 import { bytes, change, duration } from "./format.js";
 import { nameOf } from "./inputs.js";
 import { html, useEffect, useId, useSource, useState } from "./lib.js";
-import { Action, Bar, copy, isShown, say, Status, usePicture } from "./parts.js";
+import { Action, Bar, copy, Icon, isShown, say, Status, usePicture } from "./parts.js";
 import { TEXTS } from "./texts.js";
 
 const ROWS = 200;
@@ -99,7 +99,7 @@ const after = (item) =>
 function Refused({ input }) {
   return html`
     <li class="row failed">
-      <span class="thumb" aria-hidden="true"></span>
+      <${Thumb} icon="alert" />
       <div class="what">
         <span class="name">${input.name}</span>
         <p class="trouble">${input.trouble.message}</p>
@@ -112,7 +112,7 @@ function Refused({ input }) {
 function Unsent({ input }) {
   return html`
     <li class="row">
-      <span class="thumb" aria-hidden="true"></span>
+      <${Thumb} icon=${input.url ? "fetch" : "file"} />
       <div class="what">
         <span class="name">${input.name}</span>
         ${input.file && html`<${Bar} share=${input.progress ?? 0} label=${T.sending} />`}
@@ -132,7 +132,7 @@ function Row({ batch, item, compare }) {
   const files = all ? item.results : item.results.slice(0, FILES);
   return html`
     <li class="row ${item.status}">
-      <${Thumb} source=${picture?.id} />
+      <${Thumb} source=${picture?.id} icon=${item.error ? "alert" : batch.choice} />
       <div class="what">
         <span class="name">${name}</span>
         ${item.error && html`
@@ -168,10 +168,12 @@ function Row({ batch, item, compare }) {
   `;
 }
 
-function Thumb({ source }) {
+function Thumb({ source, icon = "file" }) {
   const href = usePicture(source);
   return html`<span class="thumb" aria-hidden="true">
-    ${href && html`<img src=${href} alt="" loading="lazy" decoding="async" />`}
+    ${href
+      ? html`<img src=${href} alt="" loading="lazy" decoding="async" />`
+      : html`<${Icon} name=${icon} />`}
   </span>`;
 }
 

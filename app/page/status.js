@@ -58,10 +58,8 @@ export function StatusPage() {
         ${error && html`<p class="warning" role="status">${T.stale}</p>`}
       </header>
       <${Tiles} s=${s} />
-      <div class="two">
-        <${Throughput} s=${s} />
-        <${Failures} s=${s} />
-      </div>
+      <${Throughput} s=${s} />
+      <${Failures} s=${s} />
       <div class="two">
         <${Queue} s=${s} />
         <${Work} s=${s} />
@@ -143,14 +141,14 @@ function Failures({ s }) {
   return html`
     <${Panel} title=${T.failures} more=${T.perMinute}>
       ${!s.failures.length && html`<p class="empty">${T.noFailures}</p>`}
-      ${s.failures.length > 0 && html`
+      ${s.failures.length > 0 && html`<div class="halves">
         <${Plot} since=${s.throughput.since} stepS=${s.throughput.step_s} series=${series}
           label=${first.map((one) => `${one.code}: ${one.items}`).join(", ")} />
         <${Table} label=${T.failures} head=${[T.code, T.items, T.example]} rows=${s.failures.map((one) => [
           html`<code>${one.code}</code>`,
           count(one.items),
           one.job_id && html`<a href="#/job/${one.job_id}" aria-label=${`${T.example_link}: ${one.code}`}>${T.example_link}</a>`,
-        ])} />`}
+        ])} /></div>`}
     <//>
   `;
 }
@@ -205,8 +203,8 @@ function Deliveries({ s, again }) {
     <${Panel} title=${T.deliveries} more=${T.pending(d.pending, d.sending)}>
       ${d.latest_dead.length
         ? html`<${Table} label=${T.deliveries} head=${[T.event, T.why, T.client, T.ended, T.job, ""]} rows=${d.latest_dead.map((one) => [
-            html`<code>${one.event}</code><br /><span class="quiet">${one.url ?? T.endpoint}</span>`,
-            html`${one.error?.detail} <code>${one.error?.code}</code>`, one.client,
+            html`<span class="why"><code>${one.event}</code> <span class="quiet">${one.url ?? T.endpoint}</span></span>`,
+            html`<span class="why">${one.error?.detail} <code>${one.error?.code}</code></span>`, one.client,
             one.ended_at && dated(one.ended_at), one.job_id && jobLink(one.job_id),
             html`<${Action} run=${replay(one.id)} label=${`${T.replay}: ${one.event}`}>${T.replay}<//>`,
           ])} />`

@@ -137,8 +137,8 @@ export const TEXTS = {
     stale: "The service does not answer. This is how it was; trying again.",
     loading: "Looking…",
     tiles: {
-      waiting: "Waiting", working: "Workers at work", rate: "Ended in the last hour",
-      failed: "Failed", disk: "Disk free", memory: "Memory free", deliveries: "To deliver",
+      waiting: "Waiting", working: "Workers busy", rate: "Ended in 1 h",
+      failed: "Failed in 1 h", disk: "Disk free", memory: "Memory free", deliveries: "To deliver",
     },
     oldest: (age) => `the oldest for ${age}`,
     nothing: "nothing waits",

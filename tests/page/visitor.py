@@ -129,6 +129,8 @@ class Visitor:
 
     def picture(self, path, *, whole=False):
         """Save what is seen, as PNG."""
+        two_frames = "const [done] = arguments; requestAnimationFrame(() => setTimeout(done, 100))"
+        self.browser.execute_async_script(two_frames)
         shot = self._cdp("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
         path.write_bytes(base64.b64decode(shot["data"]))
 
