@@ -1,6 +1,7 @@
 """What the tests of the Python client and of the command line share."""
 
 import json
+import os
 import socket
 import threading
 from contextlib import contextmanager, suppress
@@ -10,12 +11,14 @@ import offload
 import pytest
 from offload.retrying import Retry
 
+from tests.client.shell import run
 from tests.service import Service
 
 PYTHON_CLIENT = Path(__file__).parents[2] / "clients" / "python"
 QUICK = Retry(retries=8, first_s=0.01, most_s=0.05)
 
 
+NOISE = os.urandom(3 << 20)
 KEY = "a-key-for-the-tests-of-clients"
 
 
@@ -32,9 +35,43 @@ def keyed(tmp_path_factory):
 
 
 @pytest.fixture
+def folder(tmp_path, monkeypatch, photo, text):
+    """Somewhere with a few files, and nothing else."""
+    folder = tmp_path / "there"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    (folder / "photo.jpg").write_bytes(photo)
+    (folder / "access.log").write_bytes(text)
+    return folder
+
+
+@pytest.fixture(params=["a service", "right here"])
+def offload_(request, service):
+    """Runs the command, one way and the other."""
+    env = {"OFFLOAD_SERVER": service.url} if request.param == "a service" else {}
+    if not env:
+        # To start a process for each call is half a second of work; one test does.
+        env = {"OFFLOAD_POOL_WORKERS": "1", "OFFLOAD_POOL_EXECUTOR": "thread"}
+
+    def called(*words, given=None, more_env=None):
+        return run(*words, given=given, env=env | (more_env or {}))
+
+    called.env = env
+    called.remote = request.param == "a service"
+    return called
+
+
+@pytest.fixture
 def client(service):
     with offload.Client(service.url, retry=QUICK) as made:
         yield made
+
+
+@pytest.fixture
+def large(client):
+    stored = client.files.upload(NOISE, name="noise.bin")
+    yield stored
+    stored.delete()
 
 
 def free_port():
