@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import Header, Path, Request, Response
+from fastapi import Header, Path, Query, Request, Response
 from starlette.responses import FileResponse
 
 from app.api import components, openapi
@@ -16,7 +16,7 @@ from app.api.names import NameQuery, PathsQuery
 from app.api.nearest import shown
 from app.api.problems import documented
 from app.api.routes import Router, json_of
-from app.api.schemas import FileView, file_view
+from app.api.schemas import FilePage, FileView, file_view
 from app.api.sentences import UNKNOWN
 from app.api.slips import check_fields
 from app.errors import (
@@ -26,7 +26,7 @@ from app.errors import (
     TooManyItems,
     UnsupportedBody,
 )
-from app.records import files
+from app.records import files, reading
 
 router = Router(prefix="/v1/files", tags=["files"])
 
@@ -103,6 +103,27 @@ async def store(
 ) -> Response:
     """Store one file; its id serves as an input of any number of jobs until it expires."""
     return await _store(request, runtime, client, filename, paths)
+
+
+@router.get(
+    "",
+    summary="List stored files, newest first",
+    operation_id="list_files",
+    responses=documented(401, 422),
+)
+async def list_files(
+    runtime: RuntimeDep,
+    client: ClientDep,
+    cursor: Annotated[
+        str | None, Query(max_length=100, description="`next_cursor` of the page before.")
+    ] = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> FilePage:
+    """Give a page of this client's files that were stored by themselves, not those of jobs."""
+    found, next_cursor = await runtime.database.read(
+        reading.list_files, client, cursor=cursor, limit=limit
+    )
+    return FilePage(files=[file_view(file) for file in found], next_cursor=next_cursor)
 
 
 @router.put(

@@ -194,6 +194,12 @@ class ItemPage(Page):
     items: list[ItemView]
 
 
+class FilePage(Page):
+    """Files that were stored by themselves, newest first."""
+
+    files: list[FileView]
+
+
 def content_path(file: File) -> str:
     """Give the path of a file's content."""
     return link(f"/v1/files/{file.id}/content")

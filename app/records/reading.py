@@ -41,6 +41,19 @@ def list_jobs(
     return [rows.job(row) for row in page], next_cursor
 
 
+def list_files(
+    tx: Tx, client: str, *, cursor: str | None = None, limit: int = 50
+) -> tuple[list[File], str | None]:
+    """Read a page of a client's files that belong to no job, newest first, and the next cursor.
+
+    Without their values, where they are small.
+    """
+    page, next_cursor = read_page(
+        tx, "list_files", NEWEST_FIRST, cursor=cursor, limit=limit, client=client
+    )
+    return [rows.file(row) for row in page], next_cursor
+
+
 def list_items(
     tx: Tx,
     job_id: str,

@@ -26,7 +26,15 @@ from app.settings import Settings
 PACKAGE = Path(__file__).with_name("offload")
 WRITTEN = "Written by `make client`. Do not edit."
 BY_HAND = frozenset({"__init__.py", "waiting.py"})
-DOCUMENTS = ("JobView", "ItemPage", "DeliveryPage", "LimitsView", "OperationList", "ProblemView")
+DOCUMENTS = (
+    "JobView",
+    "ItemPage",
+    "DeliveryPage",
+    "FilePage",
+    "LimitsView",
+    "OperationList",
+    "ProblemView",
+)
 INPUTS = ("StoreInput", "WebhookInput")
 
 HEAD = f'''"""The service's documents and operations, typed. {WRITTEN}"""

@@ -37,6 +37,16 @@ def test_a_file_is_stored_in_every_way(http, how):
     assert http.get(response.headers["Location"]).json() == file
 
 
+def test_stored_files_are_listed_newest_first(http, file):
+    newer = http.put("/v1/files/b.bin", content=CONTENT).json()
+    first = http.get("/v1/files?limit=1").json()
+    assert first["files"] == [newer]
+    second = http.get("/v1/files", params={"limit": 1, "cursor": first["next_cursor"]}).json()
+    assert second["files"] == [file]
+    problem(http.get("/v1/files?cursor=x"), 422, "input.invalid")
+    problem(http.get("/v1/files?limit=0"), 422, "input.invalid")
+
+
 def test_the_media_type_is_of_what_is_no_text_is_by_content_alone(http, photo):
     claimed = {"file": ("a.html", photo, "text/html")}
     file = http.post("/v1/files", files=claimed).json()

@@ -118,6 +118,7 @@ def test_files_and_deliveries_of_a_service(service, folder, text):
     at = {"OFFLOAD_SERVER": service.url}
     file, size, name = run("files", "upload", "access.log", env=at).stdout.strip().split("\t")
     assert (int(size), name) == (len(text), "access.log")
+    assert file in run("files", "list", env=at).stdout
     assert json.loads(run("files", "show", file, env=at).stdout)["id"] == file
     assert run("files", "download", file, "-o", "-", env=at).stdout_bytes == text
     assert run("files", "download", file, env=at).exit_code == 1

@@ -103,9 +103,11 @@ def test_urls_and_several_steps(client, origin):
 def test_stored_files_are_inputs_and_results_too(client, photo):
     stored = client.files.upload(photo, name="p.jpg")
     assert client.files.get(stored.id).size_bytes == len(photo)
+    assert stored.id in [one.id for one in client.files.list()]
     small = client.image(stored, width=32).result()
     smaller = client.image(small, offload.Stored(stored.id), width=16).results()
     assert [Image.open(io.BytesIO(one.read())).width for one in smaller] == [16, 16]
+    assert small.id not in [one.id for one in client.files.list()]
     stored.delete()
     with pytest.raises(offload.NotFound) as gone:
         client.files.get(stored.id)

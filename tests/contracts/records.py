@@ -240,6 +240,9 @@ class Store:
 
     # -- files, versions -----------------------------------------------------------------------
 
+    async def list_files(self, client: str, **others: Any) -> tuple[list[File], str | None]:
+        return await self.db.read(reading.list_files, client, **others)
+
     async def add_file(self, client: str, blob: NamedBlob, retention_s: float) -> File:
         return await self.db.write(files.add, client, blob, retention_s)
 

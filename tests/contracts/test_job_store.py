@@ -958,6 +958,22 @@ async def test_a_stored_file_lives_for_its_retention_and_reading_renews_it(
     assert await store.unreferenced([blob("x").key])
 
 
+async def test_stored_files_are_listed_for_their_client_and_those_of_jobs_are_not(
+    store: Store,
+) -> None:
+    stored = [
+        await store.add_file("shop", NamedBlob(blob(f"{n}"), f"{n}.txt"), HOUR_S) for n in range(3)
+    ]
+    await store.add_file("other", NamedBlob(blob("theirs"), "theirs.txt"), HOUR_S)
+    await submitted(store, NewItem(file_id=stored[0].id))
+    await run_all(store, done())
+    page, cursor = await store.list_files("shop", limit=2)
+    assert page == [stored[2], stored[1]]
+    assert await store.list_files("shop", cursor=cursor, limit=2) == ([stored[0]], None)
+    with pytest.raises(InvalidParameter):
+        await store.list_files("shop", cursor="nonsense")
+
+
 async def test_an_input_outlives_the_stored_file_that_it_came_from(
     records: JobBackend, store: Store
 ) -> None:

@@ -76,6 +76,14 @@ class DeliveryDocument(TypedDict):
     """The latest 50, oldest first."""
 
 
+class FilePage(TypedDict):
+    """Files that were stored by themselves, newest first."""
+
+    next_cursor: str | None
+    """Give it as `cursor` for the next page."""
+    files: list[FileDocument]
+
+
 class FileDocument(TypedDict):
     """A stored file: an input, a result, or one that was stored by itself."""
 

@@ -23,6 +23,13 @@ SELECT files.*, jobs.id AS job_id, jobs.expires_ms AS job_expires_ms, small.byte
 FROM files LEFT JOIN jobs ON jobs.pk = files.job_pk LEFT JOIN small ON small.key = files.blob
 WHERE files.id = :id;
 
+-- name: list_files
+-- A client's files that were stored by themselves, newest first, before the cursor.
+-- index: files_by_client
+SELECT files.*, NULL AS job_id, NULL AS job_expires_ms, NULL AS value
+FROM files WHERE client = :client AND job_pk IS NULL AND pk < :before
+ORDER BY pk DESC LIMIT :limit;
+
 -- name: results_of
 -- The results of some items.
 -- index: files_by_item, INTEGER PRIMARY KEY

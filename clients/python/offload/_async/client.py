@@ -266,6 +266,11 @@ class AsyncFiles:
         """Give a file, which may as well be the input or result of a job. Raises `NotFound`."""
         return AsyncFile(await self._transport.get(f"/v1/files/{_id(file_id)}"), self._transport)
 
+    async def list(self) -> AsyncGenerator[AsyncFile, None]:
+        """Give files that were stored by themselves, newest first, page by page."""
+        async for one in _pages(self._transport, "/v1/files", "files", {"limit": 100}):
+            yield AsyncFile(one, self._transport)
+
     async def delete(self, file_id: str) -> None:
         """Remove a file; jobs that were given it keep what they need."""
         await self._transport.ask("DELETE", f"/v1/files/{_id(file_id)}", again=True)

@@ -266,6 +266,11 @@ class Files:
         """Give a file, which may as well be the input or result of a job. Raises `NotFound`."""
         return File(self._transport.get(f"/v1/files/{_id(file_id)}"), self._transport)
 
+    def list(self) -> Generator[File, None, None]:
+        """Give files that were stored by themselves, newest first, page by page."""
+        for one in _pages(self._transport, "/v1/files", "files", {"limit": 100}):
+            yield File(one, self._transport)
+
     def delete(self, file_id: str) -> None:
         """Remove a file; jobs that were given it keep what they need."""
         self._transport.ask("DELETE", f"/v1/files/{_id(file_id)}", again=True)

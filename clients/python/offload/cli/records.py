@@ -176,6 +176,20 @@ def _free(path: Path, taken: set[Path]) -> Path:
 # -- files ---------------------------------------------------------------------------------------
 
 
+@files.command("list")
+def list_files(
+    limit: Limit = 20,
+    json: Json = False,
+    server: ServerOption = None,
+    key_file: KeyFileOption = None,
+) -> None:
+    """List files that were stored by themselves, newest first: id, size, name, when it goes."""
+    columns = ("id", "size_bytes", "name", "expires_at")
+    with service(server, key_file) as client:
+        found = islice(client.files.list(), limit)
+        table((one.document for one in found), columns, as_json=json)
+
+
 @files.command("upload")
 def upload_files(
     file: Annotated[list[Path], typer.Argument(metavar="FILE", help="What to store.")],
