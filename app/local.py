@@ -102,7 +102,9 @@ class Local:
         settings = self._settings.pool
         if files == 1 and size_bytes <= ALONE_BYTES:
             settings = settings.model_copy(update={"workers": 1})
-        configure_logging(self._settings.log.model_copy(update={"level": "error"}))
+        # In JSON the log would take over standard output, which is the results'.
+        quiet = {"level": "error", "format": "console"}
+        configure_logging(self._settings.log.model_copy(update=quiet))
         self._cpu = CpuPool(settings)
         async with self._stack:
             await self._cpu.open()

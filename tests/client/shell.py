@@ -18,6 +18,8 @@ def run(*words, given=None, env=None):
             patched.delenv(name, raising=False)
             if value is not None:
                 patched.setenv(name, value)
+        # This process has the log of all tests.
+        patched.setattr("app.local.configure_logging", lambda _: None)
         return CliRunner().invoke(command_line(words), words, input=given)
 
 

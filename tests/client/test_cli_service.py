@@ -155,7 +155,7 @@ def stopped(number, plugin, *more):
         [*command, "--pipe", str(Path("pipe").absolute()), *more],
         env=os.environ
         | {"PYTHONPATH": str(plugin), "OFFLOAD_POOL_WORKERS": "1"}
-        | {"OFFLOAD_KEY": KEY},
+        | {"OFFLOAD_KEY": KEY, "OFFLOAD_LOG_FORMAT": "json"},
         stderr=subprocess.PIPE,
         text=True,
     ) as running:
