@@ -36,18 +36,23 @@ def held():
     origin.close()
 
 
+class Services:
+    """Starts services on folders by name, again after one was killed, and ends them."""
+
+    def __init__(self, folder):
+        self._folder, self.running = folder, {}
+
+    def __call__(self, name, **env):
+        env = {"OFFLOAD_FETCH_ALLOW_NETWORKS": LOOPBACK, **env}
+        self.running[name] = Service(self._folder / name, env)
+        return self.running[name]
+
+
 @pytest.fixture(scope="module")
 def services(folder):
-    """Starts services, and ends them."""
-    running = []
-
-    def start(name, **env):
-        env = {"OFFLOAD_FETCH_ALLOW_NETWORKS": LOOPBACK, **env}
-        running.append(Service(folder / name, env))
-        return running[-1]
-
-    yield start
-    for service in running:
+    started = Services(folder)
+    yield started
+    for service in started.running.values():
         service.stop()
 
 

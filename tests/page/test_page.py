@@ -19,26 +19,37 @@ from tests.page.visitor import Visitor
 pytestmark = pytest.mark.timeout(300)
 
 
-@pytest.fixture(autouse=True)
-def nothing_is_held_against_it(browser):
-    """The page's own policy, and its scripts, have nothing to complain about."""
-    yield
-    assert Visitor(browser, "").complaints() == []
+# One browser and one service for many steps: to start each is what takes most.
 
 
-@pytest.fixture(scope="module")
-def done(visitor, photos):
-    """Somebody has dropped three files, one of them bad, and has waited."""
-    visitor.visit()
-    visitor.drop(photos)
-    visitor.until(lambda: len(visitor.all(".chosen li")) == 3)
-    assert visitor.one("input[name=choice]:checked").get_attribute("value") == "image"
-    visitor.click("button.primary", "Start with 3 inputs")
-    visitor.until(lambda: len(visitor.all(".row.succeeded")) == 2)
-    return visitor
+def test_anybody_uses_it(visitor, services, folder, photos, held):
+    drop_three_files_one_of_them_bad(visitor, folder, photos)
+    compare_before_and_after_by_keys(visitor)
+    find_all_of_it_after_a_reload(visitor)
+    for route in ("", "#/status", "#/job/" + visitor.jobs()[0]):
+        look_at_it_in_the_dark_and_on_a_phone(visitor, route)
+    do_all_of_it_by_keyboard(visitor, held)
+    give_a_link_that_is_none(visitor)
+    watch_on_after_the_service_was_killed(visitor, services, held)
+    assert visitor.complaints() == []
+    assert [url for url in visitor.asked() if urlsplit(url).hostname != "127.0.0.1"] == []
 
 
-def test_three_files_are_dropped_and_the_bad_one_fails_alone(done, folder, photos):
+def test_a_key_opens_it_and_an_operators_more_of_it(browser, keyed, photos):
+    visitor = Visitor(browser, keyed.url)
+    give_a_key_that_the_tab_alone_keeps(visitor, photos)
+    job_id = have_an_event_given_up(keyed, photos)
+    see_the_last_hour_and_send_it_again(visitor, job_id)
+    assert visitor.complaints() == []
+
+
+def drop_three_files_one_of_them_bad(done, folder, photos):
+    done.visit()
+    done.drop(photos)
+    done.until(lambda: len(done.all(".chosen li")) == 3)
+    assert done.one("input[name=choice]:checked").get_attribute("value") == "image"
+    done.click("button.primary", "Start with 3 inputs")
+    done.until(lambda: len(done.all(".row.succeeded")) == 2)
     [failed] = done.all(".row.failed")
     assert BAD in failed.text  # as it is: no part of the markup
     assert "image.unsupported" in failed.text
@@ -60,7 +71,7 @@ def test_three_files_are_dropped_and_the_bad_one_fails_alone(done, folder, photo
         assert sorted(archive.namelist()) == ["beach.webp", "forest.webp"]
 
 
-def test_before_and_after_are_compared_by_keys(done):
+def compare_before_and_after_by_keys(done):
     done.click("button", "Compare")
     done.until(lambda: all(done.loaded(img) for img in done.all(".frame img")))
     assert len(done.all(".frame img")) == 2
@@ -74,7 +85,7 @@ def test_before_and_after_are_compared_by_keys(done):
     done.until(lambda: not done.all("dialog"))
 
 
-def test_what_was_started_is_there_after_a_reload(done):
+def find_all_of_it_after_a_reload(done):
     done.browser.refresh()
     done.until(lambda: len(done.all(".row.succeeded")) == 2)
     assert len(done.all(".row.failed")) == 1
@@ -83,12 +94,7 @@ def test_what_was_started_is_there_after_a_reload(done):
     done.one("dialog.compare input").send_keys(Keys.ESCAPE)
 
 
-@pytest.mark.parametrize("route", ["", "#/status", "#/job/"])
-def test_everybody_can_use_it_in_the_dark_and_on_a_phone(done, route):
-    if route == "#/job/":
-        route += done.browser.execute_script("return JSON.parse(sessionStorage['offload.jobs'])")[
-            0
-        ]["jobId"]
+def look_at_it_in_the_dark_and_on_a_phone(done, route):
     done.visit(route)
     done.one(".row.succeeded" if not route else ".plot canvas" if "status" in route else ".told")
     for closed in done.all("details"):
@@ -104,7 +110,7 @@ def test_everybody_can_use_it_in_the_dark_and_on_a_phone(done, route):
     done.emulate()
 
 
-def test_all_of_it_can_be_done_by_keyboard(visitor, held):
+def do_all_of_it_by_keyboard(visitor, held):
     visitor.visit()
     visitor.tab_to("button", "or paste links")
     visitor.press(Keys.ENTER)
@@ -128,7 +134,7 @@ def test_all_of_it_can_be_done_by_keyboard(visitor, held):
     visitor.tab_to("button", "Download")
 
 
-def test_a_link_that_is_none_is_refused_in_words(visitor):
+def give_a_link_that_is_none(visitor):
     visitor.visit()
     visitor.click("button", "or paste links")
     visitor.one("textarea").send_keys("javascript:alert(1)")
@@ -136,9 +142,7 @@ def test_a_link_that_is_none_is_refused_in_words(visitor):
     visitor.shows("[role=alert]", "not a link that begins with http")
 
 
-def test_a_job_is_watched_on_after_the_service_was_killed(browser, services, held):
-    first = services("killed")
-    visitor = Visitor(browser, first.url)
+def watch_on_after_the_service_was_killed(visitor, services, held):
     visitor.visit()
     visitor.click("button", "or paste links")
     visitor.one("textarea").send_keys(f"{held.url}/held")
@@ -146,32 +150,32 @@ def test_a_job_is_watched_on_after_the_service_was_killed(browser, services, hel
     visitor.click("button.primary", "Start with 1 input")
     held.wait_for(1)
     visitor.shows(".row.running", "Working")
-    first.kill()
+    services.running["open"].kill()
     visitor.shows("[role=status]", "The connection was lost")
-    services("killed", OFFLOAD_PORT=str(urlsplit(first.url).port))
+    services("open", OFFLOAD_PORT=str(urlsplit(visitor.url).port))
     held.let_go()
-    visitor.one(".row.succeeded")
+    visitor.shows(".row.succeeded", "held")
     visitor.until(lambda: "connection" not in visitor.one("main").text)
 
 
-def test_a_key_is_asked_for_and_kept_in_the_tab_alone(browser, keyed, photos):
-    visitor = Visitor(browser, keyed.url)
+def give_a_key_that_the_tab_alone_keeps(visitor, photos):
     visitor.visit()
     visitor.one("dialog.key input").send_keys(SHOP, Keys.ENTER)
     visitor.until(lambda: not visitor.all("dialog"))
     kept = "return [Object.values(sessionStorage), localStorage.length, document.cookie]"
-    assert browser.execute_script(kept) == [[SHOP], 0, ""]
+    assert visitor.browser.execute_script(kept) == [[SHOP], 0, ""]
     visitor.drop({"beach.jpg": photos["beach.jpg"]})
     visitor.click("button.primary", "Start with 1 input")
     visitor.one(".row.succeeded")
     visitor.until(lambda: visitor.loaded(visitor.one(".row .thumb img")))
     visitor.click("button", "Compare")
     visitor.until(lambda: all(visitor.loaded(img) for img in visitor.all(".frame img")))
-    visitor.browser.get(f"{keyed.url}/#/status")
+    visitor.browser.get(f"{visitor.url}/#/status")
     visitor.shows("[role=alert]", "This page is for the operator")
 
 
-def test_the_operator_sees_the_last_hour_and_has_an_event_sent_again(browser, keyed, photos):
+def have_an_event_given_up(keyed, photos):
+    """Gives the id of the job that told it."""
     with httpx.Client(
         base_url=keyed.url, headers={"Authorization": f"Bearer {SHOP}"}, timeout=30
     ) as shop:
@@ -186,9 +190,12 @@ def test_the_operator_sees_the_last_hour_and_has_an_event_sent_again(browser, ke
         told = f"/v1/webhooks/deliveries?job={job_id}&status=pending"
         eventually(shop, lambda: attempted(shop.get(told).json()))
         bury(keyed, job_id)
-    visitor = Visitor(browser, keyed.url)
+    return job_id
+
+
+def see_the_last_hour_and_send_it_again(visitor, job_id):
     visitor.visit()
-    browser.execute_script("sessionStorage.clear()")
+    visitor.browser.execute_script("sessionStorage.clear()")
     visitor.visit("#/status")
     visitor.one("dialog.key input").send_keys(OPS, Keys.ENTER)
     visitor.until(lambda: len(visitor.all(".plot canvas")) == 2)
@@ -223,9 +230,3 @@ def bury(service, job_id):
             [int(time.time() * 1000), json.dumps(problem), job_id],
         ).rowcount
     assert changed == 1
-
-
-def test_nothing_was_asked_of_anybody_else(browser, visitor):
-    visitor.visit("#/status")
-    visitor.one(".plot canvas")
-    assert [url for url in visitor.asked() if urlsplit(url).hostname != "127.0.0.1"] == []

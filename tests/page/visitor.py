@@ -98,6 +98,11 @@ class Visitor:
         """Tell whether a picture is there to be seen."""
         return self.browser.execute_script("return arguments[0].naturalWidth > 0", picture)
 
+    def jobs(self):
+        """Give the ids of the jobs that the tab remembers, the latest first."""
+        kept = self.browser.execute_script("return sessionStorage.getItem('offload.jobs')")
+        return [one["jobId"] for one in json.loads(kept)]
+
     def at(self):
         """Give where the slider of the comparison is, as the pictures have it."""
         style = "return document.querySelector('.frame').style.getPropertyValue('--at')"
