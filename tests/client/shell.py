@@ -1,6 +1,7 @@
 """The command `offload` in this process, and what it leaves."""
 
 import os
+from unittest.mock import Mock
 
 import pytest
 from offload.cli.root import command_line
@@ -18,8 +19,10 @@ def run(*words, given=None, env=None):
             patched.delenv(name, raising=False)
             if value is not None:
                 patched.setenv(name, value)
-        # This process has the log of all tests.
+        # This process has the log of all tests, so it is not set to errors only; and what the pool
+        # says of threads, which tests here use, would go to standard output.
         patched.setattr("app.local.configure_logging", lambda _: None)
+        patched.setattr("app.cpu.pool.log", Mock())
         return CliRunner().invoke(command_line(words), words, input=given)
 
 
