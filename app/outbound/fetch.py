@@ -5,7 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Mapping,
+    Sequence,
+)
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -238,12 +245,24 @@ class _Fetch:
                     return Unchanged(facts)
                 await self._check(response)
                 body = Body(response, self._wanted, resume=self._resume, ended=give_back)
-                saved = await _saved(body, save, self._limits.max_bytes)
+                saved = await self._saved(body, save)
             finally:
                 await response.aclose()
             metrics.fetched(body.size_bytes)
             facts = _facts(self._hop, response, self._door.clock() - began)
             return Fetched(saved, facts | {"size_bytes": body.size_bytes})
+
+    async def _saved(self, body: Body, save: Save[T]) -> T:
+        chunks = body.chunks()
+        timed = _timed(chunks, self._budget)
+        try:
+            saved = await save(timed, self._limits.max_bytes)
+            body.check()
+            return saved
+        finally:
+            await timed.aclose()
+            await chunks.aclose()
+            await body.aclose()
 
     async def _send(self, more: Mapping[str, str]) -> httpx.Response:
         client = self._hop.way.client if self._hop.way else self._door.client
@@ -311,15 +330,13 @@ class _Fetch:
         raise FetchStatusError(f"The origin answered with status {status}.", **extra)
 
 
-async def _saved(body: Body, save: Save[T], max_bytes: int) -> T:
-    chunks = body.chunks()
-    try:
-        saved = await save(chunks, max_bytes)
-        body.check()
-        return saved
-    finally:
-        await chunks.aclose()
-        await body.aclose()
+async def _timed(chunks: AsyncIterator[bytes], budget: Budget) -> AsyncGenerator[bytes, None]:
+    """Give chunks on; while they are being stored, and once all are there, no time goes by."""
+    async for chunk in chunks:
+        budget.stand()
+        yield chunk
+        budget.go_on()
+    budget.stand()
 
 
 def _facts(hop: Hop, response: httpx.Response, total_s: float) -> dict[str, Any]:

@@ -18,7 +18,7 @@ class FetchSettings(GuardSettings):
         gt=0,
         le=86_400,
         description="Deadline for one URL in seconds, redirects, retries and the waits between "
-        "them included; waiting for the host's turn is not.",
+        "them included; waiting for the host's turn, and storing, are not.",
     )
     connect_timeout_s: float = Field(
         default=5.0,

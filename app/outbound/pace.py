@@ -16,13 +16,14 @@ Queue = tuple[str, Origin]
 
 
 class Budget:
-    """A total deadline that only runs while there is something to wait for but one's turn."""
+    """A total deadline that runs while an origin is waited for: not one's turn, nor the store."""
 
     def __init__(self, total_s: float, clock: Callable[[], float]) -> None:
         self._total_s = total_s
         self._clock = clock
         self._left_s = total_s
         self._since: float | None = None
+        self._deadline = asyncio.timeout(None)
 
     @property
     def left_s(self) -> float:
@@ -40,16 +41,29 @@ class Budget:
         """Let the time run; raises `FetchTimeout`, with phase `total`, when it is up."""
         self._since = self._clock()
         try:
-            async with asyncio.timeout(max(self._left_s, 0.0)) as deadline:
+            async with asyncio.timeout(max(self._left_s, 0.0)) as self._deadline:
                 yield
         except TimeoutError as exc:
-            if not deadline.expired():
+            if not self._deadline.expired():
                 raise
             raise FetchTimeout(
                 f"The fetch took longer than {self._total_s:g} seconds.", phase="total"
             ) from exc
         finally:
-            self._left_s, self._since = self.left_s, None
+            self._stop()
+
+    def stand(self) -> None:
+        """Let the time stand still within `running`."""
+        self._stop()
+        self._deadline.reschedule(None)
+
+    def go_on(self) -> None:
+        """Let it run again."""
+        self._since = self._clock()
+        self._deadline.reschedule(asyncio.get_running_loop().time() + max(self._left_s, 0.0))
+
+    def _stop(self) -> None:
+        self._left_s, self._since = self.left_s, None
 
 
 class _Queue:

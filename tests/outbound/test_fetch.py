@@ -388,6 +388,34 @@ async def test_waiting_for_the_hosts_turn_does_not_count(origin, save):
         assert (await second).facts["elapsed_ms"] == 0
 
 
+async def test_storing_does_not_count(origin):
+    time = [0.0]
+
+    async def slowly(chunks, max_bytes):
+        kept = b""
+        async for chunk in chunks:
+            kept += chunk
+            time[0] += 1000.0
+        time[0] += 1000.0
+        return kept
+
+    settings = FetchSettings(allow_networks="127.0.0.1/32")
+    async with Fetcher(settings, clock=lambda: time[0]) as fetcher:
+        fetched = await fetcher.fetch(f"{origin.url}/ok", DEFAULTS, None, slowly)
+    assert fetched.body
+    assert time[0] >= 2000
+    assert fetched.facts["elapsed_ms"] == 0
+
+
+async def test_a_deadline_that_stands_still_ends_nothing():
+    budget = Budget(10, lambda: 0.0)
+    async with budget.running():
+        budget.stand()
+        assert budget._deadline.when() is None
+        budget.go_on()
+        assert 0 < budget._deadline.when() - asyncio.get_running_loop().time() <= 10
+
+
 async def test_two_hosts_that_redirect_to_each_other_do_not_lock_up(
     origin, open_origin, open_fetcher, save
 ):
