@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -19,6 +20,8 @@ from offload.errors import OffloadError
 from offload.inputs import Input, Upload, Url
 
 CANCEL_S = 5.0
+ANSWER_S = 2.0
+"""How long the answer to what is just being sent is waited for once somebody has had enough."""
 
 
 class Fetched:
@@ -65,14 +68,12 @@ class Remote:
         try:
             try:
                 watch.phase("sending", sum(given.size_bytes for given in givens))
-                # Names keep their folders: so they are in an archive of them.
-                paths = "keep" if any(given.below.parts for given in givens) else "strip"
-                job = await self._client.run(
-                    *map(_input, givens),
-                    steps=[self._step],
-                    told=watch.add,
-                    **{**self._labels, "paths": paths},
-                )
+                sending = asyncio.create_task(self._submit(givens, watch))
+                try:
+                    job = await asyncio.shield(sending)
+                except asyncio.CancelledError:
+                    job = await self._late(sending, givens)
+                    raise
                 await self._over(job, watch)
                 outcomes = await self._outcomes(job, unit)
             except OffloadError as error:
@@ -84,6 +85,29 @@ class Remote:
             if job is not None and not job.done:
                 await self._cancel(job)
             raise
+
+    async def _submit(self, givens: Sequence[Given], watch: Watch) -> AsyncJob:
+        # Names keep their folders: so they are in an archive of them.
+        paths = "keep" if any(given.below.parts for given in givens) else "strip"
+        return await self._client.run(
+            *map(_input, givens),
+            steps=[self._step],
+            told=watch.add,
+            **{**self._labels, "paths": paths},
+        )
+
+    async def _late(
+        self, sending: asyncio.Task[AsyncJob], givens: Sequence[Given]
+    ) -> AsyncJob | None:
+        """Give the job whose answer is on its way when one has had enough, to be canceled too."""
+        if any(given.is_stdin for given in givens):
+            sending.cancel()  # nobody knows whether more of it comes
+        done, _ = await asyncio.wait([sending], timeout=ANSWER_S)
+        if done and not sending.cancelled() and sending.exception() is None:
+            return sending.result()
+        sending.cancel()
+        await asyncio.wait([sending])
+        return None
 
     async def _over(self, job: AsyncJob, watch: Watch) -> None:
         watch.phase("waiting")
