@@ -8,7 +8,7 @@ PIP := $(BIN)/pip --quiet --disable-pip-version-check
 # worth 1.3 to 1.7 times on ingest with glibc 2.36. Read once, when the process starts.
 MALLOC := MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=268435456 MALLOC_TOP_PAD_=67108864
 
-.PHONY: run heif demo guide test clients fuzz torture docs client lint format check bench \
+.PHONY: run heif demo guide test clients fuzz torture docs site cli-picture client lint format check bench \
 	migrate-million bench-peers page page-pictures lock lock-clients lock-page lock-peers upgrade clean
 
 run: $(VENV)/.run
@@ -28,7 +28,7 @@ heif: $(VENV)/.run
 # Side by side, four on two cores too: much of a test is waiting, for a process, a server or a time
 # that must pass, and none knows of another. Compiled tests
 # are kept, whatever the environment says: each process would rewrite all their assertions anew.
-test: $(VENV)/.dev clients .venv-moto/.done
+test: $(VENV)/.dev clients .venv-moto/.done .venv-site/.done
 	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest --numprocesses 4 --dist worksteal
 
 # Generators of clients, for the tests of the API's description. Without npm and Chromium those
@@ -64,6 +64,15 @@ format: $(VENV)/.dev
 # What derives from the code; `make test` fails while a page is out of date.
 docs: $(VENV)/.run
 	$(BIN)/python docs/generate.py
+	$(BIN)/python docs/site/api.py
+
+# README.md and docs/ as a site in build/site, to be served, or read from there (without its search).
+site: .venv-site/.done
+	.venv-site/bin/python docs/site/build.py
+
+# The picture of the command line in README: what the commands print, taken down.
+cli-picture: $(VENV)/.dev
+	$(BIN)/python docs/site/cli_picture.py
 
 # The typed part of clients/python, and its half without await; `make test` compares these too.
 client: $(VENV)/.dev
@@ -94,6 +103,7 @@ lock: $(VENV)/.dev
 	$(BIN)/uv pip compile $(LOCK) pyproject.toml --extra heif -o requirements/heif.txt
 	$(BIN)/uv pip compile $(LOCK) pyproject.toml --extra heif --group dev -o requirements/dev.txt
 	$(BIN)/uv pip compile $(LOCK) requirements/moto.in -o requirements/moto.txt
+	$(BIN)/uv pip compile $(LOCK) requirements/site.in -o requirements/site.txt
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-annotate --no-header --no-emit-package offload-client
 
@@ -122,7 +132,7 @@ lock-peers: $(VENV)/.dev
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	rm -rf .venv-moto .venv-clients $(TYPESCRIPT)/node_modules $(PAGE)/node_modules
+	rm -rf build .venv-moto .venv-site .venv-clients $(TYPESCRIPT)/node_modules $(PAGE)/node_modules
 	rm -rf .venv-thumbor benchmarks/peers/ipx/node_modules
 
 $(VENV)/.python:
@@ -147,6 +157,13 @@ $(VENV)/.dev: $(VENV)/.run requirements/dev.txt
 	$(PYTHON) -m venv --clear .venv-moto
 	.venv-moto/bin/pip --quiet --disable-pip-version-check install --require-hashes \
 		--only-binary :all: -r requirements/moto.txt
+	touch $@
+
+# What makes the site; apart, as it is nothing of the service's.
+.venv-site/.done: requirements/site.txt
+	$(PYTHON) -m venv --clear .venv-site
+	.venv-site/bin/pip --quiet --disable-pip-version-check install --require-hashes \
+		--only-binary :all: -r requirements/site.txt
 	touch $@
 
 .venv-clients/.done: tests/clients/python/requirements.txt

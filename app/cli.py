@@ -40,7 +40,7 @@ cli = typer.Typer(
 
 @cli.command()
 def serve() -> None:
-    """Start the service; every setting is an OFFLOAD_* variable (see README)."""
+    """Start the service; every setting is an OFFLOAD_* variable (docs/settings.md)."""
     settings = read_settings()
     # At need, as all the rooms are: what is wrong with a setting is told without them.
     from app.nodes.folder import check_data_dir, check_with_postgres
@@ -239,7 +239,7 @@ def read_settings() -> Settings:
     except ValidationError as error:
         for sentence in dict.fromkeys(map(_of_a_variable, error.errors())):
             complain(sentence, as_json=json_wanted())
-    complain("README.md, «Configuration», lists every variable.", as_json=json_wanted())
+    complain("docs/settings.md lists every variable.", as_json=json_wanted())
     raise typer.Exit(2)
 
 

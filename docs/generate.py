@@ -1,8 +1,8 @@
 """Writes what derives from the code's own models: `make docs`.
 
-docs/operations.md comes from the operations' parameters, the table of README.md's "Configuration"
-from the settings, the fields of guide.json in docs/guide.md from its models. `make test` fails
-while one of them is not what this would write.
+docs/operations.md comes from the operations' parameters, the table of docs/settings.md from the
+settings, the fields of guide.json in docs/guide.md from its models; docs/site/api.py writes
+docs/api.md. `make test` fails while one of them is not what these would write.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from app.ops.registry import load_offered
 from app.settings import Settings, variables
 
 PAGE = Path(__file__).with_name("operations.md")
-README = Path(__file__).parents[1] / "README.md"
+SETTINGS = Path(__file__).with_name("settings.md")
 GUIDE = Path(__file__).with_name("guide.md")
 GUIDE_PARTS = (
     ("The document", document.Guide),
@@ -156,7 +156,7 @@ def _count(field: dict[str, Any]) -> str:
 
 
 def settings_table() -> str:
-    """Give README's table of every variable: default, what it may be, what it means."""
+    """Give the table of every variable: default, what it may be, what it means."""
     rows = ["| variable | default | values | meaning |", "| --- | --- | --- | --- |"]
     document = Settings.model_json_schema()
     for variable, field in variables().items():
@@ -201,8 +201,8 @@ def _shown(default: object) -> str:
     return "(none)" if default in ({}, (), None) or not str(default) else str(default)
 
 
-def readme(text: str) -> str:
-    """Give README.md with the table of settings in its place."""
+def settings(text: str) -> str:
+    """Give docs/settings.md with the table in its place."""
     start, end = (text.index(marker) for marker in MARKERS)
     return text[: start + len(MARKERS[0])] + "\n" + settings_table() + "\n" + text[end:]
 
@@ -239,4 +239,4 @@ def _kind(field: dict[str, Any]) -> str:
 if __name__ == "__main__":
     GUIDE.write_text(guide(GUIDE.read_text("utf-8")), "utf-8")
     PAGE.write_text(page(), "utf-8")
-    README.write_text(readme(README.read_text("utf-8")), "utf-8")
+    SETTINGS.write_text(settings(SETTINGS.read_text("utf-8")), "utf-8")

@@ -48,4 +48,4 @@ def test_a_setting_that_cannot_be_used_is_told_in_one_sentence(given, tmp_path):
     said, where = done.stderr.splitlines()
     assert said == WRONG[given]
     assert not JARGON.search(said)
-    assert "README" in where
+    assert "docs/settings.md" in where

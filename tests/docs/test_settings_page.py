@@ -1,72 +1,28 @@
-"""The README, executed: its examples print what it says, its tables are the code's."""
+"""docs/settings.md and docs/errors.md: their tables are the code's."""
 
 from __future__ import annotations
 
-import os
 import re
 import runpy
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from app.settings import Settings, variables
-from tests.conftest import LOOPBACK
-from tests.service import Service
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"^```console\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
-
-
-@pytest.fixture(scope="module")
-def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, Path]]:
-    """A reader with a fresh folder and a service started as the README says."""
-    folder = tmp_path_factory.mktemp("reader")
-    (folder / ".venv").mkdir()
-    (folder / ".venv" / "bin").symlink_to(Path(sys.executable).parent)
-    env = {"OFFLOAD_FETCH_ALLOW_NETWORKS": LOOPBACK}
-    with Service.started(tmp_path_factory.mktemp("readme"), env) as service:
-        yield service, folder
-
-
-def test_the_examples_print_what_is_printed_here(reader: tuple[Service, Path]) -> None:
-    service, folder = reader
-    script, expected = [], ""
-    for block in BLOCKS:
-        for line in block.splitlines():
-            if line.startswith("$ "):
-                script.append(line[2:].replace("http://127.0.0.1:8000", service.url))
-            else:
-                expected += line + "\n"
-    shell = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", "\n".join(f"{line}\necho" for line in script)],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=100,
-        env={k: v for k, v in os.environ.items() if not k.startswith("OFFLOAD_")},
-        check=False,
-    )
-    assert shell.returncode == 0, shell.stderr
-    # Everything printed here comes in this order; `…` and the ends of lines stand for anything.
-    position = 0
-    for part in re.split(r"…|\n", expected):
-        assert part in shell.stdout[position:], f"{part!r} is not in:\n{shell.stdout[position:]}"
-        position = shell.stdout.index(part, position) + len(part)
+PAGE = (ROOT / "docs" / "settings.md").read_text()
 
 
 def test_the_configuration_table_is_the_settings() -> None:
-    written = runpy.run_path(str(ROOT / "docs" / "generate.py"))["readme"](README)
-    assert written == README, "run `make docs`"
-    assert re.findall(r"^\| `(OFFLOAD_\w+)` \|", README, re.MULTILINE) == list(variables())
+    written = runpy.run_path(str(ROOT / "docs" / "generate.py"))["settings"](PAGE)
+    assert written == PAGE, "run `make docs`"
+    assert re.findall(r"^\| `(OFFLOAD_\w+)` \|", PAGE, re.MULTILINE) == list(variables())
 
 
 def test_every_setting_is_described_and_every_number_has_both_bounds() -> None:
-    for row in re.findall(r"^\| `OFFLOAD_\w+` \|.*$", README, re.MULTILINE):
+    for row in re.findall(r"^\| `OFFLOAD_\w+` \|.*$", PAGE, re.MULTILINE):
         _, variable, default, allowed, meaning, _ = re.split(r" ?\| ?", row)
         assert meaning, variable
         if re.fullmatch(r"\d+(\.\d+)?", default):
