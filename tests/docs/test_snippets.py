@@ -49,7 +49,9 @@ def test_no_block_is_run_by_nobody() -> None:
     )
 
 
-@pytest.mark.parametrize(("page", "test"), {(where[0], by) for where, (_, by) in RUN_BY.items()})
+@pytest.mark.parametrize(
+    ("page", "test"), sorted({(where[0], by) for where, (_, by) in RUN_BY.items()})
+)
 def test_who_runs_it_reads_that_page(page: str, test: str) -> None:
     assert Path(page).name in (ROOT / test).read_text()
 
