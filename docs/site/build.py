@@ -35,7 +35,8 @@ def linked(path: Path) -> set[Path]:
 
 def collected() -> set[Path]:
     """Give every file of the site: pages, and what they and the pages that they link to show."""
-    found, left = set(), {ROOT / "README.md", *(ROOT / "docs").rglob("*.md")}
+    found = {ROOT / "docs" / "site" / "site.css"}
+    left = {ROOT / "README.md", *(ROOT / "docs").rglob("*.md")}
     while left:
         path = left.pop()
         if path not in found:

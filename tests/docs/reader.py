@@ -63,7 +63,7 @@ def read(page: list[Block], folder: Path, addresses: Mapping[str, str]) -> None:
         for told, real in addresses.items():
             text = text.replace(told, real)
         if block.language == "console":
-            for line in text.splitlines():
+            for line in text.replace("\\\n", "").splitlines():  # a command may have several lines
                 if line.startswith("$ "):
                     script += [line[2:], "echo"]
                 else:
