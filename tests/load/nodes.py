@@ -16,7 +16,7 @@ from tests.service import Service
 TOGETHER = ("api,work",)
 APART = ("api", "work")
 DAY_S = 86_400
-MAY_STAY = {"idempotency_keys", "versions", "sqlite_sequence"}
+MAY_STAY = {"idempotency_keys", "versions", "tally", "sqlite_sequence"}
 """Tables whose rows outlive the jobs that they came with: docs/operating.md."""
 RUNNING = {"nodes", "chores"}
 """Tables that have rows while a node runs."""
