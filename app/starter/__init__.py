@@ -13,7 +13,7 @@ from app.ops.registry import load_offered
 
 NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 MAX_NAME_CHARACTERS = 40
-_RESERVED = frozenset({"files", "jobs", "limits", "operations", "webhooks"})
+_RESERVED = frozenset({"files", "jobs", "limits", "operations", "service", "webhooks"})
 """What is below /v1 already, where an operation's door would be."""
 _PLACES = {
     "pyproject.toml.txt": "pyproject.toml",
