@@ -7,6 +7,7 @@ is as public as `/openapi.json`, and its "Authorize" takes the key.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 from starlette.exceptions import HTTPException
@@ -37,6 +38,11 @@ HEADERS = {
 }
 
 
+def is_browser(request: Request) -> bool:
+    """Tell whether a browser asks, and not a program."""
+    return "text/html" in request.headers.get("accept", "")
+
+
 async def docs(request: Request) -> Response:
     """Give the page."""
     return await _file("docs.html", request)
@@ -59,7 +65,7 @@ async def root(request: Request) -> Response:
     """Lead people to the page, and tell programs where things are."""
     base = str(request.scope.get("root_path", "")).rstrip("/")
     vary = {"Vary": "Accept"}
-    if "text/html" in request.headers.get("accept", ""):
+    if is_browser(request):
         # Relative, so that it leads there also behind a proxy that nobody told us of.
         return RedirectResponse(f"{base}/docs" if base else "docs", 307, headers=vary)
     return JSONResponse(
@@ -79,17 +85,24 @@ async def root(request: Request) -> Response:
 
 
 async def _file(name: str, request: Request) -> Response:
-    response = await FILES.get_response(name, request.scope)
-    response.headers.update(HEADERS)
+    return await served(FILES, name, request, HEADERS)
+
+
+async def served(
+    files: StaticFiles, name: str, request: Request, headers: Mapping[str, str]
+) -> Response:
+    """Give one of the files of a page, with the page's headers. Raises 404 where there is none."""
+    response = await files.get_response(name, request.scope)
+    response.headers.update(headers)
     return response
 
 
-ROUTES = [
-    Route(path, endpoint, methods=["GET"], include_in_schema=False)  # and HEAD, which it adds
-    for path, endpoint in {
-        "/docs": docs,
-        "/docs/{name}": asset,
-        "/favicon.ico": favicon,
-        "/": root,
-    }.items()
-]
+def routes_of(endpoints: Mapping[str, Callable[[Request], Awaitable[Response]]]) -> list[Route]:
+    """Give the routes of what people look at, which the API's description leaves out."""
+    return [
+        Route(path, endpoint, methods=["GET"], include_in_schema=False)  # and HEAD, which it adds
+        for path, endpoint in endpoints.items()
+    ]
+
+
+ROUTES = routes_of({"/docs": docs, "/docs/{name}": asset, "/favicon.ico": favicon, "/": root})

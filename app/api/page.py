@@ -10,7 +10,6 @@ from pathlib import Path
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
 
 from app.api import docs
@@ -32,14 +31,9 @@ HEADERS = {
 }
 
 
-def wants_page(request: Request) -> bool:
-    """Tell whether a browser asks, and not a program."""
-    return "text/html" in request.headers.get("accept", "")
-
-
 async def root(request: Request) -> Response:
     """Give people the page, and tell programs where things are."""
-    if not wants_page(request):
+    if not docs.is_browser(request):
         return await docs.root(request)
     response = await _file("index.html", request)
     response.headers["Vary"] = "Accept"
@@ -51,22 +45,8 @@ async def asset(request: Request) -> Response:
     return await _file(request.path_params["name"], request)
 
 
-async def icon(request: Request) -> Response:
-    """Give the icon, which the page of the API has too."""
-    return await docs.favicon(request)
-
-
 async def _file(name: str, request: Request) -> Response:
-    response = await FILES.get_response(name, request.scope)
-    response.headers.update(HEADERS)
-    return response
+    return await docs.served(FILES, name, request, HEADERS)
 
 
-ROUTES = [
-    Route(path, endpoint, methods=["GET"], include_in_schema=False)  # and HEAD, which it adds
-    for path, endpoint in {
-        "/": root,
-        "/page/icon.svg": icon,
-        "/page/{name:path}": asset,
-    }.items()
-]
+ROUTES = docs.routes_of({"/": root, "/page/icon.svg": docs.favicon, "/page/{name:path}": asset})

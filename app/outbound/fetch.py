@@ -5,14 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterator,
-    Awaitable,
-    Callable,
-    Mapping,
-    Sequence,
-)
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -254,7 +247,7 @@ class _Fetch:
 
     async def _saved(self, body: Body, save: Save[T]) -> T:
         chunks = body.chunks()
-        timed = _timed(chunks, self._budget)
+        timed = self._budget.timed(chunks)
         try:
             saved = await save(timed, self._limits.max_bytes)
             body.check()
@@ -328,15 +321,6 @@ class _Fetch:
             if asked_s is not None:
                 extra["retry_after_s"] = asked_s
         raise FetchStatusError(f"The origin answered with status {status}.", **extra)
-
-
-async def _timed(chunks: AsyncIterator[bytes], budget: Budget) -> AsyncGenerator[bytes, None]:
-    """Give chunks on; while they are being stored, and once all are there, no time goes by."""
-    async for chunk in chunks:
-        budget.stand()
-        yield chunk
-        budget.go_on()
-    budget.stand()
 
 
 def _facts(hop: Hop, response: httpx.Response, total_s: float) -> dict[str, Any]:

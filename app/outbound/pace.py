@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from app.errors import FetchTimeout
@@ -51,6 +51,14 @@ class Budget:
             ) from exc
         finally:
             self._stop()
+
+    async def timed(self, chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+        """Give chunks on; while they are being stored, and once all are there, no time goes by."""
+        async for chunk in chunks:
+            self.stand()
+            yield chunk
+            self.go_on()
+        self.stand()
 
     def stand(self) -> None:
         """Let the time stand still within `running`."""

@@ -33,8 +33,7 @@ MAX_ADDRESSES = 4
 
 _NOT_A_PROXY = (
     "a proxy is http://host:port, with user:password@ before the host if it wants that, and no "
-    "path; "
-    "what is special in a URL has to be percent-encoded in the password"
+    "path; what is special in a URL has to be percent-encoded in the password"
 )
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})(?: [^\r\n]*)?(?:\r\n|\Z)")
 

@@ -151,9 +151,7 @@ class Loop(Generic[T]):
             except StorageError as error:
                 log.error("nothing_taken", detail=error.log_detail)  # noqa: TRY400
                 wait_s, pause_s = pause_s, min(2 * pause_s, RETRY_MAX_S)
-            except (
-                Exception
-            ):  # a bug; what this node was handed would be nobody's as long as it lives
+            except Exception:  # a bug; what this node was handed would be nobody's while it lives
                 log.exception("taking_failed")
                 wait_s, pause_s = pause_s, min(2 * pause_s, RETRY_MAX_S)
                 self._failed = True
