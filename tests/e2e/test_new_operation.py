@@ -53,8 +53,8 @@ def test_a_new_operation_is_installed_tested_and_run_over_http(
     without = [f"-pno:{name}" for name in ("cacheprovider", "xdist", "hypothesispytest")]
     # In a place of its own: at its end pytest removes what earlier runs have left in the shared
     # one, which takes minutes after a few runs of this whole suite.
-    own = ("--basetemp", tmp_path / "pytest")
-    _run(fresh, "-m", "pytest", "-q", *own, *without, package)
+    apart = ("--basetemp", tmp_path / "pytest")
+    _run(fresh, "-m", "pytest", "-q", *apart, *without, package)
     code = package / "offload_heavy_computation"
     _run(sys.executable, "-m", "ruff", "check", "--config", CONFIG, code)
     monkeypatch.setattr(sys, "executable", str(fresh))
