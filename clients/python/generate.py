@@ -1,8 +1,8 @@
 """Writes what derives from the service's own models and from `_async`: `make client`.
 
-`offload/_operations.py` has the types and a method for each operation, `offload/operations.json`
-what `GET /v1/operations` says, `offload/_sync/` the client without `await`. `make test` fails while
-one of them is not what this would write.
+`offload/documents.py` has the types, `offload/_operations.py` a method for each operation,
+`offload/operations.json` what `GET /v1/operations` says, `offload/_sync/` the client without
+`await`. `make test` fails while one of them is not what this would write.
 """
 
 from __future__ import annotations
@@ -37,21 +37,28 @@ DOCUMENTS = (
 )
 INPUTS = ("StoreInput", "WebhookInput")
 
-HEAD = f'''"""The service's documents and operations, typed. {WRITTEN}"""
+DOCUMENTS_HEAD = f'''"""The service's documents and its operations' options, typed. {WRITTEN}"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypeAlias, TypedDict
+from typing import Any, Literal, NotRequired, TypeAlias, TypedDict
+'''
+OPERATIONS_HEAD = f'''"""A method for each operation. {WRITTEN}"""
 
-from offload.documents import Labels, OtherLabels
-from offload.inputs import Input, UrlInput
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from typing import Unpack
 
     from offload._async.jobs import AsyncJob
     from offload._sync.jobs import Job
+    from offload.documents import $NAMES
+    from offload.inputs import Input, UrlInput
+    from offload.submission import Labels, OtherLabels
 '''
 
 SYNC = {
@@ -86,8 +93,8 @@ def ours() -> list[Offered]:
 
 def written() -> dict[Path, str]:
     """Give every derived file, by its path below the package."""
-    typed = Path("_operations.py")
-    files = {typed: _formatted(_operations(), typed)}
+    typed = {Path("documents.py"): _documents(), Path("_operations.py"): _operations()}
+    files = {path: _formatted(source, path) for path, source in typed.items()}
     files[Path("operations.json")] = _described()
     for source in sorted((PACKAGE / "_async").glob("*.py")):
         if source.name not in BY_HAND:
@@ -141,15 +148,29 @@ def _described() -> str:
     return json.dumps({"operations": listed}, indent=1) + "\n"
 
 
-def _operations() -> str:
-    schemas = create_app(Settings()).openapi()["components"]["schemas"]
-    steps = [f"{one.name.title()}Step" for one in ours()]
-    wanted = _reached(schemas, [*DOCUMENTS, *INPUTS, *steps])
-    lines = [HEAD]
-    lines += [_type(name, schemas[name]) for name in schemas if name in wanted]
-    lines.append(f"Step: TypeAlias = {' | '.join(map(repr, steps))}".replace("' | '", " | "))
-    lines += [_methods(asynchronous=asynchronous) for asynchronous in (True, False)]
+def _documents() -> str:
+    lines = [DOCUMENTS_HEAD]
+    lines += [_type(name, schema) for name, schema in _schemas().items()]
+    lines.append(f"Step: TypeAlias = {' | '.join(map(repr, _steps()))}".replace("' | '", " | "))
     return "\n\n".join(lines) + "\n"
+
+
+def _operations() -> str:
+    methods = [_methods(asynchronous=asynchronous) for asynchronous in (True, False)]
+    named = set(re.findall(r"\b[A-Z]\w+", methods[0])) & set(map(_named, _schemas()))
+    head = OPERATIONS_HEAD.replace("$NAMES", ", ".join(sorted(named)))
+    return "\n\n".join([head, *methods]) + "\n"
+
+
+def _steps() -> list[str]:
+    return [f"{one.name.title()}Step" for one in ours()]
+
+
+def _schemas() -> dict[str, Any]:
+    """Give what clients get or say, and all that it names."""
+    schemas = create_app(Settings()).openapi()["components"]["schemas"]
+    wanted = _reached(schemas, [*DOCUMENTS, *INPUTS, *_steps()])
+    return {name: schema for name, schema in schemas.items() if name in wanted}
 
 
 def _reached(schemas: Mapping[str, Any], names: list[str]) -> set[str]:

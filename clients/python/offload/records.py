@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 from offload.errors import NotOffload, ServiceError, from_problem
 
 if TYPE_CHECKING:
-    from offload._operations import (  # noqa: F401 - named in quotes below
+    from offload.documents import (  # noqa: F401 - named in quotes below
         CountsDocument,
         DeliveryDocument,
         FileDocument,

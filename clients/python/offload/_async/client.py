@@ -15,8 +15,14 @@ from offload._async.files import AsyncFile
 from offload._async.jobs import AsyncJob
 from offload._async.transport import AsyncTransport
 from offload._async.waiting import call
-from offload._operations import AsyncOperations, LimitsDocument, OperationDocument, Step
-from offload.documents import (
+from offload._operations import AsyncOperations
+from offload.documents import LimitsDocument, OperationDocument, Step
+from offload.errors import OffloadError
+from offload.inputs import Input, Reading, Source, Stored, Upload, Url, understood
+from offload.multipart import Form, Sent, unsent
+from offload.records import Delivery
+from offload.retrying import Retry
+from offload.submission import (
     Labels,
     OtherLabels,
     checked_key,
@@ -25,11 +31,6 @@ from offload.documents import (
     parted,
     submission,
 )
-from offload.errors import OffloadError
-from offload.inputs import Input, Reading, Source, Stored, Upload, Url, understood
-from offload.multipart import Form, Sent, unsent
-from offload.records import Delivery
-from offload.retrying import Retry
 
 if TYPE_CHECKING:
     from typing import Unpack

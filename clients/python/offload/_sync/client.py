@@ -11,12 +11,18 @@ from typing import TYPE_CHECKING, Any, Self
 
 import httpx
 
-from offload._operations import LimitsDocument, OperationDocument, Operations, Step
+from offload._operations import Operations
 from offload._sync.files import File
 from offload._sync.jobs import Job
 from offload._sync.transport import Transport
 from offload._sync.waiting import call
-from offload.documents import (
+from offload.documents import LimitsDocument, OperationDocument, Step
+from offload.errors import OffloadError
+from offload.inputs import Input, Reading, Source, Stored, Upload, Url, understood
+from offload.multipart import Form, Sent, unsent
+from offload.records import Delivery
+from offload.retrying import Retry
+from offload.submission import (
     Labels,
     OtherLabels,
     checked_key,
@@ -25,11 +31,6 @@ from offload.documents import (
     parted,
     submission,
 )
-from offload.errors import OffloadError
-from offload.inputs import Input, Reading, Source, Stored, Upload, Url, understood
-from offload.multipart import Form, Sent, unsent
-from offload.records import Delivery
-from offload.retrying import Retry
 
 if TYPE_CHECKING:
     from typing import Unpack

@@ -22,7 +22,7 @@ from offload.records import FileData
 from offload.saving import Saving, target_of
 
 if TYPE_CHECKING:
-    from offload._operations import FileDocument
+    from offload.documents import FileDocument
 
 PRECONDITION = HTTPStatus.PRECONDITION_FAILED
 

@@ -18,7 +18,7 @@ from offload.records import Event, ItemData, JobData
 from offload.sse import Message, Parser
 
 if TYPE_CHECKING:
-    from offload._operations import ItemDocument, JobDocument
+    from offload.documents import ItemDocument, JobDocument
 
 HOLD_S = 25.0
 """How long one request waits for news: shorter than what proxies cut off."""
