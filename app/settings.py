@@ -32,13 +32,14 @@ from app.keys import ClientKeys, client_keys, read_keys
 from app.logs import LogSettings
 from app.metrics.settings import MetricsSettings
 from app.ops.base import Limits
+from app.ops.settings import ItemSettings
 from app.outbound.addresses import Network
 from app.outbound.guard import Guard
 from app.outbound.limits import FetchSettings
 from app.outbound.remotes import RemoteSettings, RemoteTable, read_remotes, remotes_of
 from app.outbound.webhooks import PushSettings, WebhookSettings
 from app.records.settings import JobSettings
-from app.wire.settings import HttpSettings
+from app.wire.settings import HttpSettings, UploadSettings
 
 ROOT_PATH = r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)+"
 """What may go before the paths of links; nothing that a browser would take for a host."""
@@ -48,40 +49,6 @@ OF_NAMES = ("api_keys", "remotes")
 OF_CLIENTS = frozenset({"OFFLOAD_SERVER", "OFFLOAD_KEY", "OFFLOAD_KEY_FILE"})
 """Variables of the command line and of the Python client, which may run in the same shell."""
 OWN_PATHS = ("v1", "docs", "page", "openapi.json", "livez", "readyz", "favicon.ico")
-
-
-class UploadSettings(BaseModel):
-    """OFFLOAD_UPLOAD_*: what a request body may be."""
-
-    max_bytes: int = Field(
-        100 << 20,
-        ge=1,
-        le=1 << 40,
-        description="Largest request body, and so largest file, in bytes.",
-    )
-    max_files: int = Field(
-        1_000, ge=1, le=100_000, description="Most file parts in one multipart body."
-    )
-    stall_timeout_s: float = Field(
-        20, gt=0, le=3600, description="Seconds without a byte after which an upload is cut off."
-    )
-
-
-class ItemSettings(BaseModel):
-    """OFFLOAD_ITEM_*: what the work on one item may use."""
-
-    timeout_s: float = Field(
-        30, gt=0, le=86_400, description="Seconds of work in a worker for one item."
-    )
-    max_pixels: int = Field(
-        50_000_000, ge=1, le=10**10, description="Pixels times frames of a picture, in and out."
-    )
-    max_output_bytes: int = Field(
-        1 << 30, ge=1, le=1 << 40, description="Bytes that one item may produce."
-    )
-    max_files: int = Field(
-        10_000, ge=1, le=1_000_000, description="Files that one item may produce."
-    )
 
 
 class _Environment(EnvSettingsSource):
@@ -271,14 +238,7 @@ class Settings(BaseSettings):
     @property
     def item_limits(self) -> Limits:
         """Give what one item may use."""
-        item = self.item
-        return Limits(
-            time_s=item.timeout_s,
-            max_pixels=item.max_pixels,
-            max_output_bytes=item.max_output_bytes,
-            max_files=item.max_files,
-            min_free_bytes=self.blobs.min_free_bytes,
-        )
+        return self.item.limits(self.blobs.min_free_bytes)
 
     @property
     def shared(self) -> bool:

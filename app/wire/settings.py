@@ -69,3 +69,20 @@ class HttpSettings(BaseModel):
             message = "OFFLOAD_HTTP_MAX_LINE_BYTES is more than OFFLOAD_HTTP_MAX_HEAD_BYTES"
             raise ValueError(message)
         return self
+
+
+class UploadSettings(BaseModel):
+    """OFFLOAD_UPLOAD_*: what a request body may be."""
+
+    max_bytes: int = Field(
+        100 << 20,
+        ge=1,
+        le=1 << 40,
+        description="Largest request body, and so largest file, in bytes.",
+    )
+    max_files: int = Field(
+        1_000, ge=1, le=100_000, description="Most file parts in one multipart body."
+    )
+    stall_timeout_s: float = Field(
+        20, gt=0, le=3600, description="Seconds without a byte after which an upload is cut off."
+    )
