@@ -31,6 +31,8 @@ class Parser:
     """How long to wait before that, if the service says."""
     _rest: bytearray = field(default_factory=bytearray)
     _event: str = ""
+    _id: str | None = None
+    """Of the event that is coming: it is the last one only when that is whole."""
     _data: list[str] = field(default_factory=list)
 
     def feed(self, piece: bytes) -> Iterator[Message]:
@@ -50,7 +52,7 @@ class Parser:
         """Forget what is not whole: a new connection begins with a new event."""
         self._rest.clear()
         self._data.clear()
-        self._event = ""
+        self._event, self._id = "", self.last_id
 
     def _line(self, line: str) -> Message | None:
         if not line:
@@ -62,12 +64,12 @@ class Parser:
         elif name == "event":
             self._event = value
         elif name == "id" and "\0" not in value:
-            self.last_id = value
+            self._id = value
         elif name == "retry" and value.isascii() and value.isdigit():
             self.retry_s = min(int(value[:9]) / 1000, 60.0)
         return None
 
     def _ended(self) -> Message | None:
         data, event = self._data, self._event
-        self._data, self._event = [], ""
+        self._data, self._event, self.last_id = [], "", self._id
         return Message(event or "message", "\n".join(data), self.last_id) if data else None
