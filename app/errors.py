@@ -20,10 +20,18 @@ be valid), `log_detail` is the operator's and never leaves the process.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any, ClassVar
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 URN = "urn:offload:error:"
+_RENAMED = {413: "Content Too Large", 416: "Range Not Satisfiable", 422: "Unprocessable Content"}
+"""By RFC 9110; Python calls them so from 3.13 on."""
+
+
+def phrase(status: int) -> str:
+    """Give the reason phrase of an HTTP status (RFC 9110), the same with every Python."""
+    return _RENAMED.get(status) or HTTPStatus(status).phrase
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from app.errors import (
     OffloadError,
     Problem,
     is_internal,
+    phrase,
 )
 
 log = structlog.get_logger(__name__)
@@ -197,7 +198,6 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """
     content = {PROBLEM_MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemView"}}}
     described: dict[int | str, dict[str, Any]] = {
-        status: {"description": HTTPStatus(status).phrase, "content": content}
-        for status in statuses
+        status: {"description": phrase(status), "content": content} for status in statuses
     }
     return {**described, "default": {"description": "Any other failure.", "content": content}}

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from http import HTTPStatus
 
-from app.errors import PROBLEM_MEDIA_TYPE, OffloadError
+from app.errors import PROBLEM_MEDIA_TYPE, OffloadError, phrase
 
 RETRY_AFTER_S = 1
 
@@ -23,7 +23,6 @@ def answer_bytes(error: OffloadError, default_headers: Iterable[tuple[bytes, byt
     ]
     if problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
         headers.append((b"retry-after", b"%d" % RETRY_AFTER_S))
-    phrase = HTTPStatus(problem.status).phrase.encode()
-    lines = [b"HTTP/1.1 %d %s" % (problem.status, phrase)]
+    lines = [b"HTTP/1.1 %d %s" % (problem.status, phrase(problem.status).encode())]
     lines += [b"%s: %s" % pair for pair in headers]
     return b"\r\n".join([*lines, b"", body])

@@ -9,11 +9,10 @@ import json
 import tempfile
 import tomllib
 from collections.abc import Iterable, Iterator
-from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from app.errors import CATALOGUE
+from app.errors import CATALOGUE, phrase
 from app.main import create_app
 from app.ops.registry import load_offered
 from app.settings import Settings
@@ -187,9 +186,7 @@ def _answers(document: dict[str, Any], responses: dict[str, Any]) -> Iterator[st
         if "application/problem+json" in kinds:
             problems += [] if status == "default" else [status]
             continue
-        meaning = answer["description"].replace(
-            "Successful Response", HTTPStatus(int(status)).phrase
-        )
+        meaning = answer["description"].replace("Successful Response", phrase(int(status)))
         shown = [
             _values(one["schema"]) if "$ref" in one.get("schema", {}) else f"`{kind}`"
             for kind, one in kinds.items()
@@ -206,7 +203,7 @@ def _problems() -> Iterator[str]:
     for code, error in sorted(CATALOGUE.items()):
         by_status.setdefault(error.status, []).append(f"`{code}`")
     rows = [
-        f"| {status} {HTTPStatus(status).phrase} | {', '.join(codes)} |"
+        f"| {status} {phrase(status)} | {', '.join(codes)} |"
         for status, codes in sorted(by_status.items())
     ]
     yield "An item that fails has one of the same codes, with the status that it would be.\n"
