@@ -29,6 +29,7 @@ from app.api import (
     webhooks,
 )
 from app.api.access import RequestLog
+from app.api.cors import readable_from
 from app.api.forwarded import Forwarded
 from app.api.linger import LingeringClose
 from app.api.problems import Problems
@@ -57,6 +58,7 @@ class Service(FastAPI):
     access_level: int = logging.INFO
     shown_below: str = ""
     trusted_proxies: tuple[Network, ...] = ()
+    cors_origins: tuple[str, ...] = ()
     refused: StorageError | None = None
     """Why it did not start, where that is a thing for its operator."""
 
@@ -79,7 +81,8 @@ class Service(FastAPI):
         FastAPI's own ones serve what handlers here do not do: close forms, bound bodies that it
         reads, trace.
         """
-        served = RequestLog(LingeringClose(Problems(self.router)), self.access_level)
+        answering = readable_from(self.cors_origins, LingeringClose(Problems(self.router)))
+        served = RequestLog(answering, self.access_level)
         return Forwarded(served, self.shown_below, self.trusted_proxies)
 
 
@@ -120,6 +123,7 @@ def create_app(settings: Settings) -> Service:
     )
     app.access_level = number_of(settings.log.access)
     app.shown_below, app.trusted_proxies = settings.root_path, settings.trusted_proxies
+    app.cors_origins = settings.cors.origins
     if "api" not in settings.roles:
         app.router.routes += health.router.routes
         return app

@@ -39,7 +39,7 @@ from app.outbound.limits import FetchSettings
 from app.outbound.remotes import RemoteSettings, RemoteTable, read_remotes, remotes_of
 from app.outbound.webhooks import PushSettings, WebhookSettings
 from app.records.settings import JobSettings
-from app.wire.settings import HttpSettings, UploadSettings
+from app.wire.settings import CorsSettings, HttpSettings, UploadSettings
 
 ROOT_PATH = r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)+"
 """What may go before the paths of links; nothing that a browser would take for a host."""
@@ -148,6 +148,7 @@ class Settings(BaseSettings):
     log: LogSettings = LogSettings()
     metrics: MetricsSettings = MetricsSettings()
     http: HttpSettings = HttpSettings()
+    cors: CorsSettings = CorsSettings()
     upload: UploadSettings = UploadSettings()
     item: ItemSettings = ItemSettings()
     jobs: JobSettings = JobSettings()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Self
+import re
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+ORIGIN = r"https?://([a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(:[1-9]\d{0,4})?"
 
 
 class HttpSettings(BaseModel):
@@ -85,4 +88,44 @@ class UploadSettings(BaseModel):
     )
     stall_timeout_s: float = Field(
         20, gt=0, le=3600, description="Seconds without a byte after which an upload is cut off."
+    )
+
+
+def _an_origin(text: str) -> str:
+    """Take what a browser sends as `Origin`, letter by letter: anything else would match nothing.
+
+    Raises `ValueError` for `*` and `null` too: any page could then use a service without keys.
+    """
+    if not re.fullmatch(ORIGIN, text):
+        raise ValueError(
+            "write each origin as browsers send it, such as https://app.example.com or "
+            "http://localhost:3000: scheme, host in small letters, port if it is not the usual "
+            "one, and no path"
+        )
+    if text.startswith("http:") and text.endswith(":80"):
+        raise ValueError("leave out port 80, as browsers do")
+    if text.startswith("https:") and text.endswith(":443"):
+        raise ValueError("leave out port 443, as browsers do")
+    return text
+
+
+def _listed(value: object) -> object:
+    """Take `a, b` as well: the form in which an environment variable is easily written."""
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return value
+
+
+class CorsSettings(BaseModel):
+    """OFFLOAD_CORS_*: pages of other origins."""
+
+    model_config = ConfigDict(frozen=True)
+
+    origins: Annotated[
+        tuple[Annotated[str, AfterValidator(_an_origin)], ...], BeforeValidator(_listed)
+    ] = Field(
+        (),
+        max_length=100,
+        description="Origins whose pages may call this service from the browser, e.g. "
+        '"https://app.example.com,http://localhost:3000". Empty: none but its own.',
     )

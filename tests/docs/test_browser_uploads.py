@@ -26,7 +26,7 @@ def site(tmp_path: Path, service: Service) -> Iterator[str]:
     """The address of a site that is made as the recipe says."""
     import socket
 
-    [backend, page] = [block.text for block in blocks(PAGE) if block.not_run is None]
+    [backend, page, _] = [block.text for block in blocks(PAGE) if block.not_run is None]
     (tmp_path / "backend.py").write_text(backend.replace("http://127.0.0.1:8000", service.url))
     (tmp_path / "page.html").write_text(page)
     env = {k: v for k, v in os.environ.items() if not k.startswith("OFFLOAD_")}

@@ -55,6 +55,7 @@ def test_each_variable_reaches_its_setting(
         "OFFLOAD_LOG_ITEMS": "debug",
         "OFFLOAD_HTTP_MAX_LINE_BYTES": "2000",
         "OFFLOAD_HTTP_MAX_HEAD_BYTES": "20000",
+        "OFFLOAD_CORS_ORIGINS": "https://app.example.com, http://localhost:3000",
         "OFFLOAD_POOL_EXECUTOR": "thread",
         "OFFLOAD_PAGE": "false",
         "OFFLOAD_ROOT_PATH": "/offload",

@@ -27,7 +27,7 @@ RUN_BY = {
     ("docs/cli.md", "console"): (1, "tests/client/test_snippets.py"),
     ("docs/concurrency.md", "python"): (4, "tests/docs/test_concurrency.py"),
     ("docs/scaling.md", "sh"): (2, "tests/docs/test_scaling.py"),
-    ("docs/recipes/browser-uploads.md", "html"): (1, "tests/docs/test_browser_uploads.py"),
+    ("docs/recipes/browser-uploads.md", "html"): (2, "tests/docs/test_browser_uploads.py"),
     ("docs/recipes/browser-uploads.md", "python"): (1, "tests/docs/test_browser_uploads.py"),
     ("docs/webhooks.md", "python"): (1, "tests/docs/test_webhooks.py"),
     ("docs/webhooks.md", "sh"): (1, "tests/docs/test_webhooks.py"),
