@@ -67,7 +67,7 @@ def serve() -> None:
         raise typer.Exit(3) from None
     except StorageError as error:
         raise refused(error) from None
-    server = Server(settings, partial(announce, settings.data_dir), metrics)
+    server = Server(settings, partial(announce, settings), metrics)
     with suppress(SystemExit):  # uvicorn's own word for it
         server.run(sockets)
     if server.refused is not None:
@@ -249,26 +249,33 @@ def _of_a_variable(error: Mapping[str, Any]) -> str:
     return f"{PREFIX}{'_'.join(named)}: {what}" if named else what
 
 
-def announce(data_dir: Path, url: str) -> None:
+def announce(settings: Settings, url: str) -> None:
     """Say where the service is, and what to type, now that it really listens."""
     say(
         "listening",
-        announcement(url, data_dir),
+        announcement(settings, url),
         url=url,
-        data_dir=str(data_dir.resolve()),
+        data_dir=str(settings.data_dir.resolve()),
         version=__version__,
     )
 
 
-def announcement(url: str, data_dir: Path) -> str:
+def announcement(settings: Settings, url: str) -> str:
     """Say where the service listens, where its data lies, and how to try it."""
-    end = "wait=10&redirect=true"
-    return f"""
-Offload {__version__} listens on {url} (documentation: {url}/docs)
-Data lies in {data_dir.resolve()}
+    listens = f"""
+Offload {__version__} listens on {url}
+Data lies in {settings.data_dir.resolve()}
+"""
+    if "api" not in settings.roles:
+        return f"{listens}It works for others, and takes no requests but /livez and /readyz.\n"
+    page = f"  {url}/  a page to drop files on\n" if settings.page else ""
+    end = "wait=10&download=true"
+    return f"""{listens}
+In a browser:
+{page}  {url}/docs  every call, to try
 
-Try it:
-  curl -sL -F file=@README.md '{url}/v1/compress?{end}' -o README.md.gz
-  curl -sL -F file=@photo.jpg '{url}/v1/images?width=800&height=600&{end}' -o small.jpg
+From a shell:
+  curl -s -F file=@photo.jpg '{url}/v1/images?width=800&height=600&{end}' -o small.jpg
+  curl -s -F file=@access.log '{url}/v1/compress?{end}' -o access.log.gz
   curl -s --json '{{"urls": ["https://example.com/"]}}' '{url}/v1/fetch?wait=20'
 """

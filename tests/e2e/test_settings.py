@@ -2,9 +2,16 @@
 
 import pytest
 
+from app.cli import announcement
+from app.settings import Settings
 from tests.api.test_sentences import JARGON
 from tests.service import served_within
 
+ORIGINS = (
+    "write each origin as browsers send it, such as https://app.example.com or "
+    "http://localhost:3000: scheme, host in small letters, port if it is not the usual one, and "
+    "no path"
+)
 WRONG = {
     ("OFFLOAD_PORT", "http"): "OFFLOAD_PORT: must be a whole number",
     ("OFFLOAD_PORT", "99999"): "OFFLOAD_PORT: must be at most 65535",
@@ -36,6 +43,11 @@ WRONG = {
     ("OFFLOAD_METRICS_BIND", "9464"): (
         "OFFLOAD_METRICS_BIND: write an address and a port, as 127.0.0.1:9464"
     ),
+    ("OFFLOAD_CORS_ORIGINS", "*"): f"OFFLOAD_CORS_ORIGINS: {ORIGINS}",
+    ("OFFLOAD_CORS_ORIGINS", "https://a.example/"): f"OFFLOAD_CORS_ORIGINS: {ORIGINS}",
+    ("OFFLOAD_CORS_ORIGINS", "https://a.example, https://b.example:443"): (
+        "OFFLOAD_CORS_ORIGINS: leave out port 443, as browsers do"
+    ),
     ("OFFLOAD_COLOUR", "red"): "There is no setting OFFLOAD_COLOUR.",
 }
 
@@ -49,3 +61,18 @@ def test_a_setting_that_cannot_be_used_is_told_in_one_sentence(given, tmp_path):
     assert said == WRONG[given]
     assert not JARGON.search(said)
     assert "docs/settings.md" in where
+
+
+@pytest.mark.parametrize(
+    ("given", "told", "not_told"),
+    [
+        ({}, ["/  a page to", "/docs  every call", "/v1/images?"], ["takes no requests"]),
+        ({"page": False}, ["/docs  every call"], ["a page to"]),
+        ({"roles": ("work",)}, ["takes no requests but /livez"], [":8000/docs", "curl"]),
+    ],
+)
+def test_what_it_says_when_it_listens_is_what_there_is(given, told, not_told):
+    said = announcement(Settings(**given), "http://127.0.0.1:8000")
+    assert "listens on http://127.0.0.1:8000\n" in said
+    assert all(words in said for words in told)
+    assert not any(words in said for words in not_told)
