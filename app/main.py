@@ -23,6 +23,7 @@ from app.api import (
     files,
     health,
     jobs,
+    openapi,
     operations,
     page,
     service,
@@ -115,6 +116,8 @@ def create_app(settings: Settings) -> Service:
         title="Offload",
         version=__version__,
         description=DESCRIPTION,
+        license_info={"name": "MIT", "identifier": "MIT"},
+        openapi_tags=openapi.TAGS,
         lifespan=lifespan,
         redirect_slashes=False,
         openapi_url="/openapi.json" if "api" in settings.roles else None,
@@ -130,8 +133,8 @@ def create_app(settings: Settings) -> Service:
     known = list(load_offered().values())
     # Side by side, not included: FastAPI matches what is included twice.
     for routes in (
-        events.router,
         jobs.router(),
+        events.router,
         *(doors.door(operation) for operation in known),
         *(part.router for part in (files, webhooks, operations, service, health)),
     ):

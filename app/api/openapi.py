@@ -32,6 +32,27 @@ SUBMITTED: dict[str, Any] = {
 }
 """How every route answers that makes a job."""
 
+TAGS = [
+    {
+        "name": "operations",
+        "description": "One door for each operation: files or URLs in, a job out.",
+    },
+    {"name": "jobs", "description": "Several steps in one job; poll, wait, stream, cancel, retry."},
+    {"name": "files", "description": "Store inputs once, and download results."},
+    {"name": "webhooks", "description": "What was told to endpoints, and what did not arrive."},
+    {"name": "service", "description": "What there is, how much is allowed, and is it well."},
+]
+"""The groups of routes, in the order in which a reader meets them."""
+
+ANSWERED = (
+    "The answer is the job, at once (202). With `wait` it comes when the job is done; with "
+    "`download` as well, it is the single result itself."
+)
+OF_FILES = (
+    "Send files as a form, one as the body itself, or URLs and ids of stored files in a document; "
+    "options are in the query."
+)
+OF_URLS = "Send URLs in a document, or one a line; options are in the query."
 RAW = {"application/octet-stream": {"schema": BINARY}}
 LINES = {
     "application/x-ndjson": {
@@ -66,19 +87,22 @@ def door(operation: Offered) -> dict[str, Any]:
         }
     }
     if operation.runs == "async":
-        return _door(operation, {**document, **LINES})
+        return _door(operation, {**document, **LINES}, f"{OF_URLS} {ANSWERED}")
     files = {FORM: {"schema": components.schema("FilesForm")}}
-    return _door(operation, {**files, **RAW, **document})
+    return _door(operation, {**files, **RAW, **document}, f"{OF_FILES} {ANSWERED}")
 
 
 def raw_door(operation: Offered) -> dict[str, Any]:
     """Describe a door that takes one file as the body itself."""
-    return _door(operation, RAW)
+    said = f"As `POST`, for one file: the body, named in the path. {ANSWERED}"
+    summary = f"{operation.summary.rstrip('.')} (one file, by its name)"
+    return {**_door(operation, RAW, said), "summary": summary}
 
 
-def _door(operation: Offered, content: dict[str, Any]) -> dict[str, Any]:
+def _door(operation: Offered, content: dict[str, Any], description: str) -> dict[str, Any]:
     return {
         "summary": operation.summary,
+        "description": description,
         **SUBMITTED,
         "openapi_extra": {
             "parameters": [*components.options(operation), *labels.query_parameters()],
@@ -102,6 +126,8 @@ def general_door() -> dict[str, Any]:
     form = {FORM: {"schema": components.schema("JobForm")}}
     content = {"application/json": document, **LINES, **form}
     return {
+        "description": "Each item goes through all steps, each with the results of the one "
+        f"before; `archive` joins all that came. {ANSWERED}",
         **SUBMITTED,
         "openapi_extra": {
             "parameters": labels.query_parameters(),

@@ -117,7 +117,9 @@ def _told(
         if other["operationId"] == call["operationId"] + NAMED
     ]
     yield f"### {', '.join(f'`{title}`' for title in (call['title'], *named))}\n"
-    yield f"{call['summary'].rstrip('.')}. {call.get('description', '')}".strip() + "\n"
+    # What all doors say of themselves stands above the first one.
+    more = "" if _is_door(call) else call.get("description", "")
+    yield f"{call['summary'].rstrip('.')}. {more}".strip() + "\n"
     if "security" not in call:
         yield "No key is asked for.\n"
     own = [one for one in _all_parameters(document, call) if one not in common]

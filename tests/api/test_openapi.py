@@ -61,6 +61,23 @@ def test_the_document_says_what_it_is(document):
     assert document["openapi"].startswith("3.1")
     assert document["info"]["title"] == "Offload"
     assert document["info"]["version"]
+    assert document["info"]["license"]["identifier"] == "MIT"
+
+
+def test_a_reader_meets_the_groups_and_their_calls_in_a_sensible_order(document, routes):
+    groups = [tag["name"] for tag in document["tags"]]
+    assert groups == ["operations", "jobs", "files", "webhooks", "service"]
+    assert all(tag["description"] for tag in document["tags"])
+    assert {tag for _, _, operation in routes for tag in operation["tags"]} == set(groups)
+    jobs = [operation["operationId"] for _, _, operation in routes if "jobs" in operation["tags"]]
+    assert jobs[:3] == ["submit_job", "list_jobs", "get_job"]
+
+
+def test_every_operation_says_more_than_its_summary(routes):
+    for _, path, operation in routes:
+        assert len(operation["description"]) > 20, path
+    summaries = [operation["summary"] for _, _, operation in routes]
+    assert len(set(summaries)) == len(summaries)
 
 
 def test_every_reference_resolves(document):
