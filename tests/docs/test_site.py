@@ -44,3 +44,10 @@ def test_a_link_that_leads_nowhere_ends_it(tmp_path: Path) -> None:
     page.write_text("[away](gone.md)")
     with pytest.raises(names["Broken"], match=r"page\.md links to gone\.md"):
         linked(page)
+
+
+def test_every_page_says_where_to_go_next() -> None:
+    written = {"api.md", "guide.md", "operations.md", "scaling.md"}  # links are at their beginning
+    for path in PAGES:
+        if path.is_relative_to(ROOT / "docs") and path.name not in written:
+            assert "\n## Where next\n" in path.read_text(), path
