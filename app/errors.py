@@ -76,7 +76,7 @@ def is_internal(code: str) -> bool:
 
 
 class OffloadError(Exception):
-    """Base of all failures that this service reports under a code of its own."""
+    """Something went wrong here for which there is no other code; the log has it."""
 
     code: ClassVar[str] = "internal.error"
     status: ClassVar[int] = 500

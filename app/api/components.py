@@ -58,14 +58,20 @@ def _refer(document: dict[str, Any], known: list[Offered]) -> None:
     said = Counter(_text(one) for route in routes for one in route["parameters"])
     for route in routes:
         route["parameters"] = [
-            _once(one, one["name"], PARAMETERS, components) if said[_text(one)] > 1 else one
-            for one in route["parameters"]
-            if "$ref" not in one
-        ] + [one for one in route["parameters"] if "$ref" in one]
+            _once(one, one["name"], PARAMETERS, components)
+            if "$ref" not in one and said[_text(one)] > 1
+            else one
+            for one in sorted(route["parameters"], key=_rank)
+        ]
         for status, response in route["responses"].items():
             if status == "default" or status >= "400":
                 key = "problem" if status == "default" else f"problem_{status}"
                 route["responses"][status] = _once(response, key, RESPONSES, components)
+
+
+def _rank(parameter: dict[str, Any]) -> int:
+    """Order parameters as a reader looks for them: the path's, an operation's options, others."""
+    return 0 if parameter.get("in") == "path" else 1 if "$ref" in parameter else 2
 
 
 def _once(said: dict[str, Any], key: str, where: str, components: dict[str, Any]) -> dict[str, Any]:

@@ -128,6 +128,13 @@ def test_every_operation_has_a_summary_and_a_name_of_its_own(routes):
     assert all(re.fullmatch(r"[a-z][a-z_]*", name) for name in names)
 
 
+def test_the_options_of_a_door_come_before_what_all_doors_take(described):
+    names = [one["name"] for one in described["post", "/v1/images"]["parameters"]]
+    assert names.index("width") < names.index("height") < names.index("wait")
+    named = described["put", "/v1/images/{filename}"]["parameters"]
+    assert named[0]["in"] == "path"
+
+
 def test_every_path_parameter_is_described(routes):
     for _, path, operation in routes:
         described = {p["name"] for p in operation.get("parameters", []) if p["in"] == "path"}
