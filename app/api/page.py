@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from app.api import docs
@@ -35,6 +35,9 @@ async def root(request: Request) -> Response:
     """Give people the page, and tell programs where things are."""
     if not docs.is_browser(request):
         return await docs.root(request)
+    if request.scope["raw_path"] == request.scope.get("root_path", "").encode() != b"":
+        # Its addresses are relative to the folder, so a browser has to be in it.
+        return RedirectResponse(f"{request.scope['root_path']}/", 307, headers={"Vary": "Accept"})
     response = await _file("index.html", request)
     response.headers["Vary"] = "Accept"
     return response

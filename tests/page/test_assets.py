@@ -86,6 +86,16 @@ async def test_it_works_below_the_path_that_a_proxy_has_taken_off():
 
 
 @pytest.mark.anyio
+async def test_it_is_in_its_folder_where_a_proxy_leaves_the_path_on():
+    transport = httpx.ASGITransport(app=create_app(Settings(root_path="/offload")))
+    async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+        led = await client.get("/offload", headers=BROWSER)
+        assert (led.status_code, led.headers["Location"]) == (307, "/offload/")
+        assert (await client.get("/offload/", headers=BROWSER)).status_code == 200
+        assert (await client.get("/", headers=BROWSER)).status_code == 200
+
+
+@pytest.mark.anyio
 async def test_the_operator_may_turn_it_off():
     transport = httpx.ASGITransport(app=create_app(Settings(page=False)))
     async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
