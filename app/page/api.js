@@ -1,5 +1,5 @@
 // The service, by its public API. Every address is relative: the page works below any path.
-import { Source } from "./lib.js";
+import { Gate, keep, kept, Source } from "./lib.js";
 import { TEXTS } from "./texts.js";
 
 const KEY = "offload.key";
@@ -10,8 +10,9 @@ export const contentOf = (fileId) => address(`v1/files/${encodeURIComponent(file
 
 // What went wrong, in words for a person; `code` is the service's own.
 export class Trouble extends Error {
-  constructor(said, { code = "", status = 0, retryable = false } = {}) {
+  constructor(said, { code = "", status = 0, retryable = false, afterMs = 0 } = {}) {
     super(said);
+    this.afterMs = afterMs; // not again before then
     this.code = code;
     this.status = status;
     this.retryable = retryable;
@@ -21,55 +22,58 @@ export class Trouble extends Error {
 // The key, for as long as the tab is open, and nowhere else.
 class Session extends Source {
   asked = false;
+  refused = false; // whether the service did not know the one that it was given
 
   get key() {
-    return sessionStorage.getItem(KEY) ?? "";
+    return kept(KEY);
   }
 
   set key(key) {
-    if (key) sessionStorage.setItem(KEY, key);
-    else sessionStorage.removeItem(KEY);
-    this.asked = false;
+    keep(KEY, key);
+    this.asked = this.refused = false;
     this.changed();
   }
 
-  ask() {
+  // A request with `key` was refused; it may have been under way while another one was typed.
+  ask(key = this.key, refused = false) {
+    if (key !== this.key) return;
     this.asked = true;
+    this.refused = refused && Boolean(key);
     this.changed();
   }
 }
 
 export const session = new Session();
 
-function withKey(headers = {}) {
-  return session.key ? { ...headers, Authorization: `Bearer ${session.key}` } : headers;
-}
+const withKey = (key, headers = {}) => (key ? { ...headers, Authorization: `Bearer ${key}` } : headers);
 
-export async function troubleOf(response) {
-  let said = {};
+async function troubleOf(response, key) {
+  let said = null;
   try {
     said = await response.json();
   } catch {
     // A proxy's page, or nothing.
   }
-  if (response.status === 401) session.ask();
-  return new Trouble(said.detail ?? TEXTS.errors.status(response.status), {
-    code: said.code,
+  if (response.status === 401) session.ask(key, true);
+  return new Trouble(said?.detail ?? TEXTS.errors.status(response.status), {
+    code: said?.code,
     status: response.status,
-    retryable: said.retryable ?? response.status >= 502,
+    retryable: said?.retryable ?? response.status >= 502,
+    afterMs: 1000 * Math.min(Number.parseInt(response.headers.get("Retry-After"), 10) || 0, 60),
   });
 }
 
 const lost = () => new Trouble(TEXTS.errors.unreachable, { code: "unreachable", retryable: true });
 
 async function send(path, options = {}) {
+  const { key } = session;
   let response;
   try {
-    response = await fetch(address(path), { ...options, headers: withKey(options.headers) });
+    response = await fetch(address(path), { ...options, headers: withKey(key, options.headers) });
   } catch (error) {
     throw error.name === "AbortError" ? error : lost();
   }
-  if (!response.ok) throw await troubleOf(response);
+  if (!response.ok) throw await troubleOf(response, key);
   return response;
 }
 
@@ -87,57 +91,116 @@ export async function blobOf(fileId) {
   return (await send(`v1/files/${encodeURIComponent(fileId)}/content`)).blob();
 }
 
-const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+// Wait, or until nobody wants to.
+function sleep(ms, signal) {
+  if (signal?.aborted) return Promise.resolve();
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, ms);
+    signal?.addEventListener("abort", () => {
+      clearTimeout(timer);
+      resolve();
+    }, { once: true });
+  });
+}
 
-// Try again what may succeed later: a service that is busy, away or starting.
-export async function again(attempt, tries = 6) {
-  for (let pause = 500; ; pause *= 2) {
+const stopped = () => new Trouble(TEXTS.errors.stopped);
+
+// Try again what may succeed later, a service that is busy, away or starting, until it does, or
+// nobody wants it any more. `waits` is told what it waits for, and null when it does not.
+export async function again(attempt, { signal, waits = () => {} } = {}) {
+  for (let pause = 500; ; pause = Math.min(2 * pause, 8000)) {
+    if (signal?.aborted) throw stopped();
     try {
-      return await attempt();
+      const found = await attempt();
+      waits(null);
+      return found;
     } catch (error) {
-      tries -= 1;
-      if (!error.retryable || tries <= 0) throw error;
-      await sleep(pause);
+      if (!error.retryable) throw error;
+      waits(error);
+      await sleep(Math.max(pause, error.afterMs), signal);
     }
   }
 }
 
-// Store a file; `progress` is told the share that has gone.
-export function upload(file, name, progress, signal) {
+// A browser has six connections to a service, for all of the tab: uploads, pictures and streams
+// leave some to all else.
+const uploads = new Gate(2);
+const pictures = new Gate(1);
+const STREAMS = 2;
+
+export const pictureOf = (fileId, isGone) =>
+  pictures.through(() => (isGone() ? null : blobOf(fileId)));
+
+// Store a file, two at a time; `progress` is told the share that has gone. A name may have folders.
+export const upload = (file, name, progress, signal) =>
+  uploads.through(() => uploaded(file, name, progress, signal));
+
+function uploaded(file, name, progress, signal) {
   return new Promise((resolve, reject) => {
+    if (signal.aborted) return reject(stopped());
+    const { key } = session;
     const request = new XMLHttpRequest(); // fetch does not tell how far an upload is
-    request.open("PUT", address(`v1/files/${encodeURIComponent(name)}`));
-    for (const [header, value] of Object.entries(withKey())) request.setRequestHeader(header, value);
-    request.setRequestHeader("Content-Type", "application/octet-stream");
+    const folders = name.includes("/") ? "?paths=keep" : "";
+    request.open("PUT", address(`v1/files/${encodeURIComponent(name)}${folders}`));
+    const type = { "Content-Type": "application/octet-stream" };
+    for (const [header, value] of Object.entries(withKey(key, type)))
+      request.setRequestHeader(header, value);
     request.upload.onprogress = (event) => progress(event.total ? event.loaded / event.total : 1);
     request.onerror = () => {
       // It says the same of a service that is away and of a file that has changed or gone.
       const unreadable = () => reject(new Trouble(TEXTS.errors.unreadable));
       file.slice(0, 1).arrayBuffer().then(() => reject(lost()), unreadable);
     };
-    request.onabort = () => reject(new Trouble(TEXTS.errors.stopped));
+    request.onabort = () => reject(stopped());
     request.onload = () => {
-      const answer = new Response(request.responseText, { status: request.status });
+      const headers = { "Retry-After": request.getResponseHeader("Retry-After") ?? "" };
+      const answer = new Response(request.responseText, { status: request.status, headers });
       if (answer.ok) resolve(JSON.parse(request.responseText));
-      else troubleOf(answer).then(reject);
+      else troubleOf(answer, key).then(reject);
     };
-    signal?.addEventListener("abort", () => request.abort());
+    const stop = () => request.abort();
+    request.onloadend = () => signal.removeEventListener("abort", stop);
+    signal.addEventListener("abort", stop);
     request.send(file);
   });
 }
 
-// Tell of a job's events until it is over, over as many connections as it takes. EventSource cannot
-// send a key, so the stream is read by hand: `on.item`, `on.job`, `on.connection` (true or false).
+const LOOK_EVERY_MS = 2000;
+const SILENT_MS = 45_000; // the service says something every 15 s
+let streams = 0;
+
+// Tell of a job's events until it is over: `on.item`, `on.job`, `on.connection` (true or false). As
+// a stream, if not too many are open; until then by looking now and then.
 export async function watch(jobId, on, signal) {
+  const path = `v1/jobs/${encodeURIComponent(jobId)}`;
+  const waits = (error) => on.connection(!error);
+  while (streams >= STREAMS) {
+    const job = await again(() => get(path, { signal }), { signal, waits });
+    on.job(job);
+    if (job.done && job.items) return;
+    await sleep(LOOK_EVERY_MS, signal);
+  }
+  if (signal.aborted) return;
+  streams += 1;
+  try {
+    await stream(`${path}/events`, on, signal);
+  } finally {
+    streams -= 1;
+  }
+}
+
+// Over as many connections as it takes. EventSource cannot send a key, so it is read by hand.
+async function stream(path, on, signal) {
   let last = "";
   for (let pause = 500; !signal.aborted; pause = Math.min(2 * pause, 3000)) {
+    const silence = new Silence(SILENT_MS);
     try {
+      const either = AbortSignal.any([signal, silence.signal]);
       const headers = last ? { "Last-Event-ID": last } : {};
-      const path = `v1/jobs/${encodeURIComponent(jobId)}/events`;
-      const response = await send(path, { headers, signal });
+      const response = await send(path, { headers, signal: either });
       on.connection(true);
       if (response.status === 204) return;
-      for await (const { event, data, id } of eventsOf(response.body)) {
+      for await (const { event, data, id } of eventsOf(response.body, silence)) {
         last = id || last;
         pause = 500;
         if (!data) continue;
@@ -149,21 +212,46 @@ export async function watch(jobId, on, signal) {
       if (signal.aborted) return;
       if (error instanceof Trouble && !error.retryable) throw error;
       on.connection(false);
+    } finally {
+      silence.over();
     }
-    await sleep(pause);
+    await sleep(pause, signal);
   }
 }
 
-async function* eventsOf(body) {
+// Ends a connection on which nothing has come for a while: nobody says so when a machine has slept.
+class Silence {
+  #end = new AbortController();
+  #timer = 0;
+
+  constructor(ms) {
+    this.ms = ms;
+    this.signal = this.#end.signal;
+    this.broken();
+  }
+
+  broken() {
+    this.over();
+    this.#timer = setTimeout(() => this.#end.abort(), this.ms);
+  }
+
+  over() {
+    clearTimeout(this.#timer);
+  }
+}
+
+async function* eventsOf(body, silence) {
   let text = "";
   for await (const piece of pieces(body.pipeThrough(new TextDecoderStream()))) {
+    silence.broken();
     text += piece;
     const blocks = text.split(/\r?\n\r?\n/);
     text = blocks.pop();
     for (const block of blocks) {
       const found = { event: "message", data: "", id: "" };
       for (const line of block.split(/\r?\n/)) {
-        const [, name, value] = /^(\w+): ?(.*)$/.exec(line) ?? [];
+        // `s`: a name may have U+2028 in it, which ends a line in no stream of events.
+        const [, name, value] = /^(\w+): ?(.*)$/s.exec(line) ?? [];
         if (name === "data") found.data += (found.data && "\n") + value;
         else if (name in found) found[name] = value;
       }
@@ -188,6 +276,7 @@ async function* pieces(stream) {
 
 // Save a file under its name. Where a key is needed the browser cannot ask for it by itself.
 export async function save(fileId, name) {
+  await get(`v1/files/${encodeURIComponent(fileId)}`); // one that is gone is told of here
   const link = document.createElement("a");
   if (session.key) {
     link.href = URL.createObjectURL(await blobOf(fileId));

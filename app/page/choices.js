@@ -39,7 +39,11 @@ export function told(choice, options, schema) {
 export const stepsOf = (choice, options) =>
   choice === "fetch" && !Object.keys(options).length ? [] : [{ op: choice, ...options }];
 
+// As a shell takes it. For curl's -F a name with one of its own signs is quoted once more, and what
+// begins with a dash would be an option.
 const quoted = (text) => (/^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
+const ofForm = (name) => (/[;,"]/.test(name) ? `"${name.replace(/["\\]/g, "\\$&")}"` : name);
+const asPath = (name) => (name.startsWith("-") ? `./${name}` : name);
 const json = (value) => quoted(JSON.stringify(value));
 const python = (value) =>
   typeof value === "boolean" ? (value ? "True" : "False") : JSON.stringify(value);
@@ -67,7 +71,7 @@ function curl(choice, options, files, urls) {
   } else if (urls.length) {
     lines.push(`--json ${json({ urls })}`);
   }
-  for (const name of few(files, "…")) lines.push(name === "…" ? "…" : `-F ${quoted(`file=@${name}`)}`);
+  for (const name of few(files, "…")) lines.push(name === "…" ? "…" : `-F ${quoted(`file=@${ofForm(name)}`)}`);
   const mixed = files.length && urls.length;
   const query = new URLSearchParams(mixed ? {} : options);
   query.set("wait", "60");
@@ -96,5 +100,5 @@ function cli(choice, options, inputs) {
     return `--${flag} ${quoted(String(value))}`;
   });
   const server = `--server ${address("").replace(/\/$/, "")}`;
-  return ["offload", choice, ...few(inputs.map(quoted), "…"), ...named, server].join(" ");
+  return ["offload", choice, ...few(inputs.map(asPath).map(quoted), "…"), ...named, server].join(" ");
 }

@@ -8,7 +8,7 @@ export function bytes(n) {
     n /= 1000;
     unit += 1;
   }
-  return `${unit && n < 10 ? n.toFixed(1) : Math.round(n)}\u00a0${UNITS[unit]}`;
+  return `${unit && n < 9.95 ? n.toFixed(1) : Math.round(n)}\u00a0${UNITS[unit]}`;
 }
 
 export function count(n) {
@@ -17,9 +17,9 @@ export function count(n) {
 
 export function duration(ms) {
   if (ms == null) return "";
-  if (ms < 1000) return `${Math.round(ms)} ms`;
+  if (ms < 999.5) return `${Math.round(ms)} ms`;
   const s = ms / 1000;
-  if (s < 10) return `${s.toFixed(1)} s`;
+  if (s < 9.95) return `${s.toFixed(1)} s`;
   if (s < 120) return `${Math.round(s)} s`;
   if (s < 7200) return `${Math.round(s / 60)} min`;
   if (s < 172_800) return `${Math.round(s / 3600)} h`;
@@ -36,11 +36,16 @@ export function dated(moment) {
   return today ? clock(at) : `${at.toLocaleDateString("en-CA")} ${clock(at)}`;
 }
 
-// How much smaller: "−78 %", "+3 %".
+// How much smaller: "−78 %", "+3 %"; never all of it where something is left.
 export function change(before, after) {
   if (!before || after == null) return "";
-  const percent = Math.round((100 * (after - before)) / before);
-  return percent === 0 ? "same size" : `${percent < 0 ? "−" : "+"}${Math.abs(percent)}\u00a0%`;
+  if (before === after) return "same size";
+  const share = after / before;
+  if (share >= 10) return `×\u00a0${count(Math.round(share))}`;
+  const most = share < 1 && after ? 99.9 : Infinity;
+  const percent = Math.min(Math.max(100 * Math.abs(share - 1), 0.1), most);
+  const digits = percent < 1 || (percent > 99 && percent < 100) ? 1 : 0;
+  return `${share < 1 ? "−" : "+"}${percent.toFixed(digits)}\u00a0%`;
 }
 
 export function plural(n, one, many = `${one}s`) {

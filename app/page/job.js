@@ -1,14 +1,16 @@
 // A job with its whole story: steps, times, items with what was found out, and whom it told.
-import { get, post, save, watch } from "./api.js";
+import { again as untilItWorks, get, post, save, watch } from "./api.js";
 import { bytes, change, count, dated, duration } from "./format.js";
 import { nameOf } from "./inputs.js";
-import { html, useEffect, useId, useState } from "./lib.js";
+import { html, useEffect, useId, useRef, useState } from "./lib.js";
 import { Action, Bar, say, Status } from "./parts.js";
 import { TEXTS } from "./texts.js";
 
 const PAGE = 50;
+const MOST_LOOKED_AT = 1000;
 const LOOK_EVERY_MS = 2000;
 const STATES = ["queued", "running", "succeeded", "failed", "canceled"];
+const UNDER_WAY = ["pending", "sending"]; // of deliveries
 const T = TEXTS.job;
 
 export function JobPage({ id }) {
@@ -18,13 +20,16 @@ export function JobPage({ id }) {
   const path = `v1/jobs/${encodeURIComponent(id ?? "")}`;
   useEffect(() => {
     const stop = new AbortController();
-    const on = { job: setJob, connection: (up) => setTrouble(up ? null : new Error(TEXTS.jobs.lost)) };
-    get(path)
+    const { signal } = stop;
+    const show = (error) => signal.aborted || setTrouble(error);
+    const waits = (error) => show(error && new Error(TEXTS.jobs.waits(error.message)));
+    const on = { job: setJob, connection: (up) => show(up ? null : new Error(TEXTS.jobs.lost)) };
+    untilItWorks(() => get(path, { signal }), { signal, waits })
       .then((found) => {
         setJob(found);
-        if (!found.done) return watch(found.id, on, stop.signal);
+        if (!found.done) return watch(found.id, on, signal);
       })
-      .catch((error) => setTrouble(error));
+      .catch(show);
     return () => stop.abort();
   }, [path, turn]);
   if (!job) {
@@ -101,23 +106,36 @@ function Items({ path, job }) {
   const [page, setPage] = useState({ items: [], next_cursor: null });
   const [trouble, setTrouble] = useState("");
   const id = useId();
-  const load = async (cursor) => {
-    const query = new URLSearchParams({ limit: PAGE });
+  const asked = useRef(0);
+  const load = async (cursor, limit = PAGE) => {
+    const query = new URLSearchParams({ limit });
     if (status) query.set("status", status);
     if (cursor) query.set("cursor", cursor);
+    const turn = (asked.current += 1);
     const more = await get(`${path}/items?${query}`);
+    if (turn !== asked.current) return; // something else is shown by now
     setPage((before) => ({ ...more, items: [...(cursor ? before.items : []), ...more.items] }));
   };
+  const shown = useRef(0);
+  shown.current = page.items.length;
   useEffect(() => {
     let timer = 0;
-    const look = () =>
-      load().then(() => setTrouble(""), (error) => setTrouble(error.message)).finally(() => {
-        if (timer != null && !job.done) timer = setTimeout(look, LOOK_EVERY_MS);
-      });
-    look();
+    let gone = false;
+    // All that is shown is looked at again, unless that is a lot.
+    const look = async (limit) => {
+      try {
+        if (!document.hidden && limit <= MOST_LOOKED_AT) await load("", limit);
+        if (!gone) setTrouble("");
+      } catch (error) {
+        if (!gone) setTrouble(error.message);
+      }
+      if (!gone && !job.done)
+        timer = setTimeout(() => look(Math.max(PAGE, shown.current)), LOOK_EVERY_MS);
+    };
+    look(PAGE);
     return () => {
+      gone = true;
       clearTimeout(timer);
-      timer = null;
     };
   }, [status, job.done]);
   return html`
@@ -141,11 +159,11 @@ function Item({ item }) {
   const told = [
     item.elapsed_ms != null && `${T.took.toLowerCase()} ${duration(item.elapsed_ms)}`,
     item.attempt > 1 && `${T.attempt.toLowerCase()}: ${item.attempt}`,
-    item.size_bytes && item.results.length && `${bytes(item.size_bytes)} → ${bytes(after)} (${change(item.size_bytes, after)})`,
+    item.size_bytes != null && item.results.length > 0 && `${bytes(item.size_bytes)} → ${bytes(after)}${item.size_bytes ? ` (${change(item.size_bytes, after)})` : ""}`,
   ].filter(Boolean);
   return html`
     <li class="told">
-      <p><span class="quiet">#${item.index}</span> <span class="name">${nameOf(item)}</span>
+      <p><span class="quiet">#${item.index}</span> <bdi class="name">${nameOf(item)}</bdi>
         <${Status} status=${item.status} /> <span class="quiet">${told.join(" · ")}</span></p>
       ${item.url && html`<p class="quiet wrapped">${item.url}</p>`}
       ${item.error && html`<p class="trouble">${item.error.detail} <code>${item.error.code}</code></p>`}
@@ -153,7 +171,7 @@ function Item({ item }) {
       ${item.results.length > 0 && html`
         <ul class="files">${item.results.slice(0, PAGE).map((file) => html`
           <li key=${file.id}><${Action} kind="plain" label=${TEXTS.item.saveNamed(file.name)}
-            run=${() => save(file.id, file.name)}>${file.name}<//>
+            run=${() => save(file.id, file.name)}><bdi>${file.name}</bdi><//>
             <span class="quiet">${file.media_type}, ${bytes(file.size_bytes)}</span></li>`)}</ul>`}
       ${Object.keys(item.facts).length > 0 && html`
         <details><summary>${T.facts}</summary><pre tabindex="0">${JSON.stringify(item.facts, null, 2)}</pre></details>`}
@@ -163,19 +181,34 @@ function Item({ item }) {
 
 function Deliveries({ job }) {
   const [found, setFound] = useState(null);
-  const look = async () =>
-    setFound((await get(`v1/webhooks/deliveries?job=${encodeURIComponent(job.id)}`)).deliveries);
+  const [trouble, setTrouble] = useState("");
+  const [turn, setTurn] = useState(0);
+  const look = async () => {
+    const { deliveries } = await get(`v1/webhooks/deliveries?job=${encodeURIComponent(job.id)}`);
+    setFound(deliveries);
+    return deliveries.some((one) => UNDER_WAY.includes(one.status));
+  };
   useEffect(() => {
-    look().catch(() => setFound([]));
-  }, []);
+    let timer = 0;
+    let gone = false;
+    const again = () => look().then((more) => {
+      if (more && !gone) timer = setTimeout(again, LOOK_EVERY_MS);
+    }, (error) => gone || setTrouble(error.message));
+    again();
+    return () => {
+      gone = true;
+      clearTimeout(timer);
+    };
+  }, [turn]);
   const replay = (id) => async () => {
     await post(`v1/webhooks/deliveries/${encodeURIComponent(id)}/replay`);
     say(TEXTS.status.replayed);
-    await look();
+    setTurn((n) => n + 1);
   };
   return html`
     <section class="panel" aria-labelledby="deliveries">
       <h2 id="deliveries">${T.deliveries}</h2>
+      ${trouble && html`<p class="trouble" role="alert">${trouble}</p>`}
       ${found && !found.length && html`<p class="quiet">${T.noDeliveries}</p>`}
       <ul class="rows">
         ${found?.map((one) => html`
@@ -184,7 +217,7 @@ function Deliveries({ job }) {
               <span class="quiet wrapped">${one.url ?? TEXTS.status.endpoint}</span></p>
             ${one.attempts.map((attempt) => html`
               <p class="quiet">${dated(attempt.at)}: ${attempt.status ?? attempt.error} ${attempt.detail}, ${duration(attempt.elapsed_ms)}</p>`)}
-            <${Action} run=${replay(one.id)} label=${`${TEXTS.status.replay}: ${one.event}`}>${TEXTS.status.replay}<//>
+            ${!UNDER_WAY.includes(one.status) && html`<${Action} run=${replay(one.id)} label=${`${TEXTS.status.replay}: ${one.event}`}>${TEXTS.status.replay}<//>`}
           </li>`)}
       </ul>
     </section>

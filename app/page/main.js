@@ -1,8 +1,9 @@
 // The page's frame: which view is shown, and the key if one is needed.
 import { get, session } from "./api.js";
 import { batches } from "./batches.js";
+import { isGiven } from "./inputs.js";
 import { html, render, useEffect, useId, useLayoutEffect, useRef, useSource, useState } from "./lib.js";
-import { Guarded, Icon } from "./parts.js";
+import { Broken, Guarded, Icon } from "./parts.js";
 import { Results } from "./results.js";
 import { Start } from "./start.js";
 import { TEXTS } from "./texts.js";
@@ -14,7 +15,7 @@ const VIEWS = {
 
 function routeOf(hash) {
   const [view, id] = hash.replace(/^#\/?/, "").split("/");
-  return view in VIEWS ? { view, id: id && decodeURIComponent(id) } : { view: "work" };
+  return Object.hasOwn(VIEWS, view) ? { view, id } : { view: "work" };
 }
 
 function Page() {
@@ -27,6 +28,9 @@ function Page() {
     addEventListener("hashchange", go);
     return () => removeEventListener("hashchange", go);
   }, []);
+  useEffect(() => {
+    document.title = [TEXTS.titles[route.view], "Offload"].filter(Boolean).join(" · ");
+  }, [route.view]);
   useEffect(() => {
     get("v1/operations").then(({ operations }) => setService((s) => ({ ...s, operations })), () => {});
     get("v1/limits").then((limits) => setService((s) => ({ ...s, limits })), () => {});
@@ -54,13 +58,15 @@ function Page() {
 // A view that is loaded when somebody wants it.
 function Later({ route }) {
   const [View, setView] = useState(null);
+  const [trouble, setTrouble] = useState(null);
   useEffect(() => {
-    VIEWS[route.view]().then((view) => setView(() => view));
+    VIEWS[route.view]().then((view) => setView(() => view), setTrouble);
   }, [route.view]);
   useLayoutEffect(() => {
     document.getElementById("title")?.focus({ preventScroll: true });
     scrollTo(0, 0);
   }, [View]);
+  if (trouble) return html`<${Broken} text=${TEXTS.errors.unreachable} />`;
   return View && html`<${View} id=${route.id} />`;
 }
 
@@ -97,9 +103,11 @@ function KeyDialog() {
         session.key = typed.trim();
       }}>
         <h2 id=${`${id}t`}>${TEXTS.key.title}</h2>
+        ${session.refused && html`<p class="trouble" role="alert">${TEXTS.key.refused}</p>`}
         <p>${TEXTS.key.why}</p>
         <label for=${id}>${TEXTS.key.label}</label>
         <input id=${id} type="password" autocomplete="off" value=${typed} autofocus required
+          pattern="\\s*[!-~]+\\s*" title=${TEXTS.key.characters}
           onInput=${(event) => setTyped(event.target.value)} />
         <footer>
           <button class="primary" type="submit">${TEXTS.key.use}</button>
@@ -113,5 +121,8 @@ function KeyDialog() {
   `;
 }
 
+// What is dropped where nobody takes it would be opened in place of the page.
+for (const name of ["dragover", "drop"])
+  addEventListener(name, (event) => isGiven(event.dataTransfer) && event.preventDefault());
 batches.bring();
 render(html`<${Page} />`, document.getElementById("app"));

@@ -5,6 +5,11 @@ import { TEXTS } from "./texts.js";
 const T = TEXTS.choice;
 const worded = (value) => TEXTS.value[value] ?? String(value);
 
+// A field that is not as it must be is pointed out by the browser, if it can be seen.
+const open = (event) => {
+  event.currentTarget.open = true;
+};
+
 export function OptionFields({ choice, values, schema, set }) {
   const names = Object.keys(values);
   if (!names.length || !schema) return null;
@@ -13,7 +18,7 @@ export function OptionFields({ choice, values, schema, set }) {
     .map((name) => `${TEXTS.option[name].toLowerCase()}: ${worded(values[name])}`)
     .join(" · ");
   return html`
-    <details class="options" key=${choice}>
+    <details class="options" key=${choice} onInvalidCapture=${open}>
       <summary>${T.options} <span class="quiet">${summary}</span></summary>
       <div class="fields">
         ${names.map(

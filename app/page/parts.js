@@ -1,6 +1,6 @@
 // Small things that several views are made of.
-import { blobOf, contentOf, session } from "./api.js";
-import { Component, html, useEffect, useState } from "./lib.js";
+import { contentOf, pictureOf, session } from "./api.js";
+import { Component, html, useEffect, useRef, useState } from "./lib.js";
 import { TEXTS } from "./texts.js";
 
 // Icons of 24 by 24, drawn in strokes.
@@ -27,10 +27,14 @@ export function Icon({ name }) {
   `;
 }
 
-// Say something to those who do not see the page.
+// Say something to those who do not see the page, also what was said just before.
 export function say(text) {
   const line = document.getElementById("said");
-  if (line) line.textContent = text;
+  if (!line) return;
+  line.textContent = "";
+  setTimeout(() => {
+    line.textContent = text;
+  }, 50);
 }
 
 export function Bar({ share, label, kind = "" }) {
@@ -40,41 +44,61 @@ export function Bar({ share, label, kind = "" }) {
 // A button that does something which may take a while, or fail: then it says so beside itself.
 export function Action({ run, children, busy: busyText, kind = "", label }) {
   const [state, setState] = useState({});
+  const busy = useRef(false); // a second click may come before the button is drawn anew
   const click = async () => {
+    if (busy.current) return;
+    busy.current = true;
     setState({ busy: true });
     try {
       await run();
       setState({});
     } catch (error) {
       setState({ trouble: error.message });
+    } finally {
+      busy.current = false;
     }
   };
   return html`
-    <button type="button" class=${kind} aria-label=${label} aria-disabled=${state.busy} onClick=${
-      state.busy ? null : click
-    }>${(state.busy && busyText) || children}</button>
+    <button type="button" class=${kind} aria-label=${label} aria-disabled=${state.busy} onClick=${click}>${(state.busy && busyText) || children}</button>
     ${state.trouble && html`<span class="trouble" role="alert">${state.trouble}</span>`}
   `;
 }
 
-// Where a stored picture is, for an <img>: nothing in it can run there, whatever it is.
+// Where a stored picture is, for an <img>: nothing in it can run there, whatever it is. Gives
+// [where, whether there is none].
 export function usePicture(source) {
-  const [href, setHref] = useState(null);
+  const [found, setFound] = useState([null, false]);
   useEffect(() => {
     let made = null;
     let gone = false;
     const have = (blob) => {
-      if (!gone) setHref((made = URL.createObjectURL(blob)));
+      if (!gone) setFound([(made = URL.createObjectURL(blob)), false]);
+    };
+    const none = () => {
+      if (!gone) setFound([null, true]);
     };
     if (source instanceof Blob) have(source);
-    else if (source && session.key) blobOf(source).then(have, () => {});
-    else setHref(source ? contentOf(source) : null);
+    else if (source && session.key) pictureOf(source, () => gone).then(have, none);
+    else setFound([source ? contentOf(source) : null, false]);
     return () => {
       gone = true;
       if (made) URL.revokeObjectURL(made);
     };
   }, [source]);
-  return href;
+  return found;
+}
+
+// Whether something has come into view.
+export function useSeen(place) {
+  const [seen, setSeen] = useState(false);
+  useEffect(() => {
+    const watcher = new IntersectionObserver(([entry]) => {
+      if (entry.isIntersecting) setSeen(true);
+    }, { rootMargin: "200px" });
+    watcher.observe(place.current);
+    return () => watcher.disconnect();
+  }, []);
+  return seen;
 }
 
 const SHOWN = /^image\/(jpeg|png|webp|avif|gif|bmp|svg\+xml)$/;
@@ -97,15 +121,19 @@ export class Guarded extends Component {
   }
 
   render({ children }, { failed }) {
-    if (!failed) return children;
-    return html`
-      <section class="notice" role="alert">
-        <h1 id="title" tabindex="-1">${TEXTS.errors.title}</h1>
-        <p>${TEXTS.errors.broken}</p>
-        <button onClick=${() => location.reload()}>${TEXTS.errors.reload}</button>
-      </section>
-    `;
+    return failed ? html`<${Broken} text=${TEXTS.errors.broken} />` : children;
   }
+}
+
+// What is shown in place of a view.
+export function Broken({ text }) {
+  return html`
+    <section class="notice" role="alert">
+      <h1 id="title" tabindex="-1">${TEXTS.errors.title}</h1>
+      <p>${text}</p>
+      <button onClick=${() => location.reload()}>${TEXTS.errors.reload}</button>
+    </section>
+  `;
 }
 
 export async function copy(text) {

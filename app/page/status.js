@@ -1,7 +1,7 @@
 // The service for its operator, as `GET /v1/service` tells it.
 import { get, post } from "./api.js";
 import { bytes, clock, count, dated, duration, plural } from "./format.js";
-import { html, useEffect, useState } from "./lib.js";
+import { focusOn, html, useEffect, useState } from "./lib.js";
 import { Action, Bar, say } from "./parts.js";
 import { Plot } from "./plots.js";
 import { TEXTS } from "./texts.js";
@@ -21,18 +21,25 @@ function useService() {
     let gone = false;
     const look = async () => {
       try {
-        const service = document.hidden ? null : await get("v1/service");
-        if (service && !gone) setSeen({ service });
+        const service = await get("v1/service");
+        if (!gone) setSeen({ service });
       } catch (error) {
         if (!gone) setSeen((before) => ({ ...before, error }));
         if (error.status === 401 || error.status === 403) return;
       }
-      if (!gone) timer = setTimeout(look, LOOK_EVERY_MS);
+      clearTimeout(timer);
+      if (!gone && !document.hidden) timer = setTimeout(look, LOOK_EVERY_MS);
+    };
+    const back = () => {
+      clearTimeout(timer);
+      if (!document.hidden) look();
     };
     look();
+    document.addEventListener("visibilitychange", back);
     return () => {
       gone = true;
       clearTimeout(timer);
+      document.removeEventListener("visibilitychange", back);
     };
   }, [turn]);
   return [seen, () => setTurn((n) => n + 1)];
@@ -55,7 +62,7 @@ export function StatusPage() {
       <header>
         <h1 id="title" tabindex="-1">${T.title}</h1>
         <p class="quiet">${T.lead(s.nodes.length, clock(s.at))}</p>
-        ${error && html`<p class="warning" role="status">${T.stale}</p>`}
+        ${error && html`<p class="warning" role="status">${T.stale(error.message)}</p>`}
       </header>
       <${Tiles} s=${s} />
       <${Throughput} s=${s} />
@@ -109,7 +116,7 @@ const share = (part, whole) => T.ofAll(`${Math.round((100 * part) / whole)} %`);
 function Panel({ title, more, children, id = title.toLowerCase().replaceAll(" ", "-") }) {
   return html`
     <section class="panel" aria-labelledby=${id}>
-      <h2 id=${id}>${title} ${more && html`<span class="quiet">${more}</span>`}</h2>
+      <h2 id=${id} tabindex="-1">${title} ${more && html`<span class="quiet">${more}</span>`}</h2>
       ${children}
     </section>
   `;
@@ -183,7 +190,7 @@ function Slowest({ s }) {
     <${Panel} title=${T.slowest} more=${T.lastHour.toLowerCase()}>
       ${s.slowest.length
         ? html`<${Table} label=${T.slowest} head=${[T.name, T.took, T.operations, T.client, T.code, T.ended, T.job]} rows=${s.slowest.map((one) => [
-            html`<span class="name">${one.name || TEXTS.item.all}</span>`, duration(one.worked_ms), one.ops.join(", ") || "fetch",
+            html`<bdi class="name">${one.name || TEXTS.item.all}</bdi>`, duration(one.worked_ms), one.ops.join(", ") || "fetch",
             one.client, one.code && html`<code>${one.code}</code>`, one.finished_at && clock(one.finished_at),
             jobLink(one.job_id),
           ])} />`
@@ -198,11 +205,12 @@ function Deliveries({ s, again }) {
     await post(`v1/webhooks/deliveries/${encodeURIComponent(id)}/replay`);
     say(T.replayed);
     again();
+    focusOn(() => document.getElementById("deliveries-given-up")); // its row goes
   };
   return html`
     <${Panel} title=${T.deliveries} more=${T.pending(d.pending, d.sending)}>
       ${d.latest_dead.length
-        ? html`<${Table} label=${T.deliveries} head=${[T.event, T.why, T.client, T.ended, T.job, ""]} rows=${d.latest_dead.map((one) => [
+        ? html`<${Table} label=${T.deliveries} head=${[T.event, T.why, T.client, T.ended, T.job, T.replay]} keys=${d.latest_dead.map((one) => one.id)} rows=${d.latest_dead.map((one) => [
             html`<span class="why"><code>${one.event}</code> <span class="quiet">${one.url ?? T.endpoint}</span></span>`,
             html`<span class="why">${one.error?.detail} <code>${one.error?.code}</code></span>`, one.client,
             one.ended_at && dated(one.ended_at), one.job_id && jobLink(one.job_id),
@@ -247,12 +255,12 @@ function Gauge({ title, part, whole, said }) {
 const jobLink = (id) => html`<a href="#/job/${id}"><code>${id.replace(/^job_/, "").slice(0, 8)}</code></a>`;
 
 // A table that scrolls by itself where there is no room, and can be scrolled by keys.
-export function Table({ label, head, rows }) {
+export function Table({ label, head, rows, keys = [] }) {
   return html`
     <div class="scrolled" role="region" tabindex="0" aria-label=${label}>
       <table>
         <thead><tr>${head.map((title) => html`<th scope="col">${title}</th>`)}</tr></thead>
-        <tbody>${rows.map((row) => html`<tr>${row.map((cell) => html`<td>${cell}</td>`)}</tr>`)}</tbody>
+        <tbody>${rows.map((row, n) => html`<tr key=${keys[n] ?? n}>${row.map((cell) => html`<td>${cell}</td>`)}</tr>`)}</tbody>
       </table>
     </div>
   `;

@@ -1,14 +1,17 @@
 // Every text of the page, in English.
-import { bytes, count, plural } from "./format.js";
+import { bytes, count, duration, plural } from "./format.js";
 
 export const TEXTS = {
   skip: "Skip to the content",
   nav: { work: "Work", status: "Status", api: "API", label: "Pages" },
+  titles: { status: "Status", job: "Job" },
   key: {
     open: "Key",
     title: "This service asks for a key",
     why: "Its operator gave it to you. It stays in this tab until you close it, and goes nowhere else.",
     label: "Key",
+    refused: "The service does not know the key that it was given. Is it whole, and still in use?",
+    characters: "A key has letters, digits and signs only, and no spaces.",
     use: "Use this key",
     forget: "Forget it",
     cancel: "Not now",
@@ -19,7 +22,10 @@ export const TEXTS = {
     stopped: "Stopped.",
     tooLarge: (size, most) => `${bytes(size)} is more than the ${bytes(most)} that this service takes.`,
     unreadable: "The file cannot be read.",
-    url: (line) => `“${line}” is not a link that begins with http:// or https://.`,
+    url: (line, more) => `“${line}” is not a link that begins with http:// or https://.`
+      + (more ? ` Nor are ${plural(more, "other")}.` : ""),
+    tooMany: (n, most) => `${plural(n, "input")} more would be too many: a job takes ${count(most)}.`,
+    nothing: "There was no file in it.",
     title: "That did not work",
     broken: "Something on this page went wrong. Load it again; your jobs go on meanwhile.",
     reload: "Load it again",
@@ -31,7 +37,7 @@ export const TEXTS = {
     now: "Let go to add them",
     choose: "Choose files",
     or: "or paste links",
-    limit: (most) => `Up to ${bytes(most)} each. What comes out is removed after a while.`,
+    limit: (most, keptMs) => `Up to ${bytes(most)} each. What comes out is kept for ${duration(keptMs)}.`,
     links: "Links, one on each line",
     linksAdd: "Add links",
     placeholder: "https://example.com/photo.jpg",
@@ -76,10 +82,15 @@ export const TEXTS = {
     title: "Your jobs",
     empty: "Nothing yet. What you start shows up here, and is here as long as this tab is open.",
     sending: "Sending",
-    waiting: "Waiting for a worker",
     lost: "The connection was lost. Trying again; the job goes on meanwhile.",
-    counts: (ok, failed) => [ok && `${count(ok)} done`, failed && `${count(failed)} failed`]
-      .filter(Boolean).join(", ") || "Not started yet",
+    waits: (why) => `${why} Trying again…`,
+    counts: (ok, failed, canceled) => [
+      ok && `${count(ok)} done`, failed && `${count(failed)} failed`, canceled && `${count(canceled)} canceled`,
+    ].filter(Boolean).join(", "),
+    notBegun: "Waiting",
+    stopped: "Canceled before it was sent",
+    over: (batch) => `${TEXTS.choice[batch.choice][0]}: ${TEXTS.jobs.counts(...batch.counts) || TEXTS.jobs.stopped}.`,
+    again: "Try again",
     progress: "How much is done",
     saveAll: "Download all as .zip",
     packing: "Packing…",
@@ -92,12 +103,12 @@ export const TEXTS = {
     story: "Details",
     remove: "Remove from this list",
     more: (n) => `${count(n)} more are in the details.`,
-    finished: (name, what) => `${name}: ${what}`,
   },
   item: {
     status: {
       sending: "Sending", queued: "Waiting", running: "Working", succeeded: "Done",
-      failed: "Failed", canceled: "Canceled",
+      failed: "Failed", canceled: "Canceled", partial: "Partly done",
+      pending: "Waiting", delivered: "Delivered", dead: "Given up",
     },
     save: "Download",
     saveNamed: (name) => `Download ${name}`,
@@ -115,7 +126,8 @@ export const TEXTS = {
     after: "After",
     slider: "How much of the result is shown",
     close: "Close",
-    failed: "This picture cannot be shown here. Download it to see it.",
+    onlyAfter: "Your browser cannot show the picture as it was, so this is the result alone.",
+    failed: "Your browser cannot show this picture. Download it to see it.",
     hint: "Drag, or use the arrow keys.",
   },
   job: {
@@ -134,7 +146,7 @@ export const TEXTS = {
     lead: (nodes, moment) => `${plural(nodes, "node")}, as of ${moment}`,
     forbidden: "This page is for the operator. The key that you use is not marked as one: "
       + "`\"operator\": true` in the service's keys does it.",
-    stale: "The service does not answer. This is how it was; trying again.",
+    stale: (why) => `${why} This is how it was; trying again.`,
     loading: "Looking…",
     tiles: {
       waiting: "Waiting", working: "Workers busy", rate: "Ended in 1 h",

@@ -12,6 +12,7 @@ import pytest
 from selenium.webdriver.common.keys import Keys
 
 from tests.api.answers import eventually
+from tests.page import rough
 from tests.page.conftest import BAD, OPS, SHOP
 from tests.page.visitor import Visitor
 
@@ -29,7 +30,15 @@ def test_anybody_uses_it(visitor, services, folder, photos, held):
     for route in ("", "#/status", "#/job/" + visitor.jobs()[0]):
         look_at_it_in_the_dark_and_on_a_phone(visitor, route)
     do_all_of_it_by_keyboard(visitor, held)
-    give_a_link_that_is_none(visitor)
+    rough.lose_nothing_to_a_line_that_is_no_link(visitor)
+    rough.keep_the_focus_where_things_go(visitor)
+    rough.point_out_an_option_that_cannot_be(visitor)
+    rough.compare_what_browsers_cannot_show_and_what_is_tiny(visitor)
+    with httpx.Client(base_url=visitor.url, timeout=30) as http:
+        rough.be_told_of_a_result_that_is_gone(visitor, http)
+        rough.pack_a_folder_with_its_paths(visitor)
+        rough.read_a_long_story_to_its_end(visitor, http, held)
+    rough.start_more_than_a_browser_has_connections(visitor, held)
     watch_on_after_the_service_was_killed(visitor, services, held)
     assert visitor.complaints() == []
     assert [url for url in visitor.asked() if urlsplit(url).hostname != "127.0.0.1"] == []
@@ -37,6 +46,8 @@ def test_anybody_uses_it(visitor, services, folder, photos, held):
 
 def test_a_key_opens_it_and_an_operators_more_of_it(browser, keyed, photos):
     visitor = Visitor(browser, keyed.url)
+    rough.go_on_with_another_key(visitor)
+    visitor.browser.execute_script("sessionStorage.clear()")
     give_a_key_that_the_tab_alone_keeps(visitor, photos)
     job_id = have_an_event_given_up(keyed, photos)
     see_the_last_hour_and_send_it_again(visitor, job_id)
@@ -134,14 +145,6 @@ def do_all_of_it_by_keyboard(visitor, held):
     visitor.tab_to("button", "Download")
 
 
-def give_a_link_that_is_none(visitor):
-    visitor.visit()
-    visitor.click("button", "or paste links")
-    visitor.one("textarea").send_keys("javascript:alert(1)")
-    visitor.click("button", "Add links")
-    visitor.shows("[role=alert]", "not a link that begins with http")
-
-
 def watch_on_after_the_service_was_killed(visitor, services, held):
     visitor.visit()
     visitor.click("button", "or paste links")
@@ -152,9 +155,11 @@ def watch_on_after_the_service_was_killed(visitor, services, held):
     visitor.shows(".row.running", "Working")
     services.running["open"].kill()
     visitor.shows("[role=status]", "The connection was lost")
+    there = rough.send_it_though_the_service_is_away(visitor)
     services("open", OFFLOAD_PORT=str(urlsplit(visitor.url).port))
     held.let_go()
     visitor.shows(".row.succeeded", "held")
+    there()
     visitor.until(lambda: "connection" not in visitor.one("main").text)
 
 

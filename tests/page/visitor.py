@@ -86,6 +86,12 @@ class Visitor:
         """What has the focus."""
         return self.browser.switch_to.active_element
 
+    @property
+    def called(self):
+        """What is said to be what has the focus."""
+        of = "const at = document.activeElement; return at.ariaLabel || at.innerText"
+        return self.browser.execute_script(of)
+
     def tab_to(self, selector, text=""):
         """Press Tab until something has the focus."""
         for _ in range(60):
