@@ -33,7 +33,7 @@ def test_systemd_takes_it(tmp_path: Path) -> None:
 
 
 def test_what_is_in_it_of_ours_is_right() -> None:
-    named = set(re.findall(r"\bOFFLOAD_[A-Z_]+\b", UNIT)) - {"OFFLOAD_NAME"}
+    named = set(re.findall(r"\bOFFLOAD_[A-Z_]+\b", UNIT))
     assert named <= variables().keys()
     [grace_s] = re.findall(r"^TimeoutStopSec=(\d+)$", UNIT, re.MULTILINE)
     assert int(grace_s) > max(GRACEFUL_S + 2 * CUT_S, Settings().drain_timeout_s + 1) + 5
