@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from app.cpu.settings import PoolSettings
 from app.guide.document import Advice, Contender, Row
 from app.guide.sentences import shown
-from app.guide.statistics import NOISY
+from app.guide.statistics import ENOUGH_ROUNDS, NOISY
 from app.outbound.limits import FetchSettings
 
 WORKERS_ROW = "pictures.workers.mb_per_s"
@@ -17,7 +17,8 @@ PURE_ROW = "data.pure-python.ms"
 NEEDED = ("downloads", "pictures", "data")
 """The situations that advice follows from."""
 NOT_MEASURED = "Not measured in this run."
-TOO_BUSY = "The machine was too busy to tell."
+TOO_NOISY = "Rounds of the same differed too much to tell."
+TOO_FEW = "Too few rounds to tell."
 
 
 def advice(rows: Sequence[Row]) -> tuple[Advice, ...]:
@@ -44,12 +45,21 @@ def _fewest(variable: str, default: str, row: Row | None, what: str) -> Advice:
     """Advise the least number that is as good as the best; a row's contenders are numbers."""
     if row is None:
         return _none(variable, default, NOT_MEASURED)
-    if row.verdict == "too_busy" or (row.verdict == "shared" and row.noise_percent > NOISY * 100):
-        return _none(variable, default, TOO_BUSY, row)
+    if len(row.leaders) > 1 and (why := _untold(row)):
+        return _none(variable, default, why, row)
     value = min(row.leaders, key=int)
     told = "; ".join(f"{one.name} {what} {_figure(one, row)}" for one in row.contenders)
     because = f"{told}. {value} is the least that cannot be told from the best."
+    if value == max((one.name for one in row.contenders), key=int):
+        because += " More was not tried."
     return Advice(variable=variable, value=value, default=default, because=because, row=row.key)
+
+
+def _untold(row: Row) -> str | None:
+    """Say why the leaders of a row are not to be called equal, if they are not."""
+    if min(len(one.rounds) for one in row.contenders) < ENOUGH_ROUNDS:
+        return TOO_FEW
+    return TOO_NOISY if row.noise_percent > NOISY * 100 else None
 
 
 def _executor(pictures: Row | None, pure: Row | None) -> Advice:

@@ -17,9 +17,10 @@ from typing import Any
 
 from app.guide.bench import PYTHON
 from app.guide.document import Contender, Measured, Missing, Row
+from app.guide.noise import Noise, explained, together
 from app.guide.sentences import brief, sentence
 from app.guide.situations import About
-from app.guide.statistics import Spread, agrees, judged
+from app.guide.statistics import Judge, Spread, agrees, judged
 from app.served import tail
 
 LEAST_PATIENCE_S = 300.0
@@ -38,23 +39,29 @@ class Heard:
     about: About
     began_s: float = field(default_factory=time.monotonic)
     took_s: float = 0.0
-    noise: list[float] = field(default_factory=list)
+    noise: list[Noise] = field(default_factory=list)
     cases: list[dict[str, Any]] = field(default_factory=list)
     missing: list[Missing] = field(default_factory=list)
     complete: bool = False
 
     def measured(self) -> Measured:
         """Judge it."""
-        noise = max(self.noise, default=0.0)
+        noise = together(self.noise or [Noise(0, 0, 0, 0)])
         return Measured(
             key=self.about.key,
             title=self.about.title,
             guide_says=self.about.guide_says,
             explained=self.about.explained,
-            noise_percent=round(noise * 100, 1),
+            noise_percent=round(noise.noise * 100, 1),
+            others_percent=round(noise.others * 100, 1),
+            stolen_percent=round(noise.stolen * 100, 1),
+            held_up_percent=round(noise.held_up * 100, 1),
+            noise_explained=explained(noise) if self.noise else "",
             took_s=round(self.took_s, 2),
             complete=self.complete,
-            rows=tuple(row for case in self.cases for row in rows(self.about.key, case, noise)),
+            rows=tuple(
+                row for case in self.cases for row in rows(self.about.key, case, noise.noise)
+            ),
             missing=tuple(self.missing),
         )
 
@@ -98,7 +105,7 @@ def _hear(told: dict[str, Any], heard: Heard, now: Callable[[str], None]) -> Non
     if "now" in told:
         now(told["now"])
     elif "noise" in told:
-        heard.noise.append(told["noise"])
+        heard.noise.append(Noise(**told["noise"]))
     elif "case" in told:
         heard.cases.append(told["case"])
     elif "missing" in told:
@@ -164,13 +171,13 @@ def _patience(process: subprocess.Popen[str], patience_s: float) -> Iterator[Non
         timer.cancel()
 
 
-def rows(situation: str, case: dict[str, Any], situation_noise: float) -> Iterator[Row]:
+def rows(situation: str, case: dict[str, Any], machine_noise: float) -> Iterator[Row]:
     """Make a row of each figure of a case.
 
     Args:
         situation: its key.
         case: as `Bench.race` tells it.
-        situation_noise: as a share.
+        machine_noise: as a share.
     """
     for figure in case["figures"]:
         rounds = {
@@ -178,11 +185,10 @@ def rows(situation: str, case: dict[str, Any], situation_noise: float) -> Iterat
             for name, samples in case["samples"].items()
         }
         spreads = {name: Spread.of(of) for name, of in rounds.items()}
-        in_race = {name: spread for name, spread in spreads.items() if name in case["judged"]}
+        in_race = {name: of for name, of in rounds.items() if name in case["judged"]}
         if not in_race:
             continue
-        noise = 0.0 if figure["exact"] else situation_noise
-        verdict = judged(in_race, figure["better"], noise)
+        verdict = judged(in_race, Judge(figure["better"], figure["exact"], machine_noise))
         yield Row(
             key=f"{situation}.{case['key']}.{figure['key']}",
             title=case["title"],
@@ -190,7 +196,7 @@ def rows(situation: str, case: dict[str, Any], situation_noise: float) -> Iterat
             figure=figure["label"],
             unit=figure["unit"],
             better=figure["better"],
-            noise_percent=round(noise * 100, 1),
+            noise_percent=round(verdict.noise * 100, 1),
             contenders=tuple(
                 Contender(
                     name=name,
@@ -208,6 +214,6 @@ def rows(situation: str, case: dict[str, Any], situation_noise: float) -> Iterat
             times=None if verdict.times is None else round(verdict.times, 2),
             recommended=tuple(case["recommended"]),
             agrees=agrees(verdict, case["recommended"]),
-            sentence=sentence(verdict, noise, alone=len(in_race) == 1),
+            sentence=sentence(verdict),
             brief=brief(verdict, len(in_race)),
         )

@@ -56,13 +56,15 @@ class Row(Part):
     unit: str = Field(description="Of the figures: `ms`, `1/s`, `MB/s`, or nothing for counts.")
     better: Better = Field(description="Whether less or more of it is better.")
     noise_percent: float = Field(
-        description="The noise that it was judged with: its situation's, or 0 for counts."
+        description="How much the rounds of the leaders differed from their own medians: nine "
+        "tenths of them lie within so much; 0 for counts."
     )
     contenders: tuple[Contender, ...] = Field(description="In the order of the race.")
     verdict: Kind = Field(
         description="`winner`: the first leader is ahead of all. `shared`: some are ahead and "
-        "cannot be told apart. `no_difference`: none can. `too_busy`: none can, on a machine whose "
-        "noise hides what there may be."
+        "cannot be told apart. `no_difference`: none can. `too_noisy`: none can, and rounds of the "
+        "same differ so much that there may be a difference. `too_few_rounds`: none can, for want "
+        "of rounds."
     )
     leaders: tuple[str, ...] = Field(
         description="The best by its median, then those that cannot be told from it."
@@ -95,9 +97,19 @@ class Measured(Part):
     guide_says: str = Field(description="What the guide recommends, in words.")
     explained: str = Field(description="The place in the documentation that says why.")
     noise_percent: float = Field(
-        description="How much the same piece of work differed from itself, before and after; the "
-        "larger one."
+        description="How much the same piece of work, on all cores, differed from itself, before "
+        "and after; the larger one. It warns; verdicts follow from the rounds."
     )
+    others_percent: float = Field(
+        description="Of the processors, what other processes took while that was measured."
+    )
+    stolen_percent: float = Field(
+        description="Of the processors, what the hypervisor took in the whole situation."
+    )
+    held_up_percent: float = Field(
+        description="Of the processors, what this container's quota held back meanwhile."
+    )
+    noise_explained: str = Field(description="What is known of where the noise comes from.")
     took_s: float = Field(description="Seconds that this situation took.")
     complete: bool = Field(description="False if it was broken off.")
     rows: tuple[Row, ...] = Field(description="What was measured.")
@@ -117,8 +129,8 @@ class Advice(Part):
 class Guide(Part):
     """One run of the guide."""
 
-    format: Literal["offload-guide/1"] = Field(
-        default="offload-guide/1", description="Changes when a field changes its meaning."
+    format: Literal["offload-guide/2"] = Field(
+        default="offload-guide/2", description="Changes when a field changes its meaning."
     )
     offload: str = Field(description="Version of this program.")
     made_at: datetime = Field(description="When it began.")

@@ -9,7 +9,7 @@ from pathlib import Path
 from app.guide.advice import env_lines
 from app.guide.document import Advice, Guide, Machine, Measured, Row
 from app.guide.plots import bars
-from app.guide.sentences import AGREES
+from app.guide.sentences import AGREES, BETWEEN, noise_told
 from app.guide.statistics import NOISY, Agrees
 
 TITLE = "Threads, processes or asyncio?"
@@ -17,10 +17,11 @@ CHIPS: dict[Agrees, str] = {"yes": "yes", "no": "no"}
 METHOD = (
     "All contenders of a row do the same work and take turns, round after round, in an order that "
     "turns with them; a first round is not counted. Figures are medians; the small ones are the "
-    "least and the most of the rounds, as is the whisker of a bar. Two contenders differ if no "
-    "round of the one was as good as any of the other and their medians lie further apart than the "
-    "noise: by how much the same piece of work differed from itself, before and after the "
-    "situation. Coloured bars are those that were ahead."
+    "least and the most of the rounds, as is the whisker of a bar. Two contenders differ if "
+    "all their rounds together say so (Mann-Whitney U test, 5 %) and their medians lie more than "
+    "2 % apart. Others are called equal only if their rounds differ from their own median by less "
+    "than 25 %. Coloured bars are those that were ahead. Noise is by how much the same piece of "
+    "work on all cores differed from itself before and after a situation: a warning, no more."
 )
 
 
@@ -61,12 +62,12 @@ def _warnings(guide: Guide) -> str:
     said = []
     if not guide.complete:
         said.append("This run was interrupted: what follows is not all of it.")
-    noise = max((one.noise_percent for one in guide.situations), default=0.0)
-    if noise > NOISY * 100:
+    worst = max(guide.situations, key=lambda one: one.noise_percent, default=None)
+    if worst is not None and worst.noise_percent > NOISY * 100:
         said.append(
-            "The machine was busy with something else: the same work differed from itself by up to "
-            f"{noise:.0f} %. Small differences are not to be seen like that; run it again when it "
-            "is quiet."
+            "The machine varied: the same piece of work differed from itself by up to "
+            f"{worst.noise_percent:.0f} %. {worst.noise_explained} Where that hides a difference, "
+            "the row says so."
         )
     return "".join(f'<p class="warn">{escape(one)}</p>' for one in said)
 
@@ -90,7 +91,7 @@ def _found(row: Row) -> str:
 
 def _unsaid(row: Row) -> str:
     """Give a chip for a row of which the guide says nothing and nobody is ahead."""
-    said = "" if row.brief else "too busy to tell" if row.verdict == "too_busy" else "no difference"
+    said = "" if row.brief else AGREES[row.verdict] if row.verdict in BETWEEN else ""
     return f'<span class="chip">{said}</span>' if said else ""
 
 
@@ -124,7 +125,7 @@ def _situation(one: Measured) -> str:
         f'<section id="{one.key}"><h2>{escape(one.title)}</h2>'
         f'<p class="says"><b>The guide:</b> {escape(one.guide_says)}</p>'
         f'<p class="says">Why: <code>{escape(one.explained)}</code>. '
-        f"Noise: {one.noise_percent:.0f} %.</p>"
+        f"{escape(noise_told(one))}</p>"
         f"{''.join(_cards(one.rows))}"
         f"{f'<ul class=missing>{missing}</ul>' if missing else ''}</section>\n"
     )

@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass, field
 
-from app.guide.statistics import Better
+from app.guide.statistics import ENOUGH_ROUNDS, Better
 
 Sample = Mapping[str, float]
 """What one round of one contender came to, by the key of the figure."""
 
-FEWEST_ROUNDS = 3
+FEWEST_ROUNDS = ENOUGH_ROUNDS
 MOST_ROUNDS = 25
 FAILURES = (MemoryError, OSError, RuntimeError, BrokenExecutor)
 """What a machine may refuse a contender: memory, descriptors, threads, processes."""
@@ -135,5 +135,5 @@ def how_many(one_s: float, turns: float, budget_s: float, fewest: int, most: int
         fewest: at least this many.
         most: at most this many.
     """
-    rounds = 6  # five that count, and the first
+    rounds = 9  # eight that count, and the first
     return max(fewest, min(most, int(budget_s / (rounds * turns * one_s))))

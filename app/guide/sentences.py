@@ -2,38 +2,50 @@
 
 from __future__ import annotations
 
-from app.guide.statistics import NOISY, Agrees, Verdict
+from app.guide.document import Measured
+from app.guide.statistics import NOISY, Agrees, Untold, Verdict
 
 AGREES: dict[Agrees, str] = {
     "yes": "this machine agrees",
     "no": "this machine does not agree",
     "no_difference": "no difference here",
-    "too_busy": "too busy to tell",
+    "too_noisy": "too noisy to tell",
+    "too_few_rounds": "too few rounds to tell",
     "nothing_said": "",
+}
+BETWEEN: dict[Untold, str] = {
+    "no_difference": "no difference between them",
+    "too_noisy": "too noisy to tell which",
+    "too_few_rounds": "too few rounds to tell which",
 }
 FEW = 2
 """Leaders that are named where there is little room."""
 
 
-def sentence(verdict: Verdict, noise: float, *, alone: bool = False) -> str:
-    """Say in one sentence who won and by how much, or why nobody did.
-
-    Args:
-        verdict: of a row.
-        noise: as a share.
-        alone: whether there was only one contender.
-    """
-    if alone:
-        return f"{_named(verdict.leaders)}: nothing to compare it with."
-    if verdict.kind == "too_busy":
-        return f"Too busy to tell: the same work differed from itself by {noise:.0%}."
-    if verdict.kind == "no_difference":
-        return "No difference."
+def sentence(verdict: Verdict) -> str:
+    """Say in one sentence who won and by how much, or why nobody did."""
+    if verdict.next_best is None:
+        return _undecided(verdict)
     ahead = f", {_times(verdict.times)} {verdict.next_best}"
     if verdict.kind == "winner":
         return f"{verdict.leaders[0]}{ahead}."
-    between = "too busy to tell which" if noise > NOISY else "no difference between them"
-    return f"{_named(verdict.leaders)} ({between}){ahead}."
+    return f"{_named(verdict.leaders)} ({BETWEEN[verdict.between]}){ahead}."
+
+
+def _undecided(verdict: Verdict) -> str:
+    if verdict.kind == "winner":
+        return f"{verdict.leaders[0]}: nothing to compare it with."
+    if verdict.kind == "too_few_rounds":
+        return "Too few rounds to tell."
+    if verdict.kind == "too_noisy":
+        return f"Too noisy to tell: rounds of the same differed by {verdict.noise * 100:.0f} %."
+    if not verdict.noise:
+        return "No difference."
+    return f"No difference larger than that of the same from itself, {_share(verdict.noise)}."
+
+
+def _share(noise: float) -> str:
+    return f"{max(1.0, noise * 100):.0f} %"
 
 
 def brief(verdict: Verdict, contenders: int) -> str:
@@ -52,6 +64,13 @@ def brief(verdict: Verdict, contenders: int) -> str:
     return f"{named}: {_digits(verdict.times)}\u00d7 as good as {verdict.next_best}"
 
 
+def noise_told(situation: Measured) -> str:
+    """Say how noisy it was, and where that is much, what is known of why."""
+    said = f"Noise: {situation.noise_percent:.0f} %."
+    loud = situation.noise_percent > NOISY * 100
+    return f"{said} {situation.noise_explained}" if loud else said
+
+
 def _named(names: tuple[str, ...]) -> str:
     return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
@@ -63,7 +82,7 @@ def _times(times: float | None) -> str:
 
 
 def _digits(times: float) -> str:
-    return f"{times:.1f}" if times < 10 else f"{times:.0f}"
+    return f"{times:.2f}" if times < 1.1 else f"{times:.1f}" if times < 10 else f"{times:.0f}"
 
 
 def shown(value: float) -> str:

@@ -5,15 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import median
 from typing import Literal, Self
 
+ENOUGH_ROUNDS = 4
+"""Of each of two contenders, with which a rank test can say anything at all."""
+CHANCE = 0.05
+"""Two that are alike are told apart as seldom as this."""
+LEAST_DIFFERENCE = 0.02
+"""As a share. What is less depends on where things lie in memory, and matters to nobody."""
 NOISY = 0.25
 """Noise, as a share, above which contenders that cannot be told apart are not called equal."""
 
 Better = Literal["less", "more"]
-Kind = Literal["winner", "shared", "no_difference", "too_busy"]
-Agrees = Literal["yes", "no", "no_difference", "too_busy", "nothing_said"]
+Untold = Literal["no_difference", "too_noisy", "too_few_rounds"]
+Kind = Literal["winner", "shared", Untold]
+Agrees = Literal["yes", "no", "nothing_said", Untold]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,41 +46,99 @@ class Verdict:
     kind: Kind
     leaders: tuple[str, ...]
     """The best by its median, then those that cannot be told from it."""
+    between: Untold
+    """Why the leaders cannot be told apart, where there are several."""
+    noise: float
+    """How much the leaders' rounds differ from their own medians, as a share."""
     next_best: str | None = None
     """The best of those that are behind."""
     times: float | None = None
     """How many times better the first leader's median is than that one's; None where one is 0."""
 
 
-def judged(spreads: Mapping[str, Spread], better: Better, noise: float) -> Verdict:
-    """Judge at least one contender.
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """Tells whether two contenders differ, by all of their rounds."""
 
-    Two differ if none of one's rounds is as good as any of the other's, and their medians lie
-    further apart than the noise.
+    better: Better
+    """Whether less or more of the figure is better."""
+    exact: bool = False
+    """Whether the figure is counted: then no noise is in it, and one round is enough."""
+    machine_noise: float = 0.0
+    """How much the same piece of work differed from itself, as a share."""
+
+    def differ(self, best: Sequence[float], other: Sequence[float]) -> bool:
+        """Tell whether `best`, whose median is no worse, is ahead of `other`.
+
+        By the Mann-Whitney U test, and by `LEAST_DIFFERENCE`. Of too few rounds for that, none
+        may be as good as any of the other's, and the medians have to lie further apart than
+        `NOISY` and the machine's noise.
+        """
+        against = self._against(best, other)
+        if self.exact:
+            return against == 0
+        times = ratio(median(best), median(other)) or math.inf
+        if min(len(best), len(other)) < ENOUGH_ROUNDS:
+            return against == 0 and times > 1 + max(NOISY, self.machine_noise)
+        return times > 1 + LEAST_DIFFERENCE and chance(len(best), len(other), against) < CHANCE
+
+    def _against(self, best: Sequence[float], other: Sequence[float]) -> int:
+        """Count the pairs of a round of each in which `best` is not ahead: Mann and Whitney's U."""
+        sign = 1 if self.better == "less" else -1
+        return sum(sign * one >= sign * two for one in best for two in other)
+
+    def untold(self, leaders: Sequence[Sequence[float]], noise: float) -> Untold:
+        """Say why leaders with these rounds cannot be told apart."""
+        if self.exact:
+            return "no_difference"
+        if min(map(len, leaders)) < ENOUGH_ROUNDS:
+            return "too_few_rounds"
+        return "too_noisy" if noise > NOISY else "no_difference"
+
+
+def judged(rounds: Mapping[str, Sequence[float]], judge: Judge) -> Verdict:
+    """Judge at least one contender by at least one round of each."""
+    middles = {name: median(of) for name, of in rounds.items()}
+    order = sorted(middles, key=middles.__getitem__, reverse=judge.better == "more")
+    best, rest = order[0], order[1:]
+    tied = [name for name in rest if not judge.differ(rounds[best], rounds[name])]
+    behind = [name for name in rest if name not in tied]
+    leaders = (best, *tied)
+    of_leaders = [rounds[name] for name in leaders]
+    noise = 0.0 if judge.exact else noise_of_rounds(of_leaders)
+    between = judge.untold(of_leaders, noise)
+    if not behind:
+        return Verdict(between if rest else "winner", leaders, between, noise)
+    kind: Kind = "shared" if tied else "winner"
+    times = ratio(middles[best], middles[behind[0]])
+    return Verdict(kind, leaders, between, noise, behind[0], times)
+
+
+def chance(one: int, other: int, against: int) -> float:
+    """Give the probability that chance alone sets two that are alike so far apart, either way.
+
+    Exactly, by the distribution of Mann and Whitney's U, with ties counted as against.
 
     Args:
-        spreads: by contender.
-        better: whether less or more of the figure is better.
-        noise: how much the same piece of work differed from itself, as a share.
+        one: rounds of the one.
+        other: rounds of the other.
+        against: pairs of a round of each in which the better one is not ahead.
     """
-    order = sorted(spreads, key=lambda name: spreads[name].middle, reverse=better == "more")
-    best, rest = spreads[order[0]], order[1:]
-    tied = [name for name in rest if not _apart(best, spreads[name], noise)]
-    behind = [name for name in rest if name not in tied]
-    leaders = (order[0], *tied)
-    if rest and not behind:
-        return Verdict("too_busy" if noise > NOISY else "no_difference", leaders)
-    kind: Kind = "shared" if tied else "winner"
-    if not behind:
-        return Verdict(kind, leaders)
-    return Verdict(kind, leaders, behind[0], ratio(best.middle, spreads[behind[0]].middle))
+    ways = _ways(one, other)
+    return min(1.0, 2 * sum(ways[: against + 1]) / sum(ways))
 
 
-def _apart(one: Spread, other: Spread, noise: float) -> bool:
-    if one.least <= other.most and other.least <= one.most:
-        return False
-    times = ratio(one.middle, other.middle)
-    return times is None or times > 1 + noise
+@lru_cache(64)
+def _ways(one: int, other: int) -> tuple[int, ...]:
+    """Count the orders of so many rounds with each U: the Gaussian binomial's coefficients."""
+    most = one * other
+    counts = [1] + [0] * most
+    for i in range(1, one + 1):
+        for k in range(most, other + i - 1, -1):
+            counts[k] -= counts[k - other - i]
+        for k in range(i, most + 1):
+            counts[k] += counts[k - i]
+    return tuple(counts)
 
 
 def ratio(one: float, other: float) -> float | None:
@@ -85,9 +151,21 @@ def agrees(verdict: Verdict, recommended: Sequence[str]) -> Agrees:
     """Tell whether what the guide recommends is among what was best here."""
     if not recommended:
         return "nothing_said"
-    if verdict.kind in ("no_difference", "too_busy"):
-        return verdict.kind
+    if verdict.next_best is None:
+        return "nothing_said" if verdict.kind == "winner" else verdict.between
     return "yes" if set(verdict.leaders) & set(recommended) else "no"
+
+
+def noise_of_rounds(rounds: Sequence[Sequence[float]]) -> float:
+    """Give how much rounds of contenders differ from their own medians, all of them together."""
+    middles = [median(of) for of in rounds]
+    return noise_of(
+        [
+            one / middle if middle else 1.0
+            for of, middle in zip(rounds, middles, strict=True)
+            for one in of
+        ]
+    )
 
 
 def noise_of(times: Sequence[float]) -> float:

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 
 from app.guide.document import Contender, Guide, Measured, Row
-from app.guide.sentences import AGREES, shown
+from app.guide.sentences import AGREES, noise_told, shown
 
 NAME_WIDTH, FIGURE_WIDTH = 34, 12
 """So that the columns of all cases stand below each other."""
@@ -103,11 +103,11 @@ def show(guide: Guide, console: Console) -> None:
 
 
 def _show(situation: Measured, console: Console) -> None:
-    end = "" if situation.complete else ", broken off"
-    title = f"{situation.title} (noise {situation.noise_percent:.0f} %{end})"
+    title = situation.title + ("" if situation.complete else " (broken off)")
     console.print(title, style="bold", markup=False, highlight=False)
     console.print(f"The guide: {situation.guide_says}", markup=False, highlight=False)
     console.print(f"Why: {situation.explained}", markup=False, highlight=False)
+    console.print(noise_told(situation), markup=False, highlight=False)
     for row in situation.rows:
         console.print()
         head = f"{row.title}: {row.figure}, {row.better} is better"

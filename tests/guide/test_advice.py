@@ -13,8 +13,9 @@ from app.settings import Settings, variables
 
 
 def row(key: str, better: str = "more", noise: float = 0.02, **rounds: float) -> Row:
-    """Give a row whose contenders had rounds of 1 % around these."""
+    """Give a row whose contenders had five rounds around these, of so much noise."""
     situation, case_key, figure = key.split(".")
+    around = [1 + noise * by for by in (-0.5, -0.25, 0, 0.25, 0.5)]
     case: dict[str, Any] = {
         "key": case_key,
         "title": key,
@@ -23,12 +24,12 @@ def row(key: str, better: str = "more", noise: float = 0.02, **rounds: float) ->
         "judged": list(rounds),
         "recommended": [],
         "samples": {
-            name.lstrip("n"): [{figure: value * by} for by in (0.99, 1, 1.01)]
+            name.lstrip("n"): [{figure: value * by} for by in around]
             for name, value in rounds.items()
         },
     }
     case["judged"] = list(case["samples"])
-    [made] = rows(situation, case, noise)
+    [made] = rows(situation, case, 0)
     return made
 
 
@@ -52,6 +53,11 @@ def test_each_advice_tells_the_measurement_behind_it() -> None:
     assert (workers.row, fetch.row) == (WORKERS_ROW, FETCH_ROW)
 
 
+def test_where_the_largest_is_the_best_it_is_said_that_more_was_not_tried() -> None:
+    rising = advice([WORKERS, row(FETCH_ROW, n8=100, n32=400)])
+    assert [one.because.endswith("More was not tried.") for one in rising] == [False, True, False]
+
+
 def test_threads_are_advised_only_where_they_win_both() -> None:
     pictures = {"threads": 30.0, "processes, 1 a trip": 20.0}
     slow, fast = (
@@ -69,7 +75,8 @@ def test_nothing_is_advised_without_a_measurement_or_by_noise() -> None:
     assert set(values().values()) == {None}
     for rounds in ({"n1": 10, "n2": 11}, {"n1": 1, "n2": 10, "n3": 11}):
         workers = advice([row(WORKERS_ROW, noise=0.8, **rounds)])[0]
-        assert (workers.value, workers.because) == (None, "The machine was too busy to tell.")
+        assert workers.value is None
+        assert workers.because == "Rounds of the same differed too much to tell."
     assert "# OFFLOAD_POOL_WORKERS keeps its default" in "\n".join(env_lines([workers]))
 
 

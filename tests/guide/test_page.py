@@ -50,6 +50,10 @@ def guide(*rows: Row, complete: bool = True, noise_percent: float = 3.0) -> Guid
         guide_says=about.guide_says,
         explained=about.explained,
         noise_percent=noise_percent,
+        others_percent=31,
+        stolen_percent=0,
+        held_up_percent=0,
+        noise_explained="Taken from the processors meanwhile: 31 % by other processes.",
         took_s=1,
         complete=complete,
         rows=rows,
@@ -117,7 +121,12 @@ def test_the_settings_are_there_to_be_copied(text: str) -> None:
     assert "<pre>OFFLOAD_POOL_WORKERS=2</pre>" in text
 
 
-def test_a_busy_machine_and_an_interrupt_are_told_at_the_top() -> None:
+def test_a_machine_that_varies_and_an_interrupt_are_told_at_the_top() -> None:
     text = page(guide(row(WORKERS_ROW, n1=10, n2=20), complete=False, noise_percent=80))
     assert "This run was interrupted" in text
-    assert "differed from itself by up to 80 %" in text
+    assert "differed from itself by up to 80 %. Taken from the processors meanwhile: 31 %" in text
+
+
+def test_of_a_quiet_machine_nothing_is_explained(text: str) -> None:
+    assert "Noise: 3 %.</p>" in text
+    assert "Taken from the processors" not in text

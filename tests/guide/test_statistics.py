@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Sequence
+from itertools import combinations
+
 import pytest
 
-from app.guide.sentences import sentence
-from app.guide.statistics import Spread, agrees, judged, noise_of
+from app.guide.sentences import brief, sentence
+from app.guide.statistics import CHANCE, Judge, Spread, agrees, chance, judged, noise_of
 
-QUIET, LOUD = 0.03, 0.6
+LESS, MORE, COUNTED = Judge("less"), Judge("more"), Judge("more", exact=True)
 
 
-def spreads(**rounds: tuple[float, ...]) -> dict[str, Spread]:
-    return {name: Spread.of(of) for name, of in rounds.items()}
+def around(middle: float, noise: float = 0.04, rounds: int = 5) -> list[float]:
+    """Give rounds that lie evenly around a median, within so much of it."""
+    return [middle * (1 + noise * (at / (rounds - 1) - 0.5)) for at in range(rounds)]
 
 
 def test_a_spread_is_least_median_and_most() -> None:
@@ -19,86 +24,119 @@ def test_a_spread_is_least_median_and_most() -> None:
 
 
 def test_the_winner_is_ahead_of_the_next_best_by_their_medians() -> None:
-    verdict = judged(
-        spreads(slow=(90, 100, 110), fast=(9, 10, 11), mid=(18, 20, 22)), "less", QUIET
-    )
+    verdict = judged({"slow": around(100), "fast": around(10), "mid": around(20)}, LESS)
     assert (verdict.kind, verdict.leaders) == ("winner", ("fast",))
     assert (verdict.next_best, verdict.times) == ("mid", 2)
-    assert sentence(verdict, QUIET) == "fast, 2.0 times as good as mid."
+    assert sentence(verdict) == "fast, 2.0 times as good as mid."
 
 
 def test_more_is_better_where_the_figure_says_so() -> None:
-    verdict = judged(spreads(slow=(9, 10, 11), fast=(90, 100, 110)), "more", QUIET)
+    verdict = judged({"slow": around(10), "fast": around(100)}, MORE)
     assert (verdict.leaders, verdict.times) == (("fast",), 10)
 
 
-def test_one_round_in_the_range_of_another_is_no_difference() -> None:
-    verdict = judged(spreads(a=(10, 11, 21), b=(20, 22, 24)), "less", QUIET)
-    assert (verdict.kind, verdict.leaders) == ("no_difference", ("a", "b"))
-    assert sentence(verdict, QUIET) == "No difference."
+@pytest.mark.parametrize(("one", "other"), [(4, 4), (3, 5), (1, 6)])
+def test_chance_is_the_share_of_all_orders_that_are_as_far_apart(one: int, other: int) -> None:
+    everything = list(combinations(range(one + other), one))
+    of_each = [
+        sum(place > at for place in places for at in rest)
+        for places, rest in (
+            (places, set(range(one + other)) - set(places)) for places in everything
+        )
+    ]
+    for against in range(one * other // 2):
+        share = sum(found <= against for found in of_each) / len(everything)
+        assert chance(one, other, against) == pytest.approx(2 * share)
 
 
-def test_what_lies_within_the_noise_is_no_difference_though_no_round_overlaps() -> None:
-    a_little = spreads(a=(100, 101, 102), b=(103, 104, 105))
-    assert judged(a_little, "less", 0.05).kind == "no_difference"
-    assert judged(a_little, "less", 0.01).kind == "winner"
+def test_contenders_that_are_alike_are_seldom_told_apart() -> None:
+    dice = random.Random(1)
+    told = 0
+    for _ in range(1000):
+        alike = [[dice.lognormvariate(0, 0.3) for _ in range(7)] for _ in range(2)]
+        told += judged({"a": alike[0], "b": alike[1]}, LESS).kind == "winner"
+    assert 0 < told <= 1000 * CHANCE
 
 
-def test_on_a_busy_machine_what_overlaps_may_differ_all_the_same() -> None:
-    verdict = judged(spreads(a=(10, 11, 21), b=(20, 22, 24)), "less", LOUD)
-    assert verdict.kind == "too_busy"
-    assert sentence(verdict, LOUD) == (
-        "Too busy to tell: the same work differed from itself by 60%."
-    )
+def test_one_round_that_was_disturbed_hides_no_difference_where_there_are_many() -> None:
+    disturbed = [*around(10, rounds=9), 30.0]
+    assert judged({"a": disturbed, "b": around(20, rounds=10)}, LESS).kind == "winner"
 
 
-def test_on_a_busy_machine_a_difference_larger_than_the_noise_still_shows() -> None:
-    assert judged(spreads(a=(10, 11, 12), b=(100, 110, 120)), "less", LOUD).kind == "winner"
+def test_a_machine_that_is_noisy_takes_nothing_from_rounds_that_agree() -> None:
+    # What waits varies little where what computes varies much.
+    loud = Judge("less", machine_noise=0.4)
+    assert judged({"a": around(51.3, 0.01), "b": around(52.9, 0.01)}, loud).kind == "winner"
+    alike = judged({"a": around(51.3, 0.01), "b": around(51.4, 0.01)}, loud)
+    assert sentence(alike) == "No difference larger than that of the same from itself, 1 %."
+
+
+def test_what_is_within_two_percent_is_no_difference_though_no_round_overlaps() -> None:
+    assert judged({"a": around(100, 0.001), "b": around(101, 0.001)}, LESS).kind == "no_difference"
+    assert judged({"a": around(100, 0.001), "b": around(103, 0.001)}, LESS).kind == "winner"
+
+
+def test_rounds_that_lie_far_apart_may_hide_a_difference() -> None:
+    verdict = judged({"a": (10, 11, 12, 25), "b": (9, 14, 22, 24)}, LESS)
+    assert verdict.kind == "too_noisy"
+    assert sentence(verdict).startswith("Too noisy to tell: rounds of the same differed by ")
 
 
 def test_some_share_the_first_place() -> None:
-    verdict = judged(spreads(a=(10, 11, 13), b=(10, 12, 14), c=(50, 55, 60)), "less", QUIET)
+    verdict = judged({"a": around(11), "b": around(11.1), "c": around(55)}, LESS)
     assert (verdict.kind, verdict.leaders, verdict.next_best) == ("shared", ("a", "b"), "c")
-    assert sentence(verdict, QUIET) == (
-        "a and b (no difference between them), 5.0 times as good as c."
-    )
-    assert "too busy to tell which" in sentence(verdict, LOUD)
+    assert sentence(verdict) == "a and b (no difference between them), 5.0 times as good as c."
+    loud = judged({"a": around(11, 0.9), "b": around(11.1, 0.9), "c": around(55)}, LESS)
+    assert "(too noisy to tell which)" in sentence(loud)
+
+
+@pytest.mark.parametrize(("slow", "kind"), [(20, "winner"), (12, "too_few_rounds")])
+def test_of_few_rounds_only_a_large_difference_is_told(slow: float, kind: str) -> None:
+    verdict = judged({"a": around(10, rounds=2), "b": around(slow, rounds=2)}, LESS)
+    assert verdict.kind == kind
+
+
+def test_of_few_rounds_nothing_within_the_noise_of_the_machine_is_told() -> None:
+    few = {"a": around(10, rounds=3), "b": around(20, rounds=3)}
+    assert judged(few, Judge("less", machine_noise=1.2)).kind == "too_few_rounds"
 
 
 def test_nothing_is_left_beside_something_without_dividing_by_it() -> None:
-    verdict = judged(spreads(lost=(0,), kept=(50,)), "more", 0)
+    verdict = judged({"lost": (0,), "kept": (50,)}, COUNTED)
     assert (verdict.kind, verdict.leaders, verdict.times) == ("winner", ("kept",), None)
-    assert sentence(verdict, 0) == "kept, ahead of lost."
+    assert sentence(verdict) == "kept, ahead of lost."
 
 
-def test_all_that_is_nought_is_no_difference() -> None:
-    assert judged(spreads(a=(0, 0), b=(0, 0)), "less", QUIET).kind == "no_difference"
+@pytest.mark.parametrize("rounds", [(0, 0), (0,) * 5])
+def test_all_that_is_nought_is_no_difference(rounds: Sequence[float]) -> None:
+    assert sentence(judged({"a": rounds, "b": rounds}, COUNTED)) == "No difference."
 
 
 def test_one_alone_wins_nothing() -> None:
-    verdict = judged(spreads(only=(1, 2)), "less", QUIET)
-    assert sentence(verdict, QUIET, alone=True) == "only: nothing to compare it with."
+    verdict = judged({"only": (1, 2)}, LESS)
+    assert sentence(verdict) == "only: nothing to compare it with."
+    assert (brief(verdict, 1), agrees(verdict, ["only"])) == ("", "nothing_said")
 
 
 @pytest.mark.parametrize(
     ("recommended", "noise", "answer"),
     [
-        (("fast",), QUIET, "yes"),
-        (("slow",), QUIET, "no"),
-        (("slow", "fast"), QUIET, "yes"),
-        ((), QUIET, "nothing_said"),
-        (("fast",), LOUD, "too_busy"),
+        (("fast",), 0.02, "yes"),
+        (("slow",), 0.02, "no"),
+        (("slow", "fast"), 0.02, "yes"),
+        ((), 0.02, "nothing_said"),
+        (("fast",), 0.9, "too_noisy"),
     ],
 )
 def test_whether_the_machine_agrees(
     recommended: tuple[str, ...], noise: float, answer: str
 ) -> None:
-    verdict = judged(spreads(fast=(10, 11, 12), slow=(13, 14, 15)), "less", noise)
+    verdict = judged({"fast": around(11, noise), "slow": around(14, noise)}, LESS)
     assert agrees(verdict, recommended) == answer
 
 
 def test_a_machine_without_a_difference_neither_agrees_nor_disagrees() -> None:
-    verdict = judged(spreads(a=(10, 11, 21), b=(20, 22, 24)), "less", QUIET)
+    verdict = judged({"a": around(10), "b": around(10.1)}, LESS)
     assert agrees(verdict, ["b"]) == "no_difference"
 
 

@@ -26,6 +26,7 @@ COUNT = 200_000
 """Numbers whose squares one piece of pure Python sums up: some 10 ms."""
 TIME = Figure("ms", "time for all pieces", "ms")
 FREE_THREADED = ("python3.14t", "python3.13t")
+MOST_PIECES, MOST_ARRAYS = 200, 24
 PURE_KEY = "pure-python"
 SERVE = (
     "import sys; from concurrent.futures import ThreadPoolExecutor; import pieces\n"
@@ -49,7 +50,7 @@ def measure(bench: Bench) -> None:
         threads = stack.enter_context(ThreadPoolExecutor(cores()))
         processes = stack.enter_context(process_pool(cores(), _prepare))
         bench.race(_pure(bench, stack, threads, processes), 0.5)
-        arrays_bytes = 8 * NUMBERS * 2 * cores()
+        arrays_bytes = 8 * NUMBERS * _arrays()
         # Here twice, on their way once, and once in each process with its sorted copy.
         if bench.room_for(4 * arrays_bytes, "NumPy"):
             bench.race(_numpy(bench, threads, processes))
@@ -66,7 +67,10 @@ def _pure(bench: Bench, stack: ExitStack, threads: Executor, processes: Executor
     began_s = time.perf_counter()
     pieces.squares(COUNT)
     one_s = time.perf_counter() - began_s
-    count = how_many(one_s, 3, bench.left_s / 2, cores(), 200)
+    # As many for each worker: a last piece that one has to itself would be time for all.
+    count = (
+        how_many(one_s * cores(), 3, bench.left_s / 2, 1, max(1, MOST_PIECES // cores())) * cores()
+    )
     work = [COUNT] * count
 
     def in_(executor: Executor) -> Callable[[], object]:
@@ -160,15 +164,19 @@ def _serving(python: str) -> Iterator[Callable[[int], object]]:
 # -- NumPy -----------------------------------------------------------------------------------------
 
 
+def _arrays() -> int:
+    return min(2 * cores(), MOST_ARRAYS)
+
+
 def _numpy(bench: Bench, threads: Executor, processes: Executor) -> Case:
     import numpy as np
 
     dice = np.random.default_rng(1)
-    some = [dice.random(NUMBERS) for _ in range(2 * cores())]
+    some = [dice.random(NUMBERS) for _ in range(_arrays())]
     began_s = time.perf_counter()
     _quantiles(some[0])
     one_s = time.perf_counter() - began_s
-    count = how_many(one_s, 3, bench.left_s, 2, 24)
+    count = how_many(one_s, 3, bench.left_s, 2, MOST_ARRAYS)
     work = [some[number % len(some)] for number in range(count)]
     ways: dict[str, Callable[[], object]] = {
         "one by one": lambda: list(map(_quantiles, work)),

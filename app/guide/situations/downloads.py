@@ -24,8 +24,9 @@ SWEEP_KEY = "at-once"
 
 SHORT_MS = 20
 """The latency that is measured where there is little time."""
-ENOUGH_MS = 500
-"""How long one contender has to wait in a round for its time to say something."""
+ENOUGH_MS, SHORT_ENOUGH_MS = 500, 150
+"""How long one contender has to wait in a round for its time to say something; and where there is
+little time."""
 
 TIME = Figure("ms", "time for all files", "ms")
 Way = Callable[[list[str]], None]
@@ -50,18 +51,20 @@ def measure(bench: Bench) -> None:
             if bench.short and latency_ms != SHORT_MS:
                 bench.skip(f"{latency_ms} ms away", TOO_SHORT)
             else:
-                bench.race(
-                    _case(port, latency_ms, TINY if bench.tiny else FILES, ways), 1 / (4 - number)
-                )
+                enough_ms = SHORT_ENOUGH_MS if bench.short else ENOUGH_MS
+                files = TINY if bench.tiny else FILES
+                bench.race(_case(port, latency_ms, files, enough_ms, ways), 1 / (4 - number))
         bench.race(_sweep(ours, port, 16 if bench.tiny else 64 if bench.short else 256))
 
 
-def _case(port: int, latency_ms: int, all_: int, ways: dict[str, tuple[int, Way]]) -> Case:
+def _case(
+    port: int, latency_ms: int, all_: int, enough_ms: int, ways: dict[str, tuple[int, Way]]
+) -> Case:
     url = _url(port, latency_ms)
 
     def contender(name: str, at_once: int, way: Way) -> Contender:
         # Where all of them take long, a part of them tells: they are all alike.
-        files = min(all_, at_once * max(1, ENOUGH_MS // (latency_ms + 2)))
+        files = min(all_, at_once * max(1, enough_ms // (latency_ms + 2)))
         return Contender(
             name, lambda: {"ms": timed(partial(way, [url] * files))()["ms"] * all_ / files}
         )
