@@ -50,6 +50,11 @@ def guide(
     asked_s = seconds or (QUICK_S if quick else USUAL_S)
     with watcher(errors, asked_s) as watching:
         found = run(situations, asked_s, watching)
+    # Before anything is printed: whoever reads that may have gone meanwhile.
+    if written and any(one.rows for one in found.situations):
+        from app.guide.page import page
+
+        written = _write(out, {HTML: page(found), JSON: found.model_dump_json(indent=2) + "\n"})
     if as_json:
         typer.echo(found.model_dump_json(indent=2))
     elif env:
@@ -58,10 +63,6 @@ def guide(
         typer.echo("\n".join(env_lines(found.advice)))
     else:
         show(found, Console())
-    if written and any(one.rows for one in found.situations):
-        from app.guide.page import page
-
-        written = _write(out, {HTML: page(found), JSON: found.model_dump_json(indent=2) + "\n"})
     if not found.complete:
         typer.echo("Interrupted: what had been measured until then is above.", err=True)
         raise typer.Exit(INTERRUPTED)

@@ -75,8 +75,9 @@ class Row(Part):
     )
     recommended: tuple[str, ...] = Field(description="Contenders that the guide recommends.")
     agrees: Agrees = Field(
-        description="Whether this machine agrees: one of the leaders is recommended. "
-        "`nothing_said`: the guide says nothing of this row."
+        description="Whether this machine agrees: one of the leaders is recommended, and if they "
+        "cannot be told apart for noise, all are. `nothing_said`: the guide says nothing of this "
+        "row."
     )
     sentence: str = Field(description="The verdict in words.")
     brief: str = Field(description="The same in few; empty where nobody is ahead.")

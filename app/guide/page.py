@@ -108,11 +108,14 @@ def _advice(advice: Sequence[Advice]) -> str:
         for one in advice
     )
     lines = [line for line in env_lines(advice) if not line.startswith("#")]
-    block = f"<pre>{escape(chr(10).join(lines))}</pre>" if lines else ""
-    return (
-        '<section><h2>What follows for this service</h2><div class="card">'
+    block = (
         "<p>Lines for a <code>.env</code>; <code>offload guide --env</code> prints them.</p>"
-        f"{block}"
+        f"<pre>{escape(chr(10).join(lines))}</pre>"
+        if lines
+        else "<p>Nothing: all of them keep their defaults.</p>"
+    )
+    return (
+        f'<section><h2>What follows for this service</h2><div class="card">{block}'
         f'<dl class="advice">{told}</dl></div></section>\n'
     )
 

@@ -58,7 +58,9 @@ def brief(verdict: Verdict, contenders: int) -> str:
     if verdict.next_best is None:
         return ""
     leaders = verdict.leaders
-    named = ", ".join(leaders) if len(leaders) <= FEW else f"{len(leaders)} of {contenders} alike"
+    alike = "alike" if verdict.between == "no_difference" else "not told apart"
+    many = f"{len(leaders)} of {contenders} {alike}"
+    named = ", ".join(leaders) if len(leaders) <= FEW else many
     if verdict.times is None:
         return f"{named}, ahead of {verdict.next_best}"
     return f"{named}: {_digits(verdict.times)}\u00d7 as good as {verdict.next_best}"

@@ -148,12 +148,21 @@ def ratio(one: float, other: float) -> float | None:
 
 
 def agrees(verdict: Verdict, recommended: Sequence[str]) -> Agrees:
-    """Tell whether what the guide recommends is among what was best here."""
-    if not recommended:
+    """Tell whether what the guide recommends is among what was best here.
+
+    Leaders that noise or want of rounds has put together say nothing, if the guide recommends some
+    of them and others not.
+    """
+    alone = verdict.next_best is None and verdict.kind == "winner"
+    if not recommended or alone:
         return "nothing_said"
     if verdict.next_best is None:
-        return "nothing_said" if verdict.kind == "winner" else verdict.between
-    return "yes" if set(verdict.leaders) & set(recommended) else "no"
+        return verdict.between
+    ours = set(verdict.leaders) & set(recommended)
+    mixed = 0 < len(ours) < len(verdict.leaders)
+    if mixed and verdict.between != "no_difference":
+        return verdict.between
+    return "yes" if ours else "no"
 
 
 def noise_of_rounds(rounds: Sequence[Sequence[float]]) -> float:

@@ -121,6 +121,12 @@ def test_the_settings_are_there_to_be_copied(text: str) -> None:
     assert "<pre>OFFLOAD_POOL_WORKERS=2</pre>" in text
 
 
+def test_where_nothing_follows_nothing_is_there_to_be_copied() -> None:
+    text = page(guide())
+    assert "all of them keep their defaults" in text
+    assert "<pre>" not in text
+
+
 def test_a_machine_that_varies_and_an_interrupt_are_told_at_the_top() -> None:
     text = page(guide(row(WORKERS_ROW, n1=10, n2=20), complete=False, noise_percent=80))
     assert "This run was interrupted" in text

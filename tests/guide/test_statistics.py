@@ -90,6 +90,12 @@ def test_some_share_the_first_place() -> None:
     assert "(too noisy to tell which)" in sentence(loud)
 
 
+def test_where_there_is_little_room_many_leaders_are_counted() -> None:
+    for noise, said in ((0.04, "alike"), (0.9, "not told apart")):
+        rounds = {name: around(10, noise) for name in "abc"} | {"slow": around(50)}
+        assert brief(judged(rounds, LESS), 4) == f"3 of 4 {said}: 5.0\u00d7 as good as slow"
+
+
 @pytest.mark.parametrize(("slow", "kind"), [(20, "winner"), (12, "too_few_rounds")])
 def test_of_few_rounds_only_a_large_difference_is_told(slow: float, kind: str) -> None:
     verdict = judged({"a": around(10, rounds=2), "b": around(slow, rounds=2)}, LESS)
@@ -133,6 +139,16 @@ def test_whether_the_machine_agrees(
 ) -> None:
     verdict = judged({"fast": around(11, noise), "slow": around(14, noise)}, LESS)
     assert agrees(verdict, recommended) == answer
+
+
+def test_noise_that_puts_others_beside_what_the_guide_recommends_is_no_agreement() -> None:
+    slow = around(55)
+    for noise, answer in ((0.04, "yes"), (0.9, "too_noisy")):
+        rounds = {"a": around(11, noise), "b": around(11.1, noise), "slow": slow}
+        verdict = judged(rounds, LESS)
+        assert agrees(verdict, ["b"]) == answer
+        assert agrees(verdict, ["a", "b"]) == "yes"
+        assert agrees(verdict, ["slow"]) == "no"
 
 
 def test_a_machine_without_a_difference_neither_agrees_nor_disagrees() -> None:

@@ -15,7 +15,8 @@ from app.guide.race import Case, Contender, Figure, Sample
 from app.guide.subjects import Durable, InProcess
 from app.served import NotServed
 
-WAIT_MS = 100
+WAIT_MS = 200
+"""So long that none of the tasks is done when the last of them has been handed over."""
 BODY_BYTES = 50_000
 REQUESTS = 10
 """In a round of what a request pays."""
@@ -96,8 +97,8 @@ def _killing(runner: asyncio.Runner, subjects: dict[str, tuple[Subject, str]]) -
     return Case(
         key="killed",
         title=f"What kill -9 leaves of {KILLED} tasks",
-        work=f"{KILLED} requests answered, then SIGKILL to the process and its workers, and a "
-        f"new start. A task: {WORK}.",
+        work=f"{KILLED} requests at once, all answered, then SIGKILL to the process and its "
+        f"workers, and a new start. A task: {WORK}.",
         figures=[Figure("left", f"tasks of {KILLED} that are done in the end", "", "more", True)],
         contenders=[
             Contender(name, partial(_run, runner, _kill, *of)) for name, of in subjects.items()
@@ -111,8 +112,7 @@ def _killing(runner: asyncio.Runner, subjects: dict[str, tuple[Subject, str]]) -
 async def _kill(subject: Subject, way: str) -> Sample:
     await subject.prepare(way)
     before = await subject.done(way, 0, 0)
-    for _ in range(KILLED):
-        await subject.submit(way)
+    await asyncio.gather(*(subject.submit(way) for _ in range(KILLED)))
     await subject.kill()
     await subject.start()
     patience_s = PATIENCE_S if isinstance(subject, Durable) else NOTHING_COMES_S

@@ -66,12 +66,14 @@ def measure(bench: Bench) -> None:
         processes = stack.enter_context(process_pool(cores(), _prepare))
         for number, (name, codec) in enumerate(CODECS.items()):
             budget_s = bench.left_s / (2 * (len(CODECS) - number))
-            size = how_many(_mib_s(codec), 1 + 3 / cores(), budget_s, 2, MOST_MIB)
+            size = how_many(_mib_s(codec), 1 + 3 / cores(), budget_s, max(2, cores()), MOST_MIB)
             # The file, its copies on the way to processes, and what they make of it.
             if bench.room_for(4 * size * MIB, f"one large file with {name}"):
                 case = _large(name, codec, log_text(size * MIB), threads, processes)
                 bench.race(case, 1 / (2 * (len(CODECS) - number)))
-            files = chunks_of(log_text(max(1, size // 2) * MIB), SMALL_BYTES)
+            # A trip for each worker at least, or some would have nothing to do.
+            trips = max(1, size * MIB // 2 // (TOGETHER * SMALL_BYTES * cores())) * cores()
+            files = chunks_of(log_text(trips * TOGETHER * SMALL_BYTES), SMALL_BYTES)
             case = _small(name, codec, files, threads, processes)
             bench.race(case, 1 / (2 * (len(CODECS) - number) - 1))
 

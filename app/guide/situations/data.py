@@ -49,11 +49,12 @@ def measure(bench: Bench) -> None:
     with ExitStack() as stack:
         threads = stack.enter_context(ThreadPoolExecutor(cores()))
         processes = stack.enter_context(process_pool(cores(), _prepare))
-        bench.race(_pure(bench, stack, threads, processes), 0.5)
+        interpreters = _interpreters(bench, stack)
+        bench.race(_pure(bench, stack, threads, processes, interpreters), 0.5)
         arrays_bytes = 8 * NUMBERS * _arrays()
         # Here twice, on their way once, and once in each process with its sorted copy.
         if bench.room_for(4 * arrays_bytes, "NumPy"):
-            bench.race(_numpy(bench, threads, processes))
+            bench.race(_numpy(bench, threads, processes, interpreters))
 
 
 def _prepare() -> None:
@@ -63,7 +64,13 @@ def _prepare() -> None:
 # -- pure Python -----------------------------------------------------------------------------------
 
 
-def _pure(bench: Bench, stack: ExitStack, threads: Executor, processes: Executor) -> Case:
+def _pure(
+    bench: Bench,
+    stack: ExitStack,
+    threads: Executor,
+    processes: Executor,
+    interpreters: Executor | None,
+) -> Case:
     began_s = time.perf_counter()
     pieces.squares(COUNT)
     one_s = time.perf_counter() - began_s
@@ -81,7 +88,7 @@ def _pure(bench: Bench, stack: ExitStack, threads: Executor, processes: Executor
         "threads": in_(threads),
         "processes": in_(processes),
     }
-    if (interpreters := _interpreters(bench, stack)) is not None:
+    if interpreters is not None:
         ways["subinterpreters"] = in_(interpreters)
     if (joblib := _joblib(bench)) is not None:
         ways["joblib"] = partial(joblib, pieces.squares, work)
@@ -168,25 +175,37 @@ def _arrays() -> int:
     return min(2 * cores(), MOST_ARRAYS)
 
 
-def _numpy(bench: Bench, threads: Executor, processes: Executor) -> Case:
+def _loads(bench: Bench, interpreters: Executor, module: str) -> bool:
+    try:
+        interpreters.submit(pieces.load, module).result()
+    except Exception as error:  # noqa: BLE001 - what does not load in one, raises anything
+        said = str(error).strip().splitlines() or [type(error).__name__]
+        bench.skip("NumPy in subinterpreters", f"it does not load in one: {said[-1].rstrip('.')}")
+        return False
+    return True
+
+
+def _numpy(
+    bench: Bench, threads: Executor, processes: Executor, interpreters: Executor | None
+) -> Case:
     import numpy as np
 
     dice = np.random.default_rng(1)
     some = [dice.random(NUMBERS) for _ in range(_arrays())]
     began_s = time.perf_counter()
-    _quantiles(some[0])
+    pieces.quantiles(some[0])
     one_s = time.perf_counter() - began_s
     count = how_many(one_s, 3, bench.left_s, 2, MOST_ARRAYS)
     work = [some[number % len(some)] for number in range(count)]
     ways: dict[str, Callable[[], object]] = {
-        "one by one": lambda: list(map(_quantiles, work)),
-        "threads": lambda: list(threads.map(_quantiles, work)),
-        "processes": lambda: list(processes.map(_quantiles, work)),
+        "one by one": lambda: list(map(pieces.quantiles, work)),
+        "threads": lambda: list(threads.map(pieces.quantiles, work)),
+        "processes": lambda: list(processes.map(pieces.quantiles, work)),
     }
     if (joblib := _joblib(bench)) is not None:
-        ways["joblib"] = partial(joblib, _quantiles, work)
-    if hasattr(futures, "InterpreterPoolExecutor"):
-        bench.skip("NumPy in subinterpreters", "NumPy does not load in one")
+        ways["joblib"] = partial(joblib, pieces.quantiles, work)
+    if interpreters is not None and _loads(bench, interpreters, "numpy"):
+        ways["subinterpreters"] = lambda: list(interpreters.map(pieces.quantiles, work))
     return Case(
         key="numpy",
         title="NumPy: quantiles by sorting",
@@ -196,11 +215,3 @@ def _numpy(bench: Bench, threads: Executor, processes: Executor) -> Case:
         contenders=[Contender(name, timed(way)) for name, way in ways.items()],
         recommended=["threads"],
     )
-
-
-def _quantiles(numbers: Any) -> list[float]:
-    """Give every hundredth of the numbers, in order."""
-    import numpy as np
-
-    ordered = np.sort(numbers)
-    return [float(one) for one in ordered[:: len(ordered) // 100]]

@@ -31,6 +31,7 @@ def measure(bench: Bench) -> None:
         bench.server("asyncio") as port,
         blocking_client() as client,
         ThreadPoolExecutor(BOUND) as pool,
+        asyncio.Runner() as runner,
     ):
         blocking = partial(get, client, f"http://127.0.0.1:{port}/wait/{WAIT_MS}/{BODY_BYTES}")
 
@@ -52,14 +53,17 @@ def measure(bench: Bench) -> None:
             "loop has a tick due every 5 ms. to_thread uses asyncio's default pool, of cores + 4 "
             "threads.",
             figures=FIGURES,
-            contenders=[Contender(name, partial(_round, way, calls)) for name, way in ways.items()],
+            contenders=[
+                Contender(name, partial(_round, runner, way, calls)) for name, way in ways.items()
+            ],
             recommended=list(ways)[1:],
         )
         bench.race(case)
 
 
-def _round(way: Call, calls: int) -> Sample:
-    return asyncio.run(_all(way, calls))
+def _round(runner: asyncio.Runner, way: Call, calls: int) -> Sample:
+    # One loop for all rounds: its default pool keeps its threads, as the other one does.
+    return runner.run(_all(way, calls))
 
 
 async def _all(way: Call, calls: int) -> Sample:
