@@ -39,7 +39,7 @@ def measure(bench: Bench) -> None:
         return
     Image.init()
     bench.say("Making the pictures")
-    turn = photographs(bench.folder, 1 if bench.tiny else len(SIZES_PX))
+    turn = photographs(bench.folder, 1 if bench.short else len(SIZES_PX))
     turn_s = _seconds(turn)
     # In a round four contenders do as many turns on each core, and one does 16 pictures.
     turns = how_many(turn_s, 4 + max(CHUNKS) / len(turn), bench.left_s * 0.5, 1, MOST_TURNS)
@@ -133,7 +133,8 @@ def _race_workers(bench: Bench, path: Path) -> None:
 
 
 def _named(paths: list[Path]) -> str:
-    return f"{len(paths)} JPEGs of 2 to 12 megapixels, {_size_bytes(paths) / 1e6:.0f} MB"
+    sizes = "2" if len(set(paths)) == 1 else "2 to 12"
+    return f"{len(paths)} JPEGs of {sizes} megapixels, {_size_bytes(paths) / 1e6:.0f} MB"
 
 
 def _size_bytes(paths: list[Path]) -> int:
