@@ -15,6 +15,7 @@ from benchmarks.cases import (
     fetch_million,
     fetch_peers,
     full_tables,
+    guide,
     gzip_64mb,
     handover,
     image_12mp,
@@ -51,8 +52,9 @@ CASES: dict[str, Case] = {
     "full-tables": full_tables.run,
     "fetch-million": fetch_million.run,
     "migrate-million": migrate_million.run,
+    "guide": guide.run,
 }
-ON_REQUEST = ("fetch-million", "migrate-million", "submissions", "noop", "full-tables")
+ON_REQUEST = ("fetch-million", "migrate-million", "submissions", "noop", "full-tables", "guide")
 """Not part of everything: what takes so long is run by its name."""
 
 

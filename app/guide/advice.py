@@ -29,13 +29,13 @@ def advice(rows: Sequence[Row]) -> tuple[Advice, ...]:
             "OFFLOAD_POOL_WORKERS",
             f"0, one for each core: {PoolSettings().worker_count} here",
             by_key.get(WORKERS_ROW),
-            "workers:",
+            "Workers",
         ),
         _fewest(
             "OFFLOAD_FETCH_CONCURRENCY",
             str(FetchSettings().concurrency),
             by_key.get(FETCH_ROW),
-            "at once:",
+            "At once",
         ),
         _executor(by_key.get(PICTURES_ROW), by_key.get(PURE_ROW)),
     )
@@ -48,8 +48,8 @@ def _fewest(variable: str, default: str, row: Row | None, what: str) -> Advice:
     if len(row.leaders) > 1 and (why := _untold(row)):
         return _none(variable, default, why, row)
     value = min(row.leaders, key=int)
-    told = "; ".join(f"{one.name} {what} {_figure(one, row)}" for one in row.contenders)
-    because = f"{told}. {value} is the least that cannot be told from the best."
+    told = "; ".join(f"{one.name}: {_figure(one, row)}" for one in row.contenders)
+    because = f"{what} {told}. {value} is the least that cannot be told from the best."
     if value == max((one.name for one in row.contenders), key=int):
         because += " More was not tried."
     return Advice(variable=variable, value=value, default=default, because=because, row=row.key)

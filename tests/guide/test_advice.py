@@ -49,7 +49,7 @@ def test_the_least_number_that_is_as_good_as_the_best() -> None:
 
 def test_each_advice_tells_the_measurement_behind_it() -> None:
     workers, fetch, _ = advice([WORKERS, FETCH])
-    assert workers.because.startswith("1 workers: 10 1/s (9.90 to 10.1); 2 workers: 19.9 1/s")
+    assert workers.because.startswith("Workers 1: 10 1/s (9.90 to 10.1); 2: 19.9 1/s")
     assert (workers.row, fetch.row) == (WORKERS_ROW, FETCH_ROW)
 
 
