@@ -76,3 +76,19 @@ def test_every_module_and_every_room_of_the_architecture() -> None:
         name = path.name + "/" * path.is_dir()
         if not name.startswith(("__", ".")) or name == "__main__.py":
             assert re.search(rf"(^|  ){re.escape(name)}  ", rooms, re.MULTILINE), name
+
+
+def test_every_sentence_that_troubleshooting_begins_with() -> None:
+    table = TEXTS["docs/troubleshooting.md"].partition("| it says |")[2].partition("## ")[0]
+    firsts = [row.split("|")[1] for row in table.splitlines()[2:] if row.startswith("|")]
+    told = "".join(path.read_text() for path in (ROOT / "app").rglob("*.py"))
+    parts = [
+        part.strip()
+        for row in firsts
+        for said in re.findall("`([^`]+)`", row)
+        for part in said.split("…")
+        if part.strip()
+    ]
+    assert len(parts) > 8
+    from_elsewhere = {"Permission denied", "malformed"}
+    assert not [part for part in parts if part not in told and part not in from_elsewhere]
