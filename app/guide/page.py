@@ -15,7 +15,8 @@ from app.guide.statistics import NOISY, Agrees
 TITLE = "Threads, processes or asyncio?"
 CHIPS: dict[Agrees, str] = {"yes": "yes", "no": "no"}
 METHOD = (
-    "All contenders of a row do the same work and take turns, round after round, in an order that "
+    "All contenders of a row do the same work, or as much of it as the row says, and take turns, "
+    "round after round, in an order that "
     "turns with them; a first round is not counted. Figures are medians; the small ones are the "
     "least and the most of the rounds, as is the whisker of a bar. Two contenders differ if "
     "all their rounds together say so (Mann-Whitney U test, 5 %) and their medians lie more than "
