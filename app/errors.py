@@ -143,6 +143,8 @@ class MethodNotAllowed(InputError, code="input.method", status=405, title="Metho
     """The path exists, the method does not."""
 class Forbidden(InputError, code="input.forbidden", status=403, title="Not for this key"):
     """The key is one of a client's, and what is asked for is the operator's."""
+class CrossSite(InputError, code="input.cross_site", status=403, title="Sent by another site's page"):
+    """There are no API keys, and a page of another site wants something done, from somebody's browser."""
 class NotFound(InputError, code="input.not_found", status=404, title="Not found"):
     """No job or file has that id, or it belongs to another client."""
 class Expired(InputError, code="input.expired", status=410, title="Expired"):

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Annotated, cast
 
 from fastapi import Depends, Path, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from structlog.contextvars import bind_contextvars
 
-from app.errors import Forbidden, NotFound, Unauthorized
+from app.errors import CrossSite, Forbidden, NotFound, Unauthorized
 from app.model.blobs import File
 from app.model.jobs import Job
 from app.records import files, reading
 from app.runtime import Runtime
 
 ANONYMOUS = "anonymous"
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 bearer = HTTPBearer(
     auto_error=False,
@@ -38,8 +40,14 @@ async def get_client(
     runtime: RuntimeDep,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)],
 ) -> str:
-    """Name the client by its key. Raises `Unauthorized` where keys are configured and none fits."""
+    """Name the client by its key.
+
+    Raises:
+        Unauthorized: keys are configured, and none fits.
+        CrossSite: there are none, and a page of another site asks.
+    """
     if not runtime.keys.clients:
+        _check_site(request, runtime.settings.cors.origins)
         return ANONYMOUS
     found = runtime.keys.client_of(credentials.credentials.encode() if credentials else b"")
     if found is None:
@@ -50,6 +58,19 @@ async def get_client(
 
 
 ClientDep = Annotated[str, Depends(get_client)]
+
+
+def _check_site(request: Request, origins: Collection[str]) -> None:
+    """Raise `CrossSite` if a page of another site wants something done, as browsers say.
+
+    By W3C Fetch Metadata. Where there are no keys nothing else is between any page that is open on
+    this machine and the service.
+    """
+    elsewhere = request.headers.get("sec-fetch-site") == "cross-site"
+    if elsewhere and request.method not in SAFE and request.headers.get("origin") not in origins:
+        raise CrossSite(
+            "A page of another site sent this. Name its origin in OFFLOAD_CORS_ORIGINS to allow it."
+        )
 
 
 async def get_operator(runtime: RuntimeDep, client: ClientDep) -> str:

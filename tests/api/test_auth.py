@@ -206,3 +206,31 @@ def test_a_second_service_on_the_same_data_is_refused(guarded, client):
     assert f"Another service runs on OFFLOAD_DATA_DIR {guarded.data_dir}" in refused.stderr
     assert "Traceback" not in refused.stderr
     assert client().get("/readyz").status_code == 200
+
+
+# -- without keys, from a browser ------------------------------------------------------------------
+
+
+def from_page(client, method, site, origin="https://elsewhere.example", **headers):
+    """Ask as a page's form does, that needs no leave from us."""
+    said = {"Sec-Fetch-Site": site, "Origin": origin, **headers}
+    return client.request(method, "/v1/compress", content=b"a", headers=said)
+
+
+def test_without_keys_no_page_of_another_site_has_anything_done(http):
+    problem(from_page(http, "POST", "cross-site"), 403, "input.cross_site")
+    for site in ("same-origin", "same-site", "none"):
+        assert from_page(http, "POST", site).status_code == 202
+    # A link to us from somewhere is nothing bad.
+    assert http.get("/v1/jobs", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 200
+
+
+def test_the_key_says_enough(client):
+    assert from_page(client("shop"), "POST", "cross-site").status_code == 202
+
+
+def test_pages_of_named_origins_may(tmp_path):
+    env = {"OFFLOAD_CORS_ORIGINS": "https://app.example"}
+    with Service.started(tmp_path, env) as running, httpx.Client(base_url=running.url) as own:
+        assert from_page(own, "POST", "cross-site", "https://app.example").status_code == 202
+        problem(from_page(own, "POST", "cross-site"), 403, "input.cross_site")
