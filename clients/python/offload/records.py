@@ -27,6 +27,14 @@ T = TypeVar("T", bound=Mapping[str, Any])
 TERMINAL = frozenset({"succeeded", "partial", "failed", "canceled", "expired"})
 
 
+def listed(document: Any, name: str) -> list[Any]:
+    """Give the list of that name in an answer. Raises `NotOffload` where there is none."""
+    found = document.get(name) if isinstance(document, dict) else None
+    if not isinstance(found, list):
+        raise NotOffload(f"The answer is no document of an Offload service: it has no {name}.")
+    return found
+
+
 class Record(Generic[T]):
     """A document, read as far as it is asked for."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from contextlib import suppress
@@ -45,6 +46,8 @@ class Saving:
         self._overwrite = overwrite
         if not overwrite and os.path.lexists(target):
             raise FileExistsError(17, "There is a file of that name", str(target))
+        if target.exists() and not target.is_file():
+            raise OSError(errno.EINVAL, "It is no file, and is not replaced by one", str(target))
         # Its name does not grow with the final one's, which may be as long as it can be.
         self._part = target.with_name(f".offload-{secrets.token_hex(8)}{PART_SUFFIX}")
         self._file = self._part.open("xb")

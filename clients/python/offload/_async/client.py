@@ -20,7 +20,7 @@ from offload.documents import LimitsDocument, OperationDocument, Step
 from offload.errors import OffloadError
 from offload.inputs import Input, Reading, Source, Stored, Upload, Url, understood
 from offload.multipart import Form, Sent, unsent
-from offload.records import Delivery
+from offload.records import Delivery, listed
 from offload.retrying import Retry
 from offload.submission import (
     Labels,
@@ -167,8 +167,7 @@ class AsyncClient(AsyncOperations):
 
     async def operations(self) -> list[OperationDocument]:
         """Give every operation of the service, with the JSON Schema of its parameters."""
-        found: list[OperationDocument] = (await self._transport.get("/v1/operations"))["operations"]
-        return found
+        return listed(await self._transport.get("/v1/operations"), "operations")
 
     async def limits(self) -> LimitsDocument:
         """Give what the service was set up to take."""
@@ -322,7 +321,7 @@ async def _pages(
     cursor = None
     while True:
         page = await transport.get(path, {**asked, "cursor": cursor})
-        for one in page[name]:
+        for one in listed(page, name):
             yield one
         cursor = page.get("next_cursor")
         if not cursor:

@@ -14,7 +14,7 @@ from offload._async.files import AsyncFile
 from offload._async.transport import AsyncPatience, AsyncTransport, document_of
 from offload._async.waiting import sleep
 from offload.errors import JobFailed, NotOffload, OffloadError, TimedOut
-from offload.records import Event, ItemData, JobData
+from offload.records import Event, ItemData, JobData, listed
 from offload.sse import Message, Parser
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ class AsyncJob(JobData):
     def _event(self, message: Message) -> Event:
         try:
             document = json.loads(message.data)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise NotOffload("An event is no JSON.") from None
         if message.event == "job":
             self._take(document)
@@ -182,7 +182,7 @@ class AsyncJob(JobData):
         while True:
             asked = {"status": status, "cursor": cursor, "limit": ITEMS_A_PAGE}
             page = await self._transport.get(f"{self._path}/items", asked)
-            for one in page["items"]:
+            for one in listed(page, "items"):
                 yield AsyncItem(one, self._transport)
             cursor = page.get("next_cursor")
             if not cursor:

@@ -196,7 +196,7 @@ class Transport:
                 said = json.loads(_whole(response))
             finally:
                 response.close()
-        except (httpx.TransportError, OffloadError, ValueError):
+        except (httpx.TransportError, OffloadError, ValueError, RecursionError):
             return None
         return said if isinstance(said, dict) else None
 
@@ -221,7 +221,7 @@ class Transport:
             own = response.headers
             if response.status_code in REDIRECTS and "location" in own:
                 response.close()
-                elsewhere = str(httpx.URL(url).join(own["location"]))
+                elsewhere = _joined(url, own["location"])
                 kept = {name: value for name, value in more.items() if name in UNSIGNED}
                 response = self._open(elsewhere, kept, timeout)
             if not response.is_success:
@@ -297,12 +297,22 @@ def _sending(form: Form, progress: Progress) -> Iterator[bytes]:
             progress.add(len(piece))
 
 
+def _joined(url: str, location: str) -> str:
+    try:
+        return str(httpx.URL(url).join(location))
+    except httpx.InvalidURL:
+        raise NotOffload(f"The answer leads to {location[:200]!r}, which is no URL.") from None
+
+
 def _whole(response: httpx.Response) -> bytes:
     pieces = bytearray()
-    for piece in response.iter_bytes():
-        pieces += piece
-        if len(pieces) > MAX_DOCUMENT_BYTES:
-            raise NotOffload(f"The answer is larger than {MAX_DOCUMENT_BYTES} bytes.")
+    try:
+        for piece in response.iter_bytes():
+            pieces += piece
+            if len(pieces) > MAX_DOCUMENT_BYTES:
+                raise NotOffload(f"The answer is larger than {MAX_DOCUMENT_BYTES} bytes.")
+    except httpx.DecodingError as error:
+        raise NotOffload(f"The answer is not coded as it says: {error}.") from None
     return bytes(pieces)
 
 
@@ -310,7 +320,7 @@ def _refusal(response: httpx.Response, server: str) -> OffloadError:
     status = response.status_code
     try:
         problem = json.loads(response.content)
-    except ValueError:
+    except (ValueError, RecursionError):
         problem = None
     if isinstance(problem, dict) and isinstance(problem.get("code"), str):
         return from_problem(problem, status)
@@ -326,7 +336,7 @@ def document_of(response: httpx.Response) -> Any:
         return None
     try:
         return json.loads(response.content)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise NotOffload(
             f"The answer to {response.request.url.path} is no JSON.", status=response.status_code
         ) from None

@@ -78,7 +78,7 @@ def expanded(words: Iterable[str], *, recursive: bool) -> Iterator[Given]:
 
 
 def _there(path: Path, *, recursive: bool) -> Iterator[Given]:
-    if not path.is_dir():
+    if not os.path.isdir(path):  # noqa: PTH112 - Path's raises where it may not look
         yield Given(str(path), path)
     elif recursive:
         yield from _inside(path)
@@ -92,10 +92,13 @@ def _inside(folder: Path) -> Iterator[Given]:
         inner.sort()
         for name in sorted(files):
             path = Path(place, name)
-            # A device or a socket would hold up the rest for ever.
-            if path.is_file():
-                top = Path(folder.resolve().name)
-                yield Given(str(path), path, below=top / Path(place).relative_to(folder))
+            try:
+                # A device or a socket would hold up the rest for ever.
+                if path.is_file():
+                    top = Path(folder.resolve().name)
+                    yield Given(str(path), path, below=top / Path(place).relative_to(folder))
+            except OSError as hidden:  # a folder that may be listed, and no more
+                yield Given(str(path), error=f"{hidden.strerror}.")
         while refused:
             error = refused.pop()
             yield Given(str(error.filename), error=f"{error.strerror}.")

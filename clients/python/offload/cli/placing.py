@@ -25,7 +25,7 @@ class Placing:
             force: whether files may be replaced.
 
         Raises:
-            Usage: one file for several inputs.
+            Usage: one file for several inputs, or a device for a file.
         """
         self._op, self.force = op, force
         self._taken: set[Path] = set()
@@ -37,6 +37,8 @@ class Placing:
                 raise Usage("Standard output takes one result; give a folder with -o.")
         elif output.endswith(os.sep) or Path(output).is_dir():
             self._folder = Path(output)
+        elif os.path.exists(output) and not os.path.isfile(output):  # noqa: PTH110, PTH113
+            raise Usage(f"{output} is no file, and is not replaced by one: write -o - > {output}")
         elif single:
             self._file = Path(output)
         else:

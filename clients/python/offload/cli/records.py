@@ -87,7 +87,7 @@ def watch_jobs(
             found = client.jobs.get(job_id)
             for event in found.events():
                 if json:
-                    typer.echo(f'{{"event": "{event.kind}", "data": {_line(event.document)}}}')
+                    typer.echo(_line({"event": event.kind, "data": event.document}))
                 elif event.kind == "item":
                     typer.echo(_item_line(event.document))
                 elif sys.stderr.isatty() or found.done:

@@ -63,7 +63,14 @@ class Tally:
 def carry_out(order: Order) -> int:
     """Do all of it; gives the exit code. Raises `Usage`."""
     tally = Tally()
-    return guarded(lambda: _carry_out(order, tally), tally.canceled)
+    try:
+        # Before there is a loop, which would not hear of Ctrl-C while a list of URLs is awaited.
+        givens = expanded(order.words, recursive=order.recursive)
+        found = list(listed_urls(givens) if order.operation["runs"] == "async" else givens)
+    except KeyboardInterrupt:
+        complain("Interrupted.")
+        return INTERRUPTED
+    return guarded(lambda: _carry_out(order, found, tally), tally.canceled)
 
 
 def guarded(work: Callable[[], Coroutine[Any, Any, int]], canceled: Sequence[str] = ()) -> int:
@@ -91,15 +98,16 @@ def guarded(work: Callable[[], Coroutine[Any, Any, int]], canceled: Sequence[str
     except BrokenPipeError:  # who read our output has gone
         _forget_output()
         return FAILED
+    except OSError as error:
+        _forget_output()
+        complain(f"{error.filename or 'standard output'}: {error.strerror}.")
+        return FAILED
     except OffloadError as error:
         complain(f"{error.detail} {error.hint}".strip() + f" [{error.code}]")
         return FAILED
 
 
-async def _carry_out(order: Order, tally: Tally) -> int:
-    givens = expanded(order.words, recursive=order.recursive)
-    waits = order.operation["runs"] == "async"
-    found = list(listed_urls(givens) if waits else givens)
+async def _carry_out(order: Order, found: Sequence[Given], tally: Tally) -> int:
     units = _units(found, order)
     op, joins = order.operation["name"], order.operation["joins"]
     single = joins or sum(len(unit.givens) for unit in units) == 1
@@ -213,7 +221,8 @@ async def _keep(outcome: Outcome, placing: Placing, watch: Watch) -> None:
 
 def _forget_output() -> None:
     """Have nothing more go to standard output: Python would try again at its end, and complain."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    with suppress(OSError):  # it is no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _make_folder(folder: Path) -> None:

@@ -89,7 +89,13 @@ class Show:
             TextColumn("{task.percentage:>3.0f}%"),
             _bytes_column(),
         )
-        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        # Facts go to standard output, which may well be a file while somebody looks at the rest.
+        with Progress(
+            *columns,
+            console=Console(stderr=True),
+            transient=True,
+            redirect_stdout=sys.stdout.isatty(),
+        ) as progress:
             self._progress = progress
             if units > 1:
                 self._all = progress.add_task(
