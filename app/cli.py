@@ -1,4 +1,7 @@
-"""The commands: `serve`, `backup`, `migrate`, `demo` and the small ones."""
+"""The commands: `serve`, `backup`, `migrate`, `demo` and the small ones.
+
+Everything is imported at need, the settings too: help and the completion of a word need none of it.
+"""
 
 from __future__ import annotations
 
@@ -6,28 +9,22 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from pydantic import ValidationError
 
 from app import __version__
-from app.api.nearest import nearest
-from app.api.sentences import Judged, complaint
 from app.errors import StorageError
 from app.guide.command import guide
-from app.logs import complain, configure_logging, give_streams_back, say
-from app.settings import Settings, json_wanted, unknown_variables, variables
 from app.wire.listen import CannotListen, bound
 
 if TYPE_CHECKING:
     from app.local import Local
+    from app.settings import Settings
 
-PREFIX = "OFFLOAD_"
 METRICS = "OFFLOAD_METRICS_BIND"
 
 cli = typer.Typer(
@@ -41,8 +38,11 @@ cli = typer.Typer(
 @cli.command()
 def serve() -> None:
     """Start the service; every setting is an OFFLOAD_* variable (docs/settings.md)."""
+    from app.configured import read_settings, refused, tell
+
     settings = read_settings()
-    # At need, as all the rooms are: what is wrong with a setting is told without them.
+    # Later: what is wrong with a setting is told without these rooms.
+    from app.logs import configure_logging
     from app.nodes.folder import check_data_dir, check_with_postgres
     from app.server import Server
 
@@ -63,7 +63,7 @@ def serve() -> None:
             bucket = bool(settings.storage.url)
             check_with_postgres(settings.data_dir, settings.roles, url, bucket=bucket)
     except CannotListen as error:
-        complain(str(error), as_json=json_wanted())
+        tell(str(error))
         raise typer.Exit(3) from None
     except StorageError as error:
         raise refused(error) from None
@@ -80,6 +80,7 @@ def serve() -> None:
 def _leave_threads_behind() -> None:
     """End the process if work is left that nothing ends: the interpreter would wait for it."""
     from app.cpu.threads import left
+    from app.logs import give_streams_back
 
     if left(timeout_s=0.5):
         give_streams_back()
@@ -89,19 +90,14 @@ def _leave_threads_behind() -> None:
 
 
 def _check_interpreters() -> None:
+    from app.configured import tell
     from app.cpu.interpreters import NotOffered, check_interpreters
 
     try:
         check_interpreters()
     except NotOffered as error:
-        complain(str(error), as_json=json_wanted())
+        tell(str(error))
         raise typer.Exit(2) from None
-
-
-def refused(error: StorageError) -> typer.Exit:
-    """Say in a sentence why the service does not start; gives what ends the process."""
-    complain(f"{error.detail} {error.log_detail}".strip(), as_json=json_wanted())
-    return typer.Exit(3)
 
 
 @cli.command()
@@ -110,6 +106,7 @@ def backup(
 ) -> None:
     """Copy the data folder, consistently, whether a service runs on it or not."""
     from app.backup import back_up
+    from app.configured import read_settings
 
     settings = read_settings()
     data_dir, bucket = settings.data_dir, settings.storage.url
@@ -147,10 +144,13 @@ def migrate(
     ],
 ) -> None:
     """Move a data folder to the deployment that the settings name; run again, it goes on."""
+    from app.configured import read_settings, refused, tell
+
     settings = read_settings()
     if settings.database_url is None:
         typer.echo("OFFLOAD_DATABASE_URL is to name the database that records go to.", err=True)
         raise typer.Exit(2)
+    from app.logs import configure_logging, say
     from app.migrate.run import migrate as moving
 
     configure_logging(settings.log)
@@ -158,14 +158,12 @@ def migrate(
     try:
         done = asyncio.run(moving(settings, settings.database_url.get_secret_value(), folder))
     except StorageError as error:
-        complain(" ".join(filter(None, (error.detail, error.log_detail))), as_json=json_wanted())
-        raise typer.Exit(3) from None
+        raise refused(error) from None
     moved = f"{done.rows} records and {done.bodies} large bodies"
     had = "had been" if done.before else "have been"
     say("migrated", f"{folder}: {moved} {had} moved.", rows=done.rows, bodies=done.bodies)
     if done.missing:
-        said = f"{done.missing} bodies that records name are missing or damaged in {folder}."
-        complain(said, as_json=json_wanted())
+        tell(f"{done.missing} bodies that records name are missing or damaged in {folder}.")
         raise typer.Exit(1)
 
 
@@ -187,6 +185,7 @@ cli.command()(guide)
 @cli.command("check-url")
 def check_url(url: Annotated[str, typer.Argument(help="As a client would give it.")]) -> None:
     """Say what the address guard thinks of a URL, and why; exit code 1 if it refuses it."""
+    from app.configured import read_settings
     from app.outbound.explain import explain_url
 
     allowed, lines = asyncio.run(explain_url(url, read_settings().fetch))
@@ -220,37 +219,16 @@ def version() -> None:
 
 def open_local() -> Local:
     """Give what the command `offload` works with where no service is named."""
+    from app.configured import read_settings
     from app.local import Local
 
     return Local(read_settings())
 
 
-def read_settings() -> Settings:
-    """Read the environment; end with a sentence per bad variable, not with a traceback."""
-    try:
-        if not (unknown := unknown_variables()):
-            return Settings()
-        for name in unknown:
-            # What all begin with would make all of them alike.
-            known = [variable.removeprefix(PREFIX) for variable in variables()]
-            meant = nearest(name.removeprefix(PREFIX), known)
-            said = f"; did you mean {PREFIX}{meant}?" if meant else "."
-            complain(f"There is no setting {name}{said}", as_json=json_wanted())
-    except ValidationError as error:
-        for sentence in dict.fromkeys(map(_of_a_variable, error.errors())):
-            complain(sentence, as_json=json_wanted())
-    complain("docs/settings.md lists every variable.", as_json=json_wanted())
-    raise typer.Exit(2)
-
-
-def _of_a_variable(error: Mapping[str, Any]) -> str:
-    place, what = complaint(error, Judged(Settings))
-    named = [part.upper() for part in place if isinstance(part, str)]
-    return f"{PREFIX}{'_'.join(named)}: {what}" if named else what
-
-
 def announce(settings: Settings, url: str) -> None:
     """Say where the service is, and what to type, now that it really listens."""
+    from app.logs import say
+
     say(
         "listening",
         announcement(settings, url),
