@@ -37,8 +37,11 @@ async def download(
     if_match: str | None = None,
     if_none_match: str | None = None,
     more_headers: Mapping[str, str] | None = None,
+    redirect: bool = True,
 ) -> Response:
     """Give a file's bytes, always as a download: nothing is shown in this service's own origin.
+
+    With `redirect` it may be the way to a bucket that gives them, where the operator wants that.
 
     Raises `PreconditionFailed` if `if_match` names another file.
     """
@@ -61,7 +64,7 @@ async def download(
     if digest := file.blob.repr_digest:
         headers["Repr-Digest"] = digest
     await _keep(runtime, file)
-    return _Download(runtime.blobs, file.blob, headers)
+    return _Download(runtime.blobs, file.blob, headers, redirect=redirect)
 
 
 async def _keep(runtime: Runtime, file: File) -> None:
@@ -96,8 +99,11 @@ class _Ignored(Exception):
 class _Download(Response):
     """A stored file as a response: Starlette's, with our chunk size and our errors."""
 
-    def __init__(self, blobs: BlobStore, blob: Blob, headers: dict[str, str]) -> None:
+    def __init__(
+        self, blobs: BlobStore, blob: Blob, headers: dict[str, str], *, redirect: bool
+    ) -> None:
         super().__init__(headers=headers, media_type=blob.media_type)
+        self._redirect = redirect
         self._blobs = blobs
         self._blob = blob
         self._own_headers = headers
@@ -109,7 +115,8 @@ class _Download(Response):
         if whole and self._blob.value is not None:
             await Response(self._blob.value, 200, headers, media_type)(scope, receive, send)
         elif (
-            self._blob.value is None
+            self._redirect
+            and self._blob.value is None
             and scope["method"] == "GET"  # for nothing else a link is signed
             and (link := await self._blobs.url(self._blob, headers["Content-Disposition"]))
         ):

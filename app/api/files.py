@@ -30,6 +30,14 @@ from app.records import files, reading
 
 router = Router(prefix="/v1/files", tags=["files"])
 
+ContentRedirectQuery = Annotated[
+    bool,
+    Query(
+        description="`false`: the bytes come from here, also where downloads are redirected to a "
+        "bucket (`OFFLOAD_STORAGE_REDIRECT`). For scripts of browsers, which may ask nobody else."
+    ),
+]
+
 
 async def _store(
     request: Request,
@@ -173,8 +181,11 @@ async def delete(file: OwnFileDep, runtime: RuntimeDep) -> None:
 async def content(
     file: OwnFileDep,
     runtime: RuntimeDep,
+    redirect: ContentRedirectQuery = True,
     if_none_match: Annotated[str | None, Header()] = None,
     if_match: Annotated[str | None, Header()] = None,
 ) -> Response:
     """Give the bytes; with the headers of RFC 9110 for ranges and conditions, and a digest."""
-    return await download(runtime, file, if_match=if_match, if_none_match=if_none_match)
+    return await download(
+        runtime, file, if_match=if_match, if_none_match=if_none_match, redirect=redirect
+    )

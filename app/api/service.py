@@ -151,7 +151,7 @@ class ServiceView(BaseModel):
     lanes: list[LaneView]
     waiting: list[WaitingView] = Field(description="Up to 50 clients a lane, those with most.")
     clients: list[ClientView] = Field(description="Up to 50, those with most.")
-    nodes: list[NodeView]
+    nodes: list[NodeView] = Field(description="The oldest first.")
     work: list[WorkView] = Field(description="Up to 200, by node.")
     throughput: ThroughputView
     failures: list[FailureView] = Field(description="The most frequent first.")

@@ -6,7 +6,10 @@ const KEY = "offload.key";
 const BASE = new URL(".", document.baseURI);
 
 export const address = (path) => new URL(path.replace(/^\//, ""), BASE).href;
-export const contentOf = (fileId) => address(`v1/files/${encodeURIComponent(fileId)}/content`);
+const content = (fileId) => `v1/files/${encodeURIComponent(fileId)}/content`;
+// To be shown: from here, also where downloads are redirected to a bucket, whom the page may not ask.
+const FROM_HERE = "?redirect=false";
+export const shownOf = (fileId) => address(content(fileId) + FROM_HERE);
 
 // What went wrong, in words for a person; `code` is the service's own.
 export class Trouble extends Error {
@@ -88,7 +91,7 @@ export async function post(path, document, headers = {}) {
 }
 
 export async function blobOf(fileId) {
-  return (await send(`v1/files/${encodeURIComponent(fileId)}/content`)).blob();
+  return (await send(content(fileId) + FROM_HERE)).blob();
 }
 
 // Wait, or until nobody wants to.
@@ -282,7 +285,7 @@ export async function save(fileId, name) {
     link.href = URL.createObjectURL(await blobOf(fileId));
     setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
   } else {
-    link.href = contentOf(fileId);
+    link.href = address(content(fileId));
   }
   link.download = name.split("/").pop();
   document.body.append(link);

@@ -1,5 +1,5 @@
 // Small things that several views are made of.
-import { contentOf, pictureOf, session } from "./api.js";
+import { pictureOf, session, shownOf } from "./api.js";
 import { Component, html, useEffect, useRef, useState } from "./lib.js";
 import { TEXTS } from "./texts.js";
 
@@ -79,7 +79,7 @@ export function usePicture(source) {
     };
     if (source instanceof Blob) have(source);
     else if (source && session.key) pictureOf(source, () => gone).then(have, none);
-    else setFound([source ? contentOf(source) : null, false]);
+    else setFound([source ? shownOf(source) : null, false]);
     return () => {
       gone = true;
       if (made) URL.revokeObjectURL(made);

@@ -45,7 +45,8 @@ function Card({ batch, compare }) {
   };
   const joined = batch.shown.filter((item) => item.joins);
   const results = (joined.length ? joined : batch.shown).flatMap((item) => item.results);
-  const unsent = batch.items.size ? [] : batch.inputs.filter((one) => !one.trouble);
+  const gone = batch.trouble?.status === 404;
+  const unsent = batch.items.size || gone ? [] : batch.inputs.filter((one) => !one.trouble);
   return html`
     <article class="card" aria-labelledby=${title} data-job=${job?.id}>
       <header>
@@ -56,11 +57,11 @@ function Card({ batch, compare }) {
       </header>
       ${!batch.over && html`<${Bar} share=${shareOf(batch)} label=${T.progress} />`}
       ${!batch.over && batch.waits && html`<p class="warning" role="status">${batch.waits}</p>`}
-      ${batch.trouble && html`<p class="trouble" role="alert">${batch.trouble.message}</p>`}
+      ${batch.trouble && html`<p class="trouble" role="alert">${gone ? T.gone : batch.trouble.message}</p>`}
       <ul class="rows">
         ${batch.refused.slice(0, ROWS).map((one) => html`<${Refused} key=${`r${one.id}`} input=${one} />`)}
         ${unsent.slice(0, ROWS).map((one) => html`
-          <${Unsent} key=${`u${one.id}`} input=${one} stopped=${batch.over} />`)}
+          <${Unsent} key=${`u${one.id}`} input=${one} stopped=${batch.stopped} />`)}
         ${[...joined, ...batch.shown.filter((item) => !item.joins)].slice(0, ROWS).map(
           (item) => html`<${Row} key=${item.index} batch=${batch} item=${item} compare=${compare} />`,
         )}
@@ -73,7 +74,7 @@ function Card({ batch, compare }) {
           await save(made.id, made.name);
         }}>${T.saveAll}<//>`}
         ${!batch.over && html`<${Action} run=${() => batch.cancel()}>${T.cancel}<//>`}
-        ${batch.trouble && batch.trouble.status !== 404 &&
+        ${batch.trouble && !gone &&
         html`<${Action} run=${() => batch.run()}>${T.again}<//>`}
         ${job?.done && batch.shown.some((item) => item.error?.retryable) &&
         html`<${Action} run=${() => batch.retry()}>${T.retry}<//>`}

@@ -172,11 +172,24 @@ function Queue({ s }) {
   `;
 }
 
+// What a node has in hand of a job is one line, however it was cut.
+function grouped(work) {
+  const found = new Map();
+  for (const one of work) {
+    const key = `${one.node} ${one.job_id}`;
+    const had = found.get(key) ?? { ...one, items: 0 };
+    const started_at = [had.started_at, one.started_at].filter(Boolean).sort()[0] ?? null;
+    found.set(key, { ...had, items: had.items + one.items, started_at });
+  }
+  return [...found.values()];
+}
+
 function Work({ s }) {
+  const work = grouped(s.work);
   return html`
     <${Panel} title=${T.work}>
-      ${s.work.length
-        ? html`<${Table} label=${T.work} head=${[T.job, T.operations, T.items, T.client, T.node, T.since]} rows=${s.work.map((one) => [
+      ${work.length
+        ? html`<${Table} label=${T.work} head=${[T.job, T.operations, T.items, T.client, T.node, T.since]} rows=${work.map((one) => [
             jobLink(one.job_id), one.ops.join(", ") || "fetch", count(one.items), one.client,
             html`<code>${one.node.slice(0, 6)}</code>`, ago(s.at, one.started_at),
           ])} />`

@@ -100,6 +100,7 @@ export const TEXTS = {
     recipeTitle: "Do the same from a program",
     copy: "Copy",
     copied: "Copied.",
+    gone: "This job was removed, and its files with it; or it is of another key.",
     story: "Details",
     remove: "Remove from this list",
     more: (n) => `${count(n)} more are in the details.`,

@@ -153,12 +153,13 @@ def _waiting(tx: Tx, lane: Lane) -> list[Waiting]:
 
 
 def _nodes(tx: Tx) -> list[NodeSeen]:
-    return [
+    found = [
         NodeSeen(
             row["id"], row["roles"].split(","), _moment(row["started_ms"]), rows.load(row["told"])
         )
         for row in tx.run("nodes")
     ]
+    return sorted(found, key=lambda node: (node.started_at, node.id))
 
 
 def _under_way(tx: Tx) -> list[UnderWay]:

@@ -228,6 +228,7 @@ def test_clients_are_sent_to_the_bucket_if_the_operator_wants_it(tmp_path: Path)
         assert there.headers["content-type"] == "application/octet-stream"
         other = answer.headers["location"].replace("response-content-disposition=", "&x=")
         assert httpx.get(other).status_code == 403
+        assert http.get(f"{path}?redirect=false").content == LARGE  # as the page asks
         head = http.head(path)
         assert (head.status_code, head.headers["content-length"]) == (200, str(len(LARGE)))
         small = stored(http, b"small")

@@ -145,6 +145,7 @@ def start_more_than_a_browser_has_connections(visitor, held):
     visitor.drop({"a.txt": b"hello " * 99})
     visitor.click("button.primary", "Start with 1 input")
     visitor.shows(".row.succeeded", "a.txt")
+    assert len(visitor.all(".card > progress")) == RUNNING  # none has made room by its end
     for card in visitor.all(".card")[: RUNNING + 1]:
         for cancel in card.find_elements("css selector", "footer button"):
             if cancel.text == "Cancel":
