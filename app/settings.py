@@ -39,7 +39,7 @@ from app.outbound.limits import FetchSettings
 from app.outbound.remotes import RemoteSettings, RemoteTable, read_remotes, remotes_of
 from app.outbound.webhooks import PushSettings, WebhookSettings
 from app.records.settings import JobSettings
-from app.wire.settings import CorsSettings, HttpSettings, UploadSettings
+from app.wire.settings import CorsSettings, HttpSettings, UploadSettings, listed
 
 ROOT_PATH = r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)+"
 """What may go before the paths of links; nothing that a browser would take for a host."""
@@ -228,13 +228,7 @@ class Settings(BaseSettings):
         """Give the remotes, wherever they are written. Raises `ValueError` for a broken file."""
         return read_remotes(self.remotes_file) if self.remotes_file else self.remotes
 
-    @field_validator("roles", "trusted_proxies", mode="before")
-    @classmethod
-    def _split(cls, value: object) -> object:
-        """Take `a, b` as well: the form in which an environment variable is easily written."""
-        if isinstance(value, str):
-            return [part.strip() for part in value.split(",") if part.strip()]
-        return value
+    _split = field_validator("roles", "trusted_proxies", mode="before")(listed)
 
     @property
     def item_limits(self) -> Limits:

@@ -92,7 +92,7 @@ def _found(row: Row) -> str:
 
 def _unsaid(row: Row) -> str:
     """Give a chip for a row of which the guide says nothing and nobody is ahead."""
-    said = "" if row.brief else AGREES[row.verdict] if row.verdict in BETWEEN else ""
+    said = AGREES[row.verdict] if not row.brief and row.verdict in BETWEEN else ""
     return f'<span class="chip">{said}</span>' if said else ""
 
 

@@ -109,7 +109,7 @@ def _an_origin(text: str) -> str:
     return text
 
 
-def _listed(value: object) -> object:
+def listed(value: object) -> object:
     """Take `a, b` as well: the form in which an environment variable is easily written."""
     if isinstance(value, str):
         return [part.strip() for part in value.split(",") if part.strip()]
@@ -122,7 +122,7 @@ class CorsSettings(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     origins: Annotated[
-        tuple[Annotated[str, AfterValidator(_an_origin)], ...], BeforeValidator(_listed)
+        tuple[Annotated[str, AfterValidator(_an_origin)], ...], BeforeValidator(listed)
     ] = Field(
         (),
         max_length=100,

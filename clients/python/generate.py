@@ -13,6 +13,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +167,7 @@ def _steps() -> list[str]:
     return [f"{one.name.title()}Step" for one in ours()]
 
 
+@cache
 def _schemas() -> dict[str, Any]:
     """Give what clients get or say, and all that it names."""
     schemas = create_app(Settings()).openapi()["components"]["schemas"]

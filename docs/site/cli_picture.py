@@ -193,8 +193,10 @@ def _keyframes(begin: float, end: float) -> str:
 
 
 PARTS = (
-    "width height char_height line_height terminal_x terminal_y chrome styles matrix".split()  # noqa: SIM905
-)
+    "width", "height", "char_height", "line_height", "terminal_x", "terminal_y",
+    "chrome", "styles", "matrix",
+)  # fmt: skip
+"""Of what rich draws; it knows them by these names."""
 
 
 def _exported(lines: Sequence[str]) -> dict[str, str]:

@@ -6,6 +6,7 @@ out is None or empty.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,6 +26,14 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", bound=Mapping[str, Any])
 TERMINAL = frozenset({"succeeded", "partial", "failed", "canceled", "expired"})
+
+
+def read_json(text: str | bytes) -> Any:
+    """Read JSON. Raises `ValueError` if it is none, or nested deeper than can be read."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("It is nested too deep.") from error
 
 
 def listed(document: Any, name: str) -> list[Any]:

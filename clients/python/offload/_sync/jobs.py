@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Generator
 from http import HTTPStatus
@@ -14,7 +13,7 @@ from offload._sync.files import File
 from offload._sync.transport import Patience, Transport, document_of
 from offload._sync.waiting import sleep
 from offload.errors import JobFailed, NotOffload, OffloadError, TimedOut
-from offload.records import Event, ItemData, JobData, listed
+from offload.records import Event, ItemData, JobData, listed, read_json
 from offload.sse import Message, Parser
 
 if TYPE_CHECKING:
@@ -157,8 +156,8 @@ class Job(JobData):
 
     def _event(self, message: Message) -> Event:
         try:
-            document = json.loads(message.data)
-        except (ValueError, RecursionError):
+            document = read_json(message.data)
+        except ValueError:
             raise NotOffload("An event is no JSON.") from None
         if message.event == "job":
             self._take(document)

@@ -21,6 +21,7 @@ from offload.errors import (
     from_problem,
 )
 from offload.multipart import PIECE_BYTES, Form, Progress, Sent, unsent
+from offload.records import read_json
 from offload.retrying import REFUSED, UNCERTAIN, Retry
 
 MAX_DOCUMENT_BYTES = 64 << 20
@@ -193,10 +194,10 @@ class Transport:
         try:
             response = self._http.send(request, stream=True)
             try:
-                said = json.loads(_whole(response))
+                said = read_json(_whole(response))
             finally:
                 response.close()
-        except (httpx.TransportError, OffloadError, ValueError, RecursionError):
+        except (httpx.TransportError, OffloadError, ValueError):
             return None
         return said if isinstance(said, dict) else None
 
@@ -319,8 +320,8 @@ def _whole(response: httpx.Response) -> bytes:
 def _refusal(response: httpx.Response, server: str) -> OffloadError:
     status = response.status_code
     try:
-        problem = json.loads(response.content)
-    except (ValueError, RecursionError):
+        problem = read_json(response.content)
+    except ValueError:
         problem = None
     if isinstance(problem, dict) and isinstance(problem.get("code"), str):
         return from_problem(problem, status)
@@ -335,8 +336,8 @@ def document_of(response: httpx.Response) -> Any:
     if response.status_code == HTTPStatus.NO_CONTENT:
         return None
     try:
-        return json.loads(response.content)
-    except (ValueError, RecursionError):
+        return read_json(response.content)
+    except ValueError:
         raise NotOffload(
             f"The answer to {response.request.url.path} is no JSON.", status=response.status_code
         ) from None
