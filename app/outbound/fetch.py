@@ -223,7 +223,7 @@ class _Fetch:
             per_host=self._limits.per_host_concurrency,
         )
         async with turn as give_back, self._budget.running():
-            began = self._door.clock()
+            before_s = self._budget.spent_s
             known = self._terms.known
             asked = conditions(known, self._hop.told)
             response = await self._send(asked)
@@ -234,7 +234,7 @@ class _Fetch:
                     )
                 if response.status_code == httpx.codes.NOT_MODIFIED and known and asked:
                     check_same(known, response)
-                    facts = _facts(self._hop, response, self._door.clock() - began)
+                    facts = _facts(self._hop, response, self._budget.spent_s - before_s)
                     return Unchanged(facts)
                 await self._check(response)
                 body = Body(response, self._wanted, resume=self._resume, ended=give_back)
@@ -242,7 +242,7 @@ class _Fetch:
             finally:
                 await response.aclose()
             metrics.fetched(body.size_bytes)
-            facts = _facts(self._hop, response, self._door.clock() - began)
+            facts = _facts(self._hop, response, self._budget.spent_s - before_s)
             return Fetched(saved, facts | {"size_bytes": body.size_bytes})
 
     async def _saved(self, body: Body, save: Save[T]) -> T:

@@ -70,8 +70,9 @@ class Fetched(Generic[T]):
     """JSON only: `status`, `final_url`, `redirects`, `tries` and `resumed` (counts),
     `claimed_media_type` and `name` (as the origin says, or None), `etag` and `last_modified` (as
     sent, or None), `headers` (others that matter), `size_bytes` (decoded), `elapsed_ms` (all of
-    it, without waiting for the host's turn), `timings` (of the last request, in ms: `dns_ms` and
-    `connect_ms`, None where not needed, `first_byte_ms`, `total_ms`)."""
+    it, without waiting for the host's turn or for the storing), `timings` (of the last request, in
+    ms and as `elapsed_ms`: `dns_ms` and `connect_ms`, None where not needed, `first_byte_ms`,
+    `total_ms`)."""
 
 
 @dataclass(frozen=True, slots=True)

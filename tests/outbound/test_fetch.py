@@ -405,6 +405,7 @@ async def test_storing_does_not_count(origin):
     assert fetched.body
     assert time[0] >= 2000
     assert fetched.facts["elapsed_ms"] == 0
+    assert fetched.facts["timings"]["total_ms"] == 0
 
 
 async def test_a_deadline_that_stands_still_ends_nothing():
